@@ -1,0 +1,51 @@
+// Builds the sources as an app's bundler would (types stripped, runes compiled) and runs the tests on the result:
+// `client/` for the browser, `server/` for pages that are rendered on the server.
+
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { compile, compileModule } from 'svelte/compiler';
+import ts from 'typescript';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const built = join(root, 'node_modules/.cache/forge-client');
+
+rmSync(built, { recursive: true, force: true });
+for (const generate of ['client', 'server']) {
+  mkdirSync(join(built, generate), { recursive: true });
+  for (const file of readdirSync(join(root, 'src'))) {
+    const compilerOptions = {
+      target: ts.ScriptTarget.ES2022,
+      module: ts.ModuleKind.ESNext,
+      verbatimModuleSyntax: true,
+    };
+    let code = ts.transpileModule(readFileSync(join(root, 'src', file), 'utf8'), {
+      compilerOptions,
+    }).outputText;
+    const filename = file.replace(/\.ts$/, '.js');
+    if (file.endsWith('.svelte.ts')) code = compileModule(code, { generate, filename }).js.code;
+    writeFileSync(join(built, generate, filename), code);
+  }
+}
+const reactive = readFileSync(join(root, 'test/reactive.svelte.js'), 'utf8');
+writeFileSync(
+  join(built, 'client/reactive.svelte.js'),
+  compileModule(reactive, { generate: 'client' }).js.code,
+);
+for (const file of readdirSync(join(root, 'test/pages'))) {
+  const source = readFileSync(join(root, 'test/pages', file), 'utf8');
+  const { js } = compile(source, { generate: 'server', filename: file });
+  writeFileSync(join(built, 'server', `${file}.js`), js.code);
+}
+
+const tests = (folder) =>
+  readdirSync(join(root, 'test', folder))
+    .filter((file) => file.endsWith('.test.js'))
+    .map((file) => join('test', folder, file));
+const run = (args) => spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' }).status;
+const results = [
+  run(['--conditions=browser', '--test', ...tests('browser')]),
+  run(['--test', ...tests('server')]),
+];
+process.exitCode = results.every((status) => status === 0) ? 0 : 1;

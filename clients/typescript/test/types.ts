@@ -1,0 +1,101 @@
+// What the type checker must accept, and what it must refuse. Nothing here is run.
+
+import {
+  type ForgeClient,
+  ForgeError,
+  type Mutation,
+  type Query,
+  action,
+  mutation,
+  query,
+} from '../src/client.js';
+import { call, load } from '../src/svelte.svelte.js';
+
+interface Card {
+  id: string;
+  title: string;
+}
+
+const api = {
+  listCards: query<{ columnId: string }, Card[]>('list_cards'),
+  search: query<{ text?: string }, Card[]>('search'),
+  me: query<void, Card | null>('me'),
+  addCard: mutation<{ columnId: string; title: string }, Card>('add_card'),
+  clear: mutation<void, null>('clear'),
+  importCards: action<{ url: string }, number>('import_cards'),
+} as const;
+
+export async function calls(client: ForgeClient): Promise<void> {
+  const cards: Card[] = await client.query(api.listCards, { columnId: 'c' }, { timeout: 100 });
+  const found: Card[] = await client.query(api.search);
+  const some: Card[] = await client.query(api.search, { text: 'x' });
+  const me: Card | null = await client.query(api.me);
+  await client.query(api.me, undefined, { signal: AbortSignal.abort() });
+  const none: null = await client.mutate(api.clear);
+  const count: number = await client.action(api.importCards, { url: 'x' });
+  const card: Card = await client.call(api.addCard, { columnId: 'c', title: 't' });
+  void [cards, found, some, me, none, count, card];
+
+  // @ts-expect-error an argument is missing
+  await client.query(api.listCards);
+  // @ts-expect-error a field is missing
+  await client.query(api.listCards, {});
+  // @ts-expect-error a field has another type
+  await client.query(api.listCards, { columnId: 1 });
+  // @ts-expect-error there is no such field
+  await client.query(api.listCards, { columnId: 'c', colour: 'red' });
+  // @ts-expect-error it takes no arguments
+  await client.query(api.me, { id: 'x' });
+  // @ts-expect-error it is not a query
+  await client.query(api.addCard, { columnId: 'c', title: 't' });
+  // @ts-expect-error it is not a mutation
+  await client.mutate(api.listCards, { columnId: 'c' });
+  // @ts-expect-error it is not an action
+  await client.action(api.listCards, { columnId: 'c' });
+  // @ts-expect-error the result is another
+  const wrong: string = await client.mutate(api.clear);
+  // @ts-expect-error there is no such option
+  await client.query(api.search, {}, { patience: 3 });
+  void wrong;
+}
+
+export function components(columnId: () => string | undefined): void {
+  const add = call(api.addCard);
+  const added: Promise<Card> = add({ columnId: 'c', title: 't' });
+  const last: Card | undefined = add.data;
+  const pending: boolean = add.pending;
+  const why: readonly string[] | undefined = add.error?.fields['title'];
+  const clear = call(api.clear);
+  void clear();
+
+  const cards = load(api.listCards, () => ({ columnId: 'c' }));
+  const maybe = load(api.listCards, () => {
+    const id = columnId();
+    return id === undefined ? undefined : { columnId: id };
+  });
+  const me = load(api.me);
+  const data: Card[] | undefined = cards.data;
+  const mine: Card | null | undefined = me.data;
+  void load(api.search);
+  void [added, last, pending, why, maybe, data, mine];
+
+  // @ts-expect-error a field is missing
+  void add({ columnId: 'c' });
+  // @ts-expect-error results are read-only
+  cards.data = [];
+  // @ts-expect-error the arguments are given by a function, so that they are followed
+  load(api.listCards, { columnId: 'c' });
+  // @ts-expect-error the arguments are missing
+  load(api.listCards);
+  // @ts-expect-error a mutation is not loaded
+  load(api.addCard, () => ({ columnId: 'c', title: 't' }));
+}
+
+export function kinds(error: unknown): void {
+  // @ts-expect-error the results differ
+  const other: Query<{ columnId: string }, number> = api.listCards;
+  // @ts-expect-error the kinds differ
+  const kind: Mutation<{ columnId: string }, Card[]> = api.listCards;
+  if (error instanceof ForgeError && error.code === 'COLUMN_FULL') void error.details;
+  void [other, kind];
+}

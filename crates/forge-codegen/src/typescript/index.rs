@@ -1,0 +1,36 @@
+//! `index.ts`: what an app imports from the folder.
+
+use super::Flavour;
+use super::names::Names;
+use super::print::names_from;
+
+const CLIENT_TYPES: &[&str] = &[
+    "Action",
+    "CallOptions",
+    "FieldErrors",
+    "ForgeClient",
+    "ForgeClientOptions",
+    "ForgeErrorCode",
+    "GetToken",
+    "Mutation",
+    "Query",
+];
+
+const SVELTE_TYPES: &[&str] = &["Call", "Loaded", "UseOptions"];
+
+/// Writes the file. A type of the app goes before one of the runtime with the same name, which can still be imported
+/// from the runtime's own file.
+pub(super) fn write(flavour: Flavour, names: &Names<'_>) -> String {
+    let types = |file: &str, list: &[&'static str]| {
+        let free: Vec<&str> = list.iter().copied().filter(|name| !names.is_taken(name)).collect();
+        if free.is_empty() { String::new() } else { names_from("export type", free, file) }
+    };
+    let mut file = String::from("export { api } from './api.js';\nexport type * from './types.js';\n");
+    file += &names_from("export", ["ForgeError", "createForgeClient"], "./runtime/client.js");
+    file += &types("./runtime/client.js", CLIENT_TYPES);
+    if flavour == Flavour::Svelte {
+        file += &names_from("export", ["call", "load", "provideForge", "useForge"], "./runtime/svelte.svelte.js");
+        file += &types("./runtime/svelte.svelte.js", SVELTE_TYPES);
+    }
+    file
+}

@@ -1,0 +1,87 @@
+//! What the files say.
+
+use forge_codegen::{Edits, Flavour, GeneratedFile, check_edits, typescript, typescript_for};
+use forge_core::manifest::Manifest;
+
+use crate::manifest::{board, function, manifest};
+
+fn file<'a>(files: &'a [GeneratedFile], path: &str) -> &'a str {
+    &files.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("no {path}")).content
+}
+
+#[test]
+fn a_board() {
+    let files = typescript(&board()).unwrap();
+    insta::assert_snapshot!("types", file(&files, "types.ts"));
+    insta::assert_snapshot!("api", file(&files, "api.ts"));
+    insta::assert_snapshot!("index", file(&files, "index.ts"));
+}
+
+#[test]
+fn without_svelte_nothing_names_it() {
+    let files = typescript_for(&board(), Flavour::Plain).unwrap();
+    assert!(files.iter().all(|file| !file.content.contains("from 'svelte'") && !file.path.contains("svelte")));
+    insta::assert_snapshot!("index_plain", file(&files, "index.ts"));
+}
+
+#[test]
+fn an_app_without_functions_has_files_too() {
+    let files = typescript(&manifest(vec![], vec![])).unwrap();
+    assert!(file(&files, "api.ts").ends_with("\nexport const api = {} as const;\n"));
+    assert!(file(&files, "types.ts").ends_with("\nexport {};\n"));
+}
+
+#[test]
+fn every_file_is_stamped_and_every_edit_noticed() {
+    for generated in typescript(&board()).unwrap() {
+        assert_eq!(check_edits(&generated.content), Edits::Untouched, "{}", generated.path);
+        assert_eq!(check_edits(&generated.content.replacen("export", "export ", 1)), Edits::Edited);
+    }
+}
+
+#[test]
+fn the_same_manifest_gives_the_same_files() {
+    let board = board();
+    let mut turned = board.clone();
+    turned.functions.reverse();
+    turned.types.reverse();
+    turned.tables.reverse();
+    assert_eq!(typescript(&board).unwrap(), typescript(&turned).unwrap());
+}
+
+#[test]
+fn the_runtime_comes_along_whole() {
+    let files = typescript(&board()).unwrap();
+    let imported = files.iter().flat_map(|file| {
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let imports = file.content.lines().filter_map(|line| line.rsplit_once("from './"));
+        imports.map(move |(_, path)| format!("{folder}/{}", path.trim_end_matches("';").replace(".js", ".ts")))
+    });
+    let mut count = 0;
+    for path in imported {
+        let path = path.trim_start_matches('/');
+        assert!(files.iter().any(|file| file.path == path), "{path} is imported and not generated");
+        count += 1;
+    }
+    assert!(count > 10);
+}
+
+#[test]
+fn a_type_that_is_only_sent_may_lack_what_is_optional() {
+    let files = typescript(&board()).unwrap();
+    let types = file(&files, "types.ts");
+    assert!(types.contains("  size?: Int64 | null;"), "only sent");
+    assert!(types.contains("  due: Timestamp | null;"), "only received");
+
+    // The same type, also received: now the field is always there.
+    let mut both: Manifest = board();
+    let new_card = crate::manifest::named("NewCard");
+    both.functions.push(function(
+        forge_core::function::FunctionKind::Query,
+        "last_draft",
+        forge_core::wire::TypeRef::Null,
+        new_card,
+    ));
+    let files = typescript(&both).unwrap();
+    assert!(file(&files, "types.ts").contains("  size: Int64 | null;"));
+}

@@ -1,0 +1,133 @@
+//! What the attribute of a function may say.
+
+use proc_macro2::{Ident, TokenStream};
+use syn::spanned::Spanned;
+use syn::{Attribute, LitStr};
+
+use super::Kind;
+use crate::durations::milliseconds;
+use crate::keys::Grammar;
+use crate::mistakes::Mistakes;
+use crate::names::{is_function_name, plain};
+
+const PLANNED: &[&str] = &["cache", "rate_limit", "retry", "tracking", "log", "tables"];
+
+const QUERY: Grammar = Grammar {
+    attribute: "#[forge::query]",
+    accepted: &["public", "role", "timeout", "name", "snapshot"],
+    planned: PLANNED,
+};
+
+const MUTATION: Grammar = Grammar {
+    attribute: "#[forge::mutation]",
+    accepted: &["public", "role", "timeout", "name", "isolation"],
+    planned: PLANNED,
+};
+
+const ACTION: Grammar =
+    Grammar { attribute: "#[forge::action]", accepted: &["public", "role", "timeout", "name"], planned: PLANNED };
+
+/// What was said, with the defaults filled in.
+pub(super) struct Options {
+    /// The name on the wire.
+    pub(super) name: String,
+    pub(super) access: Access,
+    pub(super) timeout_ms: Option<u64>,
+    pub(super) read_committed: bool,
+    pub(super) snapshot: bool,
+}
+
+/// Who may call it.
+pub(super) enum Access {
+    Public,
+    SignedIn,
+    AnyRole(Vec<LitStr>),
+}
+
+pub(super) fn read(
+    kind: Kind,
+    args: TokenStream,
+    attrs: &mut Vec<Attribute>,
+    function: &Ident,
+    mistakes: &mut Mistakes,
+) -> Options {
+    let grammar = match kind {
+        Kind::Query => QUERY,
+        Kind::Mutation => MUTATION,
+        Kind::Action => ACTION,
+    };
+    let mut keys = grammar.read_with_helpers(args, attrs, mistakes);
+
+    let name = match keys.text("name", "list_cards", mistakes) {
+        Some(text) => {
+            if !is_function_name(&text.value()) {
+                mistakes.add(&text, format!("`{}` cannot be a name on the wire: use small letters, digits and `_`, beginning with a letter", text.value()));
+            }
+            text.value()
+        }
+        None => {
+            let name = plain(function);
+            if !is_function_name(&name) {
+                mistakes.add(function, format!("`{name}` cannot be a name on the wire (small letters, digits and `_`, beginning with a letter): rename the function, or say `name = \"..\"`"));
+            }
+            name
+        }
+    };
+
+    let public = keys.flag("public", mistakes);
+    let roles = keys.texts("role", "admin", mistakes);
+    let access = match (public, roles) {
+        (Some(_), Some(roles)) => {
+            let place = roles.first().map_or(function.span(), Spanned::span);
+            mistakes.add_error(syn::Error::new(
+                place,
+                "`public` and `role` contradict each other: anybody may call a public function; leave one out",
+            ));
+            Access::Public
+        }
+        (Some(_), None) => Access::Public,
+        (None, Some(roles)) => Access::AnyRole(check_roles(roles, function, mistakes)),
+        (None, None) => Access::SignedIn,
+    };
+
+    let timeout_ms = keys.text("timeout", "30s", mistakes).and_then(|text| match milliseconds(&text.value()) {
+        Ok(0) => {
+            mistakes.add(&text, "a timeout of zero would end every call before it begins; leave `timeout` out for the configured default");
+            None
+        }
+        Ok(ms) => Some(ms),
+        Err(why) => {
+            mistakes.add(&text, why);
+            None
+        }
+    });
+
+    let read_committed = keys.text("isolation", "read_committed", mistakes).is_some_and(|text| match text.value().as_str() {
+        "read_committed" => true,
+        "serializable" => false,
+        other => {
+            mistakes.add(&text, format!("`{other}` is not an isolation level; there is \"serializable\" (the default) and \"read_committed\""));
+            false
+        }
+    });
+
+    let snapshot = keys.flag("snapshot", mistakes).is_some();
+    Options { name, access, timeout_ms, read_committed, snapshot }
+}
+
+fn check_roles(roles: Vec<LitStr>, function: &Ident, mistakes: &mut Mistakes) -> Vec<LitStr> {
+    if roles.is_empty() {
+        mistakes.add(function, "`role = []` would let nobody in: name a role, or leave it out to let in whoever is signed in");
+    }
+    let mut seen: Vec<String> = Vec::new();
+    for role in &roles {
+        let value = role.value();
+        if value.trim().is_empty() {
+            mistakes.add(role, "a role has a name");
+        } else if seen.contains(&value) {
+            mistakes.add(role, format!("the role `{value}` is given twice"));
+        }
+        seen.push(value);
+    }
+    roles
+}

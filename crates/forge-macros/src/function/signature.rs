@@ -1,0 +1,173 @@
+//! What the signature of a function must be, and what can be built from it.
+
+use proc_macro2::Ident;
+use quote::ToTokens;
+use syn::{FnArg, ItemFn, Pat, PatType, ReturnType, Safety, Type, parse_quote};
+
+use super::Kind;
+use crate::mistakes::Mistakes;
+use crate::types::{is_named, last_segment, ungroup};
+use crate::wire_field::{WireField, refuse_clashes};
+
+/// The parts that the expansion is made of.
+pub(super) struct Signature {
+    /// The parameters after the context.
+    pub(super) parameters: Vec<WireField>,
+    /// The return type: a `Result`.
+    pub(super) output: Type,
+}
+
+/// Checks the signature and takes our attributes from the parameters. `None` when it is so far off that nothing can be built.
+pub(super) fn read(kind: Kind, function: &mut ItemFn, mistakes: &mut Mistakes) -> Option<Signature> {
+    let drawing = drawing(kind, &function.sig.ident);
+    refuse_modifiers(kind, function, &drawing, mistakes);
+
+    let has_context = check_context(kind, function, &drawing, mistakes);
+    let mut parameters = Vec::new();
+    let mut readable = true;
+    for argument in function.sig.inputs.iter_mut().skip(usize::from(has_context)) {
+        match argument {
+            FnArg::Receiver(receiver) => {
+                mistakes.add(&*receiver, format!("{} is a plain function, not a method\n{drawing}", kind.phrase()));
+                readable = false;
+            }
+            FnArg::Typed(parameter) => match read_parameter(parameter, mistakes) {
+                Some(field) => parameters.push(field),
+                None => readable = false,
+            },
+        }
+    }
+    refuse_clashes(&parameters, mistakes);
+
+    let output = match &function.sig.output {
+        ReturnType::Default => {
+            mistakes.add(&function.sig.ident, format!("{} returns a `Result`\n{drawing}", kind.phrase()));
+            return None;
+        }
+        ReturnType::Type(_, ty) => (**ty).clone(),
+    };
+    if let Type::ImplTrait(_) | Type::Reference(_) | Type::TraitObject(_) = ungroup(&output) {
+        mistakes.add(&output, format!("{} returns a `Result` of an owned type\n{drawing}", kind.phrase()));
+        return None;
+    }
+    readable.then_some(Signature { parameters, output })
+}
+
+/// The valid signature, for messages.
+fn drawing(kind: Kind, name: &Ident) -> String {
+    format!(
+        "the signature of {}:\n\n    async fn {name}(ctx: &{}, ..arguments) -> Result<..>\n",
+        kind.phrase(),
+        kind.context()
+    )
+}
+
+fn refuse_modifiers(kind: Kind, function: &ItemFn, drawing: &str, mistakes: &mut Mistakes) {
+    let signature = &function.sig;
+    if signature.asyncness.is_none() {
+        mistakes.add(signature.fn_token, format!("{} is an `async fn`\n{drawing}", kind.phrase()));
+    }
+    if let Some(word) = &signature.constness {
+        mistakes.add(word, format!("{} cannot be `const`", kind.phrase()));
+    }
+    match &signature.safety {
+        Safety::Unsafe(word) => mistakes.add(word, format!("{} cannot be `unsafe`: anybody may call it with any arguments", kind.phrase())),
+        Safety::Safe(word) => mistakes.add(word, "`safe` has no place here"),
+        Safety::Default => {}
+    }
+    if let Some(abi) = &signature.abi {
+        mistakes.add(abi, format!("{} cannot be `extern`", kind.phrase()));
+    }
+    if let Some(variadic) = &signature.variadic {
+        mistakes.add(variadic, format!("{} has a fixed list of arguments", kind.phrase()));
+    }
+    crate::attrs::refuse_generics(&signature.generics, kind.phrase(), mistakes);
+}
+
+/// Whether the first parameter stands for the context, be it right or wrong.
+fn check_context(kind: Kind, function: &ItemFn, drawing: &str, mistakes: &mut Mistakes) -> bool {
+    let (phrase, wanted) = (kind.phrase(), kind.context());
+    let missing = || format!("{phrase} takes its context first: `ctx: &{wanted}`\n{drawing}");
+    let parameter = match function.sig.inputs.first() {
+        Some(FnArg::Typed(parameter)) => parameter,
+        Some(FnArg::Receiver(_)) => return false,
+        None => {
+            mistakes.add_error(syn::Error::new(function.sig.paren_token.span.join(), missing()));
+            return false;
+        }
+    };
+    let (reference, inner) = match ungroup(&parameter.ty) {
+        Type::Reference(reference) => (Some(reference), &*reference.elem),
+        other => (None, other),
+    };
+    let name = last_segment(inner).map(|segment| segment.ident.to_string()).unwrap_or_default();
+    match Kind::of_context(&name) {
+        Some(found) if found == kind => match reference {
+            None => mistakes.add(&parameter.ty, format!("the context is borrowed: write `&{wanted}`\n{drawing}")),
+            Some(reference) => {
+                if let Some(word) = &reference.mutability {
+                    mistakes.add(word, format!("the context is shared, never changed: write `&{wanted}`\n{drawing}"));
+                }
+                if let Some(lifetime) = &reference.lifetime {
+                    mistakes.add(lifetime, format!("the context has no named lifetime: write `&{wanted}`\n{drawing}"));
+                }
+            }
+        },
+        Some(found) => mistakes.add(
+            &parameter.ty,
+            format!("{phrase} takes `&{wanted}`; with `&{name}` this is {}: write `#[forge::{}]`\n{drawing}", found.phrase(), found.word()),
+        ),
+        None => {
+            mistakes.add(parameter, missing());
+            // Something like `_ctx: &Context` was meant for a context; `column_id: Uuid` was not.
+            return reference.is_some();
+        }
+    }
+    true
+}
+
+fn read_parameter(parameter: &mut PatType, mistakes: &mut Mistakes) -> Option<WireField> {
+    let Pat::Ident(pattern) = &*parameter.pat else {
+        mistakes.add(&parameter.pat, "an argument has a plain name, which is its name on the wire: write `name: Type`");
+        return None;
+    };
+    if pattern.by_ref.is_some() || pattern.subpat.is_some() {
+        mistakes.add(pattern, "an argument has a plain name, which is its name on the wire: write `name: Type`");
+        return None;
+    }
+    crate::attrs::refuse_cfg(&parameter.attrs, "an argument", "write two functions instead", mistakes);
+    let ident = pattern.ident.clone();
+    let mut ty = (*parameter.ty).clone();
+    match ungroup(&parameter.ty) {
+        Type::Reference(reference) => {
+            let owned = owned(&reference.elem);
+            mistakes.add(&parameter.ty, format!("arguments are owned: write `{}`", owned.to_token_stream().to_string().replace(' ', "")));
+            ty = owned;
+        }
+        Type::ImplTrait(_) => {
+            mistakes.add(&parameter.ty, "an argument has one known type, so that it can be read from the wire");
+            return None;
+        }
+        Type::Infer(_) => {
+            mistakes.add(&parameter.ty, "write the type out");
+            return None;
+        }
+        _ => {}
+    }
+    let field = WireField::take(&mut parameter.attrs, &ident, &ty, mistakes);
+    // The language allows no doc comments on parameters; ours have gone into the arguments' type.
+    parameter.attrs.retain(|attr| !attr.path().is_ident("doc"));
+    Some(field)
+}
+
+/// The type to write instead of a reference to this one.
+fn owned(borrowed: &Type) -> Type {
+    match ungroup(borrowed) {
+        Type::Slice(slice) => {
+            let item = &slice.elem;
+            parse_quote!(Vec<#item>)
+        }
+        text if is_named(text, "str") => parse_quote!(String),
+        other => other.clone(),
+    }
+}

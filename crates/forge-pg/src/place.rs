@@ -1,0 +1,434 @@
+//! Where the parts of a project's server lie, and who may use them at a time.
+//!
+//! ```text
+//! <project>/.forge/pg/             state of the server for development: lock, server.log, location.json, password
+//!     data/                        its data
+//! <project>/.forge/pg-test/15/     the same for tests, one per major version
+//!     cluster/live/                data/, last-used, watchdog.pid
+//! /tmp/forge-<key>-<label>/        the socket
+//! ```
+//!
+//! Data for tests goes to `/dev/shm` when it has room. Data goes to a folder outside of the project when the user
+//! that runs the server cannot enter the project (root's home). `key` stands for the project's path and the user.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use forge_core::{Error, Result};
+use sha2::{Digest, Sha256};
+
+use crate::failure;
+use crate::process;
+use crate::settings::Purpose;
+use crate::user::ServerUser;
+
+/// Free memory that `/dev/shm` must have before test data goes there.
+const ENOUGH_MEMORY: u64 = 1 << 30;
+/// The longest path of a socket, without the zero at its end.
+const LONGEST_SOCKET: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+/// The longest thing that another process does while it holds the lock: initdb and a start with recovery.
+const LOCK_DEADLINE: Duration = Duration::from_secs(200);
+
+/// The folders of one server.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) purpose: Purpose,
+    pub(crate) project: PathBuf,
+    pub(crate) user: ServerUser,
+    /// Lock, log, note: always in the project.
+    pub(crate) state: PathBuf,
+    /// Holds `data/`; for tests it is called `live` and is renamed when the server retires.
+    pub(crate) home: PathBuf,
+    /// The private folder around it, if it has one.
+    pub(crate) shelter: Option<PathBuf>,
+    key: String,
+}
+
+impl Place {
+    /// The place of a project's server; `major` tells servers for tests apart. Makes the folders around the data.
+    pub(crate) fn of(
+        project: &Path,
+        purpose: Purpose,
+        major: Option<u16>,
+        user: ServerUser,
+    ) -> Result<Self> {
+        let project =
+            fs::canonicalize(project).map_err(failure::file("find the project folder", project))?;
+        let state = match (purpose, major) {
+            (Purpose::Dev, _) => project.join(".forge/pg"),
+            (Purpose::Test, major) => project
+                .join(".forge/pg-test")
+                .join(major.unwrap_or(0).to_string()),
+        };
+        fs::create_dir_all(&state).map_err(failure::file("make the folder", &state))?;
+        keep_out_of_git(&project.join(".forge").join(if purpose == Purpose::Dev {
+            "pg"
+        } else {
+            "pg-test"
+        }))?;
+        let major = major
+            .filter(|_| purpose == Purpose::Test)
+            .map(|major| format!("-{major}"))
+            .unwrap_or_default();
+        let key = format!("{}-{}{major}", project_key(&project), purpose.word());
+        let Candidate { home, shelter, .. } = choose(purpose, &state, &key, &user)?;
+        Ok(Self {
+            purpose,
+            project,
+            user,
+            state,
+            home,
+            shelter,
+            key,
+        })
+    }
+
+    /// The data folder. It exists only once it is complete.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.home.join("data")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.state.join("server.log")
+    }
+
+    /// The major version that made the data, if there is any.
+    pub(crate) fn major(&self) -> Result<Option<u16>> {
+        let file = self.data().join("PG_VERSION");
+        match fs::read_to_string(&file) {
+            Ok(text) => match text.trim().parse() {
+                Ok(major) => Ok(Some(major)),
+                Err(_) => {
+                    let message = format!(
+                        "{} should hold a major version, but holds {text:?}",
+                        file.display()
+                    );
+                    Err(Error::config(failure::FILE_FAILED, message))
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failure::file("read", &file)(error)),
+        }
+    }
+
+    /// A private folder for the socket, short enough: the one asked for, else in `/tmp`, else in the user's
+    /// runtime folder.
+    pub(crate) fn socket_folder(&self, asked: Option<&Path>, port: u16) -> Result<PathBuf> {
+        if let Some(folder) = asked {
+            self.check_socket_folder(folder, port)?;
+            return Ok(folder.to_owned());
+        }
+        let name = format!("forge-{}", self.key);
+        let first = Path::new("/tmp").join(&name);
+        let refused = match self.check_socket_folder(&first, port) {
+            Ok(()) => return Ok(first),
+            Err(error) => error,
+        };
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
+        match runtime.map(|folder| Path::new(&folder).join(&name)) {
+            Some(second) if self.check_socket_folder(&second, port).is_ok() => Ok(second),
+            _ => Err(refused),
+        }
+    }
+
+    fn check_socket_folder(&self, folder: &Path, port: u16) -> Result<()> {
+        let socket = folder.join(format!(".s.PGSQL.{port}"));
+        let length = socket.as_os_str().len();
+        if length > LONGEST_SOCKET {
+            return Err(Error::config(
+                failure::PATH_TOO_LONG,
+                format!(
+                    "the path of the server's socket would have {length} bytes, and the system allows \
+                     {LONGEST_SOCKET}: {}. Ask for a socket folder with a shorter path, such as one in /tmp.",
+                    socket.display()
+                ),
+            ));
+        }
+        self.user.private_folder(folder)?;
+        if !self.user.can_enter(folder) {
+            return Err(Error::config(
+                failure::FOLDER_NOT_PRIVATE,
+                format!(
+                    "the server runs as uid {}, which cannot enter {}: a folder on the way is closed to it. Ask for a \
+                     socket folder elsewhere, such as one in /tmp.",
+                    self.user.uid,
+                    folder.display()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Waits until no other process sets up, starts or stops this server. The lock ends with the value, or with
+    /// the process.
+    pub(crate) fn lock(&self, progress: &dyn Fn(&str)) -> Result<File> {
+        let path = self.state.join("lock");
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failure::file("open", &path))?;
+        let started = Instant::now();
+        let mut told = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::WouldBlock) => {}
+                Err(fs::TryLockError::Error(error)) => {
+                    return Err(failure::file("lock", &path)(error));
+                }
+            }
+            // The holder writes its id; a file that is just being written reads as empty.
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            if started.elapsed() > LOCK_DEADLINE {
+                return Err(Error::config(
+                    failure::LOCK_TIMEOUT,
+                    format!(
+                        "process {} has held {} for more than {} s while setting up the database server. Look at what \
+                         it does, or end it, and try again.",
+                        holder.trim(),
+                        path.display(),
+                        LOCK_DEADLINE.as_secs()
+                    ),
+                ));
+            }
+            if !told && started.elapsed() > Duration::from_secs(2) {
+                progress(&format!(
+                    "Waiting for process {} which sets up the database server",
+                    holder.trim()
+                ));
+                told = true;
+            }
+            thread::sleep(process::PAUSE);
+        }
+        file.set_len(0).map_err(failure::file("write", &path))?;
+        write!(file, "{}", std::process::id()).map_err(failure::file("write", &path))?;
+        Ok(file)
+    }
+
+    /// Tells a person where everything is: in the project, and the way back in a folder outside of it.
+    pub(crate) fn note(&self, socket: &Path, version: &str) -> Result<()> {
+        let path = self.state.join("location.json");
+        let note = serde_json::json!({
+            "purpose": self.purpose.word(),
+            "project": self.project,
+            "data": self.data(),
+            "socket": socket,
+            "log": self.log(),
+            "postgres": version,
+            "uid": self.user.uid,
+        });
+        let text = format!("{note:#}\n");
+        fs::write(&path, &text).map_err(failure::file("write", &path))?;
+        if !self.home.starts_with(&self.project) {
+            let back = self.home.join("location.json");
+            fs::write(&back, &text).map_err(failure::file("write", &back))?;
+        }
+        Ok(())
+    }
+}
+
+/// Twelve hex digits that stand for the project's path and the user.
+fn project_key(project: &Path) -> String {
+    let mut hash = Sha256::new();
+    hash.update(project.as_os_str().as_bytes());
+    hash.update(rustix::process::geteuid().as_raw().to_le_bytes());
+    hash.finalize()[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// A folder that may hold the data.
+struct Candidate {
+    /// Closed to all but the server's user, and made if it is missing. The project's own folder stays as it is.
+    shelter: Option<PathBuf>,
+    home: PathBuf,
+    in_memory: bool,
+}
+
+impl Candidate {
+    fn sheltered(purpose: Purpose, folder: PathBuf) -> Self {
+        let home = if purpose == Purpose::Test {
+            folder.join("live")
+        } else {
+            folder.clone()
+        };
+        Self {
+            shelter: Some(folder),
+            home,
+            in_memory: false,
+        }
+    }
+
+    /// Data lies here, or (for tests) a server that is retiring, which the next one waits for.
+    fn is_used(&self) -> bool {
+        let retiring = || {
+            self.shelter
+                .as_ref()
+                .is_some_and(|folder| *folder != self.home && !is_bare(folder))
+        };
+        fs::symlink_metadata(self.home.join("data")).is_ok() || retiring()
+    }
+
+    /// Makes it a folder that the server's user can use, or says why it cannot be one.
+    fn claim(&self, user: &ServerUser) -> Result<()> {
+        let around = self
+            .shelter
+            .as_deref()
+            .and_then(Path::parent)
+            .unwrap_or(&self.home);
+        fs::create_dir_all(around).map_err(failure::file("make the folder", around))?;
+        if !user.can_enter(around) {
+            let message = format!(
+                "uid {}, which runs the server, cannot enter {}",
+                user.uid,
+                around.display()
+            );
+            return Err(Error::config(failure::FILE_FAILED, message));
+        }
+        if let Some(shelter) = &self.shelter {
+            user.private_folder(shelter)?;
+        }
+        // Data of another user (the project was used with and without sudo) is refused here.
+        let data = self.home.join("data");
+        if fs::symlink_metadata(&data).is_ok() {
+            user.private_folder(&data)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The folder with the data: the one that has some, else the first that can have it.
+fn choose(purpose: Purpose, state: &Path, key: &str, user: &ServerUser) -> Result<Candidate> {
+    let name = format!("forge-{key}");
+    let mut candidates = match purpose {
+        Purpose::Dev => vec![Candidate {
+            shelter: None,
+            home: state.to_owned(),
+            in_memory: false,
+        }],
+        Purpose::Test => vec![
+            Candidate {
+                in_memory: true,
+                ..Candidate::sheltered(purpose, Path::new("/dev/shm").join(&name))
+            },
+            Candidate::sheltered(purpose, state.join("cluster")),
+        ],
+    };
+    if user.switched {
+        let outside = [
+            Path::new("/var/lib/forge").join(key),
+            Path::new("/var/tmp").join(&name),
+        ];
+        candidates.extend(outside.map(|folder| Candidate::sheltered(purpose, folder)));
+    }
+    if let Some(position) = candidates.iter().position(Candidate::is_used) {
+        let used = candidates.swap_remove(position);
+        return used.claim(user).map(|()| used);
+    }
+    let mut refused = None;
+    for candidate in candidates {
+        if candidate.in_memory && !has_room(Path::new("/dev/shm")) {
+            continue;
+        }
+        match candidate.claim(user) {
+            Ok(()) => return Ok(candidate),
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| {
+        Error::config(failure::FILE_FAILED, "no folder can hold the server's data")
+    }))
+}
+
+fn is_bare(folder: &Path) -> bool {
+    fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
+}
+
+fn has_room(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder)
+        .is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) > ENOUGH_MEMORY)
+}
+
+/// Data, logs and a password have no place in a repository.
+fn keep_out_of_git(folder: &Path) -> Result<()> {
+    let file = folder.join(".gitignore");
+    if file.exists() {
+        return Ok(());
+    }
+    fs::write(&file, "*\n").map_err(failure::file("write", &file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder that the server's user can enter, so that nothing is put outside of it.
+    fn project() -> tempfile::TempDir {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        tempfile::Builder::new()
+            .permissions(open)
+            .tempdir()
+            .unwrap()
+    }
+
+    fn place(project: &Path) -> Place {
+        Place::of(project, Purpose::Dev, None, ServerUser::find().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn projects_have_keys_of_their_own() {
+        assert_ne!(project_key(Path::new("/a")), project_key(Path::new("/b")));
+        assert_eq!(project_key(Path::new("/a")), project_key(Path::new("/a")));
+    }
+
+    #[test]
+    fn a_socket_path_over_the_limit_is_refused_with_its_length() {
+        let project = project();
+        let long = project.path().join("x".repeat(120));
+        let error = place(project.path())
+            .socket_folder(Some(&long), 5432)
+            .unwrap_err();
+        assert_eq!(error.code(), failure::PATH_TOO_LONG);
+        assert!(
+            error.message().contains("shorter path") && !long.exists(),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn one_lock_at_a_time() {
+        let project = project();
+        let place = place(project.path());
+        let held = place.lock(&|_| {}).unwrap();
+        let second = File::open(place.state.join("lock")).unwrap();
+        assert!(matches!(
+            second.try_lock(),
+            Err(fs::TryLockError::WouldBlock)
+        ));
+        assert_eq!(
+            fs::read_to_string(place.state.join("lock")).unwrap(),
+            std::process::id().to_string()
+        );
+        drop(held);
+        second.try_lock().unwrap();
+    }
+
+    #[test]
+    fn the_state_of_a_server_is_kept_out_of_git() {
+        let project = project();
+        place(project.path());
+        assert_eq!(
+            fs::read_to_string(project.path().join(".forge/pg/.gitignore")).unwrap(),
+            "*\n"
+        );
+    }
+}

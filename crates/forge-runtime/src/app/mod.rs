@@ -1,0 +1,202 @@
+//! An app: what its crates contribute, put together, described, and run.
+//!
+//! ```text
+//! attributes ─link time─▶ Registrations ─┐
+//! include(module) ───────────────────────┴▶ App ─▶ manifest
+//!                                             └──▶ Node: database, migrations, executor, gateway; drains on SIGTERM
+//! ```
+
+mod command;
+mod drain;
+mod node;
+
+pub use node::{Node, NodeParts};
+pub(crate) use node::Stage;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use forge_core::manifest::{MANIFEST_VERSION, Manifest};
+use forge_core::schema::{EnumDef, TableDef};
+use forge_core::wire::TypeRegistry;
+use forge_core::{Error, Result};
+
+use crate::function::{FunctionRegistry, Item, Registration};
+use crate::migrate::Migration;
+
+/// A crate that contributes to an app: its migrations and its page. Made by `forge::module!()`.
+#[derive(Debug, Clone)]
+pub struct Module {
+    name: &'static str,
+    version: &'static str,
+    dir: &'static str,
+    migrations: &'static [(&'static str, &'static str)],
+    page: &'static [(&'static str, &'static [u8])],
+}
+
+impl Module {
+    /// Called by `forge::module!()`: the crate's name, version and folder, its migrations (file name, text), and its built page
+    /// (path, content; empty in debug builds, which read the page from the folder).
+    pub const fn linked(
+        name: &'static str,
+        version: &'static str,
+        dir: &'static str,
+        migrations: &'static [(&'static str, &'static str)],
+        page: &'static [(&'static str, &'static [u8])],
+    ) -> Self {
+        Self { name, version, dir, migrations, page }
+    }
+
+    /// The crate's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The migrations of the crate.
+    ///
+    /// # Errors
+    /// When a file is not called or written like a migration.
+    pub fn migrations(&self) -> Result<Vec<Migration>> {
+        self.migrations.iter().map(|(file, sql)| Migration::parse("app", file, sql)).collect()
+    }
+
+    pub(crate) fn page(&self) -> crate::gateway::Page {
+        if self.page.is_empty() {
+            return crate::gateway::Page::on_disk(PathBuf::from(self.dir).join("frontend/dist"));
+        }
+        crate::gateway::Page::embedded(self.page)
+    }
+}
+
+/// An app, put together from everything that is linked into this program.
+#[derive(Debug, Clone)]
+pub struct App {
+    name: String,
+    version: String,
+    functions: FunctionRegistry,
+    tables: Vec<TableDef>,
+    enums: Vec<EnumDef>,
+    modules: Vec<Module>,
+}
+
+impl App {
+    /// Collects what is linked; `included` come first, and the first of all names the app.
+    ///
+    /// # Errors
+    /// When two functions have the same name.
+    pub fn linked(included: &[Module]) -> Result<Self> {
+        let mut modules = included.to_vec();
+        let (mut entries, mut tables, mut enums) = (Vec::new(), Vec::new(), Vec::new());
+        for registration in inventory::iter::<Registration> {
+            match registration.item {
+                Item::Function(entry) => entries.push(entry()),
+                Item::Table(table) => tables.push(table()),
+                Item::Enum(definition) => enums.push(definition()),
+                Item::Module(module) => {
+                    if !modules.iter().any(|known| known.name == registration.krate) {
+                        modules.push(module());
+                    }
+                }
+            }
+        }
+        tables.sort_by(|a, b| a.name.cmp(&b.name));
+        enums.sort_by(|a, b| a.name.cmp(&b.name));
+        let (name, version) = modules.first().map_or(("app", "0.0.0"), |module| (module.name, module.version));
+        Ok(Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            functions: FunctionRegistry::new(entries)?,
+            tables,
+            enums,
+            modules,
+        })
+    }
+
+    /// The app's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The app's version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Its functions.
+    pub fn functions(&self) -> &FunctionRegistry {
+        &self.functions
+    }
+
+    /// The migrations of all its crates.
+    ///
+    /// # Errors
+    /// When a file is not called or written like a migration.
+    pub fn migrations(&self) -> Result<Vec<Migration>> {
+        let lists: Vec<Vec<Migration>> = self.modules.iter().map(Module::migrations).collect::<Result<_>>()?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
+    pub(crate) fn page(&self) -> crate::gateway::Page {
+        self.modules.iter().map(Module::page).find(crate::gateway::Page::exists).unwrap_or_default()
+    }
+
+    /// The app, described.
+    ///
+    /// # Errors
+    /// `TYPE_NAME_TWICE` when two types that cross the wire have the same name.
+    pub fn manifest(&self) -> Result<Manifest> {
+        let mut types = TypeRegistry::default();
+        let functions = self.functions.iter().map(|entry| (entry.describe)(&mut types)).collect();
+        let types = types.finish().map_err(|clashes| Error::config("TYPE_NAME_TWICE", clashes.join("\n")))?;
+        Ok(Manifest {
+            manifest_version: MANIFEST_VERSION,
+            name: self.name.clone(),
+            version: self.version.clone(),
+            functions,
+            types,
+            tables: self.tables.clone(),
+            enums: self.enums.clone(),
+        })
+    }
+
+    /// How many of each kind there are, for the log.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for info in self.functions.infos() {
+            *counts.entry(info.kind.as_str()).or_default() += 1;
+        }
+        counts.insert("table", self.tables.len());
+        counts.insert("enum", self.enums.len());
+        counts
+    }
+}
+
+/// The program of an app: `Forge::new().include(app::module()).run().await`.
+#[derive(Debug, Default)]
+pub struct Forge {
+    modules: Vec<Module>,
+}
+
+impl Forge {
+    /// Everything that is linked into this program. A crate that nothing refers to is not linked: name it with
+    /// [`include`](Self::include).
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names a crate, which links it. The first one gives the app its name and version.
+    #[must_use]
+    pub fn include(mut self, module: Module) -> Self {
+        self.modules.push(module);
+        self
+    }
+
+    /// Does what the command line says: `serve` (the default), `migrate`, `manifest`, `check`, `help`.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, the command line, the database's schema or the address to listen on.
+    pub async fn run(self) -> Result<()> {
+        let app = App::linked(&self.modules)?;
+        command::run(app).await
+    }
+}

@@ -1,0 +1,250 @@
+//! A node: one process of an app with its database, its functions and its doors.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forge_core::auth::AuthContext;
+use forge_core::function::Function;
+use forge_core::request::{RequestMetadata, TraceContext};
+use forge_core::{Error, ErrorKind, Result, wire};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::App;
+use crate::config::{Config, Role};
+use crate::db::Database;
+use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, sweep_mutation_ids};
+use crate::gateway::{Authenticator, GatewayServer};
+use crate::migrate::{Migrator, Progress, State};
+use crate::observability;
+
+/// How often old answers of mutations are swept away.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// How far a node has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The schema is not up to date yet: the database is away, or migrations run.
+    Starting,
+    /// At work.
+    Ready,
+    /// Told to stop.
+    Stopping,
+}
+
+/// What a node consists of; the gateway and the tests work with it.
+#[derive(Debug, Clone)]
+pub struct NodeParts {
+    pub(crate) config: Arc<Config>,
+    pub(crate) app: Arc<App>,
+    pub(crate) page: Arc<crate::gateway::Page>,
+    /// The database.
+    pub database: Database,
+    /// Runs functions.
+    pub executor: FunctionExecutor,
+    /// Knows who calls.
+    pub authenticator: Arc<Authenticator>,
+    pub(crate) stage: watch::Receiver<Stage>,
+}
+
+/// A node at work. Dropping it stops nothing: call [`stop`](Self::stop).
+#[derive(Debug)]
+pub struct Node {
+    parts: NodeParts,
+    address: Option<SocketAddr>,
+    stage: Arc<watch::Sender<Stage>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    failure: tokio::sync::mpsc::Receiver<Error>,
+}
+
+impl NodeParts {
+    /// Calls a function as somebody, through the same pipeline as a request from outside: the arguments go to JSON and back.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn call_as<F: Function>(&self, auth: AuthContext, args: F::Args) -> Result<F::Output> {
+        let request = RequestMetadata {
+            request_id: crate::db::new_uuid().to_string(),
+            correlation_id: None,
+            trace: TraceContext { trace_id: rand::random::<u128>().max(1), span_id: rand::random::<u64>().max(1), sampled: false },
+            client_ip: None,
+            user_agent: None,
+        };
+        let caller = Arc::new(Caller { auth, request, position: 0 });
+        let mut json = Vec::new();
+        wire::write_json(&args, &mut json)?;
+        let call = Call { function: F::INFO.name, args: &json, caller, mutation_id: None };
+        wire::read_json(&self.executor.call(call).await?.json)
+    }
+}
+
+impl Node {
+    /// Starts a node. It listens at once and answers 503 until the database is there and its schema is up to date.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used, or the address to listen on is taken.
+    pub async fn start(app: App, config: Config) -> Result<Self> {
+        config.check()?;
+        crate::install_crypto();
+        observability::set_slow_statement(config.observability.slow_query_threshold);
+        let database = Database::new(&config.project.name, &config.database)?;
+        observability::watch_database(&database);
+        let router = FunctionRouter::new(app.functions().clone());
+        let authenticator = Arc::new(Authenticator::new(&config, &database)?);
+        let executor = FunctionExecutor::new(router, database.clone(), config.function.clone(), config.gateway.max_json_depth)?;
+        let (stage, stage_seen) = watch::channel(Stage::Starting);
+        let stage = Arc::new(stage);
+        let (app, config) = (Arc::new(app), Arc::new(config));
+        let page = Arc::new(app.page());
+        let parts = NodeParts { config: config.clone(), app, page, database: database.clone(), executor, authenticator, stage: stage_seen };
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let mut address = None;
+        if config.node.has(Role::Gateway) {
+            let server = GatewayServer::bind(parts.clone()).await?;
+            address = Some(server.address());
+            tracing::info!("listening on http://{}", server.address());
+            tasks.spawn(server.serve(stop.clone(), config.shutdown.request_drain_timeout));
+        }
+        tasks.spawn(database.clone().monitor(stop.clone()));
+        tasks.spawn(sweep(database, stage.subscribe(), stop.clone()));
+        let (failing, failure) = tokio::sync::mpsc::channel(1);
+        let (preparing, stage_set, stopping) = (parts.clone(), stage.clone(), stop.clone());
+        tasks.spawn(async move {
+            let prepared = tokio::select! {
+                () = stopping.cancelled() => return,
+                prepared = prepare(&preparing) => prepared,
+            };
+            match prepared {
+                Ok(()) => {
+                    // Not over a stop that came meanwhile.
+                    stage_set.send_if_modified(|stage| {
+                        let starting = *stage == Stage::Starting;
+                        if starting {
+                            *stage = Stage::Ready;
+                        }
+                        starting
+                    });
+                }
+                // Only one failure is ever sent, so there is room; when nobody listens any more, the node is being stopped.
+                Err(why) => drop(failing.send(why).await),
+            }
+        });
+        Ok(Self { parts, address, stage, stop, tasks, failure })
+    }
+
+    /// The parts, for tests and tools.
+    pub fn parts(&self) -> &NodeParts {
+        &self.parts
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.parts.config
+    }
+
+    /// Where it listens, if it is a gateway.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// What made the start fail.
+    pub async fn ready(&mut self) -> Result<()> {
+        let mut stage = self.stage.subscribe();
+        tokio::select! {
+            failed = self.failure.recv() => Err(failed.unwrap_or_else(|| Error::internal("the node stopped while it started"))),
+            ready = stage.wait_for(|stage| *stage == Stage::Ready) => {
+                ready.map(drop).map_err(|_| Error::internal("the node stopped while it started"))
+            }
+        }
+    }
+
+    /// Waits for a failure that the node cannot go on with; forever when there is none.
+    pub(super) async fn failed(&mut self) -> Result<()> {
+        match self.failure.recv().await {
+            Some(why) => Err(why),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops: finishes requests under way, then ends.
+    pub async fn stop(&mut self) {
+        self.stage.send_replace(Stage::Stopping);
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Brings the schema up to date, waiting for the database as long as it takes.
+async fn prepare(parts: &NodeParts) -> Result<()> {
+    let config = &parts.config;
+    let migrator = Migrator::new(&config.database, &config.migrations, parts.app.migrations()?)?;
+    let mut pause = Duration::from_millis(100);
+    let mut told = false;
+    loop {
+        let result = if config.migrations.on_start { migrate(&migrator).await } else { compare(&migrator).await };
+        match result {
+            Err(why) if why.kind() == ErrorKind::DatabaseUnavailable => {
+                if !told {
+                    tracing::warn!(error = ?why, "the database is not there yet; waiting for it");
+                    told = true;
+                }
+            }
+            Err(why) => return Err(why),
+            Ok(()) => return Ok(()),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}
+
+async fn migrate(migrator: &Migrator) -> Result<()> {
+    let log = |progress: Progress<'_>| match progress {
+        Progress::Waiting(pid) => tracing::info!(?pid, "another node is migrating the database; waiting for it"),
+        Progress::Applying(_) => {}
+        Progress::Applied(migration, took) => {
+            tracing::info!(duration_ms = took.as_millis() as u64, "applied the migration {} {}", migration.set, migration.label());
+        }
+    };
+    migrator.run(log).await.map(drop)
+}
+
+async fn compare(migrator: &Migrator) -> Result<()> {
+    let status = migrator.status().await?;
+    let pending: Vec<String> =
+        status.iter().filter(|s| s.state == State::Pending).map(|s| format!("{} {:04}_{}", s.set, s.version, s.name)).collect();
+    if pending.is_empty() {
+        return Ok(());
+    }
+    Err(Error::config(
+        "MIGRATIONS_PENDING",
+        format!("not applied yet: {}; run the program with `migrate` first, or set migrations.on_start = true", pending.join(", ")),
+    ))
+}
+
+/// Sweeps old answers of mutations away, now and then. Nodes may do so at the same time: they skip each other's rows.
+async fn sweep(database: Database, mut stage: watch::Receiver<Stage>, stop: CancellationToken) {
+    let began = stage.wait_for(|stage| *stage == Stage::Ready);
+    tokio::select! {
+        () = stop.cancelled() => return,
+        ready = began => if ready.is_err() { return },
+    }
+    loop {
+        match sweep_mutation_ids(&database).await {
+            // A full batch: there is more.
+            Ok(1000) => continue,
+            Ok(_) => {}
+            Err(why) => tracing::debug!(error = ?why, "old answers of mutations could not be swept away; trying again later"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Whether a session has been ended before its tokens expired.
+//!
+//! Asked with every call of a session's token, so the answer "still alive" is kept for up to five seconds: an ended
+//! session is refused everywhere within that time. "Ended" is final and kept as long as there is room. One question
+//! per session is under way at a time, however many calls wait for it. A question that fails is not an answer: the call
+//! fails, as "perhaps ended" must not mean "alive".
+
+use std::fmt;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use forge_core::Result;
+use lru::LruCache;
+use uuid::Uuid;
+
+/// How long "still alive" is believed.
+const BELIEVED: Duration = Duration::from_secs(5);
+
+/// How many sessions are remembered; the one unused longest makes room.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+
+type Loader = dyn Fn(Uuid) -> Pin<Box<dyn Future<Output = Result<bool>> + Send>> + Send + Sync;
+
+/// What is known about one session. The lock is held while a question is under way, so that others wait for its answer.
+type Slot = Arc<tokio::sync::Mutex<Known>>;
+
+#[derive(Clone, Copy)]
+enum Known {
+    Nothing,
+    Alive(Instant),
+    Ended,
+}
+
+/// Answers "has this session ended?", from memory or by asking a loader.
+pub struct RevocationCache {
+    loader: Box<Loader>,
+    believed: Duration,
+    slots: Mutex<LruCache<Uuid, Slot>>,
+}
+
+impl RevocationCache {
+    /// A cache over a question to the database; see [`Sessions::is_revoked`](super::Sessions::is_revoked).
+    pub fn new<F>(loader: impl Fn(Uuid) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<bool>> + Send + 'static,
+    {
+        Self {
+            loader: Box::new(move |session| Box::pin(loader(session))),
+            believed: BELIEVED,
+            slots: Mutex::new(LruCache::new(REMEMBERED)),
+        }
+    }
+
+    /// Believes "still alive" for less than the usual five seconds; zero asks every time. More than five is cut to five.
+    pub fn with_staleness(mut self, believed: Duration) -> Self {
+        self.believed = believed.min(BELIEVED);
+        self
+    }
+
+    /// Whether a session has ended.
+    ///
+    /// # Errors
+    /// Those of the loader.
+    pub async fn is_revoked(&self, session: Uuid) -> Result<bool> {
+        let slot = Arc::clone(self.slots().get_or_insert(session, || Arc::new(tokio::sync::Mutex::new(Known::Nothing))));
+        let mut known = slot.lock().await;
+        match *known {
+            Known::Ended => return Ok(true),
+            Known::Alive(since) if since.elapsed() < self.believed => return Ok(false),
+            Known::Alive(_) | Known::Nothing => {}
+        }
+        // The answer is as old as the question.
+        let asked = Instant::now();
+        let ended = (self.loader)(session).await?;
+        *known = if ended { Known::Ended } else { Known::Alive(asked) };
+        Ok(ended)
+    }
+
+    /// Notes that a session has been ended here, so that this node refuses it at once. Call it once the end is committed.
+    pub fn forget(&self, session: Uuid) {
+        self.slots().put(session, Arc::new(tokio::sync::Mutex::new(Known::Ended)));
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, LruCache<Uuid, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for RevocationCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RevocationCache").field("believed", &self.believed).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use forge_core::Error;
+
+    use super::*;
+
+    fn counting(answer: impl Fn(usize) -> Result<bool> + Send + Sync + 'static) -> (Arc<AtomicUsize>, RevocationCache) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        let answer = Arc::new(answer);
+        let cache = RevocationCache::new(move |_| {
+            let (n, answer) = (counter.fetch_add(1, Ordering::SeqCst), Arc::clone(&answer));
+            async move {
+                tokio::task::yield_now().await;
+                answer(n)
+            }
+        });
+        (asked, cache)
+    }
+
+    #[tokio::test]
+    async fn many_calls_of_one_session_ask_once() {
+        let (asked, cache) = counting(|_| Ok(false));
+        let session = Uuid::now_v7();
+        let answers = futures_util::future::join_all((0..100).map(|_| cache.is_revoked(session))).await;
+        assert!(answers.into_iter().all(|answer| !answer.unwrap()));
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn alive_is_asked_again_and_ended_is_final() {
+        let (asked, cache) = counting(|n| Ok(n > 0));
+        let cache = cache.with_staleness(Duration::ZERO);
+        let session = Uuid::now_v7();
+        assert!(!cache.is_revoked(session).await.unwrap());
+        assert!(cache.is_revoked(session).await.unwrap());
+        assert!(cache.is_revoked(session).await.unwrap());
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_happened_here_counts_at_once() {
+        let (_, cache) = counting(|_| Ok(false));
+        let session = Uuid::now_v7();
+        assert!(!cache.is_revoked(session).await.unwrap());
+        cache.forget(session);
+        assert!(cache.is_revoked(session).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_question_that_failed_is_no_answer() {
+        let (asked, cache) = counting(|n| if n == 0 { Err(Error::database_unavailable("away")) } else { Ok(false) });
+        let session = Uuid::now_v7();
+        assert_eq!(cache.is_revoked(session).await.unwrap_err().code(), "DATABASE_UNAVAILABLE");
+        assert!(!cache.is_revoked(session).await.unwrap());
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+}

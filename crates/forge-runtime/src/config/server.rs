@@ -1,0 +1,139 @@
+//! `[project]`, `[node]`, `[gateway]`, `[function]`, `[observability]`, `[shutdown]`: the process itself.
+
+use std::time::Duration;
+
+use super::cidr::Cidr;
+use super::kind::{Choice, choice, duration, int, list, parsed, share, size, switch, text};
+use super::table::section;
+use super::units::{hours, ki, mb, mi, mins, ms, secs};
+use super::Mode;
+
+section! {
+    /// What this app is.
+    pub struct ProjectConfig(mode) {
+        /// The app's name, in logs and on the dashboard.
+        name: String = "app".into(), text();
+    }
+}
+
+section! {
+    /// What this node does. Every node runs the same binary.
+    pub struct NodeConfig(mode) {
+        /// The node's roles: `gateway` answers requests, `function` runs functions, `worker` runs jobs and workflows,
+        /// `scheduler` decides what is due.
+        roles: Vec<Role> = Role::WORDS.iter().map(|(_, role)| *role).collect(), list(choice()), env "FORGE_ROLES";
+    }
+}
+
+impl NodeConfig {
+    /// Whether the node has a role.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+}
+
+/// What a node may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Answers requests.
+    Gateway,
+    /// Runs functions.
+    Function,
+    /// Runs jobs and workflows.
+    Worker,
+    /// Decides what is due.
+    Scheduler,
+}
+
+impl Choice for Role {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("gateway", Self::Gateway), ("function", Self::Function), ("worker", Self::Worker), ("scheduler", Self::Scheduler)];
+}
+
+section! {
+    /// The HTTP server.
+    pub struct GatewayConfig(mode) {
+        /// The address to listen on: the loopback address in development and tests, all addresses in production.
+        host: String = if mode.is_production() { "0.0.0.0" } else { "127.0.0.1" }.into(), text();
+        /// The port to listen on; 0 takes any free one.
+        port: u16 = 8080, int(0..=65_535), env "FORGE_PORT" "PORT";
+        /// How many connections may be open at once; further ones wait in the system's queue.
+        max_connections: u32 = 10_000, int(1..=1_000_000);
+        /// How long a request may take from its first byte to its answer. A function's own timeout is usually shorter and
+        /// then counts.
+        request_timeout: Duration = secs(30), duration(ms(100)..=hours(24));
+        /// How long a client may take to send a request's headers.
+        header_timeout: Duration = secs(10), duration(ms(100)..=mins(5));
+        /// The largest request body; a larger one is answered `PAYLOAD_TOO_LARGE`.
+        max_body_size: u64 = mb(1), size(ki(1)..=mi(1024));
+        /// How deep JSON in a request may be nested.
+        max_json_depth: u32 = 64, int(4..=128);
+        /// Proxies (addresses or ranges) whose `X-Forwarded-For` is believed. From anyone else the header is ignored, so an
+        /// app behind a proxy that is not listed sees the proxy's address as its clients'.
+        trusted_proxies: Vec<Cidr> = Vec::new(), list(parsed("an address or a range such as \"10.0.0.0/8\"", |text| text.parse(), ToString::to_string));
+        /// How many requests may be worked on at once; further ones are answered `RATE_LIMITED`.
+        max_in_flight: u32 = 1_000, int(1..=1_000_000);
+    }
+}
+
+section! {
+    /// Limits of every function that states none of its own.
+    pub struct FunctionConfig(mode) {
+        /// How long a call may take.
+        timeout: Duration = secs(30), duration(ms(1)..=hours(24));
+        /// How many calls may run at once on a node.
+        max_concurrent: u32 = 1_000, int(1..=1_000_000);
+        /// The largest result, as JSON; a larger one is answered `PAYLOAD_TOO_LARGE`.
+        max_result_size: u64 = mi(1), size(ki(1)..=mi(1024));
+        /// The largest arguments, as JSON, wherever the call comes from. Over HTTP `gateway.max_body_size` holds too.
+        max_args_size: u64 = mi(1), size(ki(1)..=mi(1024));
+    }
+}
+
+section! {
+    /// What the node tells about itself.
+    pub struct ObservabilityConfig(mode) {
+        /// How log lines look: `pretty` for people, `json` for machines.
+        log_format: LogFormat = if mode == Mode::Development { LogFormat::Pretty } else { LogFormat::Json }, choice();
+        /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), also per target: `info,forge_runtime=debug`.
+        log_level: String = "info".into(), parsed("a level or filter such as \"info\" or \"info,my_app=debug\"", log_filter, Clone::clone), env "FORGE_LOG" "RUST_LOG";
+        /// Whether metrics are collected and served.
+        metrics_enabled: bool = true, switch();
+        /// Whether every request leaves a line in the log.
+        request_log: bool = true, switch();
+        /// A statement that takes longer is logged as slow.
+        slow_query_threshold: Duration = ms(100), duration(ms(1)..=hours(1));
+        /// Which share of traces is recorded when the caller has not decided.
+        sample_rate: f64 = 0.1, share();
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LogFormat {
+    /// For people: colours, short.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Choice for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("pretty", Self::Pretty), ("json", Self::Json)];
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.into()),
+        Err(error) => Err(format!("is not a log filter: {error}; write it like info or info,my_app=debug")),
+    }
+}
+
+section! {
+    /// How the node stops.
+    pub struct ShutdownConfig(mode) {
+        /// How long requests under way may take to finish after the signal to stop.
+        request_drain_timeout: Duration = secs(30), duration(ms(0)..=hours(1));
+        /// When the process ends no matter what is still running. Not below `request_drain_timeout`.
+        force_after: Duration = secs(90), duration(secs(1)..=hours(2));
+    }
+}

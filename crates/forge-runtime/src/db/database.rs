@@ -1,0 +1,250 @@
+//! The database of a node: the primary, its replicas, the shared read connections, and how they are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use forge_core::{Error, Result};
+use tokio_util::sync::CancellationToken;
+
+use super::connect::{Answer, Connector, Params, mapped};
+use super::error;
+use super::pool::Pool;
+use super::shared::{Outcome, SharedReads};
+use super::statement::Shape;
+use super::transaction::{self, Purpose, Transaction};
+use crate::config::{DatabaseConfig, Secret};
+
+/// The database of a node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Database(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    primary: Pool,
+    shared: SharedReads,
+    replicas: Vec<Arc<Replica>>,
+    next_replica: AtomicUsize,
+    healthy: AtomicBool,
+    config: DatabaseConfig,
+}
+
+/// A replica: a read-only copy that may lag behind.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    pool: Pool,
+    healthy: AtomicBool,
+    /// The last write-ahead log position that it is known to have replayed.
+    replayed: AtomicU64,
+}
+
+/// How the database is, as `/ready` and the metrics tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseHealth {
+    /// Whether the last check of the primary succeeded.
+    pub primary: bool,
+    /// Replicas whose last check succeeded.
+    pub replicas_healthy: usize,
+    /// Replicas in the configuration.
+    pub replicas_total: usize,
+    /// Pooled connections of the primary that are lent.
+    pub active: usize,
+    /// Pooled connections of the primary that are idle.
+    pub idle: usize,
+    /// Shared read connections that are open.
+    pub shared: usize,
+}
+
+impl Database {
+    /// Prepares the pools; connections are opened when they are first needed, so this works while the database is down.
+    ///
+    /// # Errors
+    /// When a URL or a TLS setting cannot be used.
+    pub fn new(app: &str, config: &DatabaseConfig) -> Result<Self> {
+        let named = |purpose: &str| format!("forge {app} {purpose}");
+        let connect = |url: &Secret, purpose: &str, settings: &[(&str, String)]| Connector::new(url, &named(purpose), settings, config);
+        let primary_url = config.url.as_ref().ok_or_else(no_url)?;
+        let read_only = ("default_transaction_read_only", "on".to_owned());
+        let short = ("statement_timeout", config.shared_statement_timeout.as_millis().max(1).to_string());
+        let replicas = config
+            .replica_urls
+            .iter()
+            .map(|url| {
+                let connector = connect(url, "replica", &[read_only.clone()])?;
+                Ok(Arc::new(Replica {
+                    pool: Pool::new(connector, config.pool_size as usize, config.pool_timeout),
+                    healthy: AtomicBool::new(false),
+                    replayed: AtomicU64::new(0),
+                }))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self(Arc::new(Inner {
+            primary: Pool::new(connect(primary_url, "main", &[])?, config.pool_size as usize, config.pool_timeout),
+            shared: SharedReads::new(connect(primary_url, "shared reads", &[read_only, short])?, config.shared_connections as usize, config.shared_statement_timeout),
+            replicas,
+            next_replica: AtomicUsize::new(0),
+            healthy: AtomicBool::new(false),
+            config: config.clone(),
+        })))
+    }
+
+    /// The primary's pool.
+    pub(crate) fn primary(&self) -> &Pool {
+        &self.0.primary
+    }
+
+    /// A read on behalf of a query.
+    pub(crate) async fn read(&self, replica: Option<&Replica>, shape: &Arc<Shape>, params: Params<'_>, deadline: Instant) -> Result<Answer> {
+        if let Some(replica) = replica
+            && let Ok(lease) = replica.pool.get().await
+        {
+            match self.read_on(&replica.pool, lease, shape, params, deadline).await {
+                // A replica that went away: the primary has the data too.
+                Err(why) if why.is_retryable() => replica.healthy.store(false, Ordering::Relaxed),
+                result => return result,
+            }
+        }
+        match self.0.shared.query(shape, params).await {
+            Outcome::Done(result) => return result.map_err(|why| mapped(why, shape)),
+            Outcome::Elsewhere => {}
+        }
+        let lease = self.0.primary.get().await?;
+        self.read_on(&self.0.primary, lease, shape, params, deadline).await
+    }
+
+    async fn read_on(&self, pool: &Pool, mut lease: super::pool::Lease, shape: &Arc<Shape>, params: Params<'_>, deadline: Instant) -> Result<Answer> {
+        let mut repeated = false;
+        loop {
+            let began = Instant::now();
+            match transaction::read_alone(&lease, shape, params, deadline).await {
+                Ok(answer) => {
+                    shape.measured(began.elapsed());
+                    return Ok(answer);
+                }
+                // A read may be asked again: once, when the schema changed under its plan, or when the connection had
+                // died in the pool.
+                Err(why) if !repeated && error::is_stale_plan(&why) => lease.forget_statements(),
+                Err(why) if !repeated && error::is_disconnect(&why) => {
+                    pool.clear();
+                    drop(lease);
+                    lease = pool.get().await?;
+                }
+                Err(why) => return Err(mapped(why, shape)),
+            }
+            repeated = true;
+        }
+    }
+
+    /// A transaction for a mutation.
+    pub(crate) async fn begin_write(&self, purpose: Purpose, deadline: Instant) -> Result<Transaction> {
+        Ok(Transaction::new(self.0.primary.get().await?, purpose, deadline))
+    }
+
+    /// A transaction over one snapshot, for a query.
+    pub(crate) async fn begin_snapshot(&self, deadline: Instant) -> Result<Transaction> {
+        Ok(Transaction::new(self.0.primary.get().await?, Purpose::Snapshot, deadline))
+    }
+
+    /// The next healthy replica that has replayed `position` (a write-ahead log position that the caller has seen), when
+    /// reads are to go to replicas at all.
+    pub(crate) fn replica(&self, position: u64) -> Option<Arc<Replica>> {
+        let inner = &self.0;
+        if !inner.config.read_from_replica || inner.replicas.is_empty() {
+            return None;
+        }
+        let first = inner.next_replica.fetch_add(1, Ordering::Relaxed);
+        let fit = |replica: &&Arc<Replica>| {
+            replica.healthy.load(Ordering::Relaxed) && replica.replayed.load(Ordering::Relaxed) >= position
+        };
+        let count = inner.replicas.len();
+        (0..count).map(|n| &inner.replicas[(first + n) % count]).find(fit).cloned()
+    }
+
+    /// Whether writes must tell their position, so that their caller's next reads can avoid replicas that lack them.
+    pub(crate) fn has_replicas(&self) -> bool {
+        self.0.config.read_from_replica && !self.0.replicas.is_empty()
+    }
+
+    /// Where the primary's log stands now: a position that contains every commit acknowledged so far.
+    pub(crate) async fn position(&self) -> Result<u64> {
+        let shape = Shape::of("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8");
+        let lease = self.0.primary.get().await?;
+        let answer = lease.query(&shape, &[]).await.map_err(|why| mapped(why, &shape))?;
+        let position: i64 = answer.rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(i64::MAX);
+        Ok(u64::try_from(position).unwrap_or(u64::MAX))
+    }
+
+    /// How it is, by the last check.
+    pub fn health(&self) -> DatabaseHealth {
+        let (active, idle) = self.0.primary.counts();
+        DatabaseHealth {
+            primary: self.0.healthy.load(Ordering::Relaxed),
+            replicas_healthy: self.0.replicas.iter().filter(|r| r.healthy.load(Ordering::Relaxed)).count(),
+            replicas_total: self.0.replicas.len(),
+            active,
+            idle,
+            shared: self.0.shared.open(),
+        }
+    }
+
+    /// Checks the primary and the replicas once.
+    pub async fn check(&self) -> bool {
+        let timeout = self.0.config.health_check_timeout;
+        let was = self.0.healthy.load(Ordering::Relaxed);
+        let now = tokio::time::timeout(timeout, ping(&self.0.primary, PING)).await.is_ok_and(|answer| answer.is_ok());
+        self.0.healthy.store(now, Ordering::Relaxed);
+        if was != now {
+            if now {
+                tracing::info!("the database is reachable");
+            } else {
+                tracing::warn!("the database is not reachable; calls that need it get a 503 until it is back");
+                self.0.primary.clear();
+            }
+        }
+        for replica in &self.0.replicas {
+            let answer = tokio::time::timeout(timeout, ping(&replica.pool, REPLAYED)).await;
+            let replayed = answer.ok().and_then(Result::ok);
+            replica.healthy.store(replayed.is_some(), Ordering::Relaxed);
+            if let Some(replayed) = replayed {
+                replica.replayed.fetch_max(replayed, Ordering::Relaxed);
+            }
+        }
+        now
+    }
+
+    /// Checks until told to stop: every `health_check_interval`, and every 500 ms while the database is away, so that
+    /// recovery is noticed soon.
+    pub(crate) async fn monitor(self, stop: CancellationToken) {
+        loop {
+            let healthy = self.check().await;
+            let interval = self.0.config.health_check_interval;
+            let pause = if healthy { interval } else { interval.min(Duration::from_millis(500)) };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+}
+
+/// There is no database to talk to.
+pub(crate) fn no_url() -> Error {
+    Error::config(
+        "DATABASE_URL_MISSING",
+        "no database is configured: set DATABASE_URL or database.url, or start the app with `forge dev`, which brings a private PostgreSQL",
+    )
+}
+
+const PING: &str = "SELECT 0::int8";
+const REPLAYED: &str = "SELECT coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::int8, 0)";
+
+async fn ping(pool: &Pool, text: &str) -> Result<u64> {
+    let shape = Shape::of(text);
+    let lease = pool.get().await?;
+    // A check that is given up must not leave its answer to the next user of the connection.
+    lease.busy();
+    let answer = lease.query(&shape, &[]).await.map_err(|why| mapped(why, &shape))?;
+    lease.clean();
+    let value: i64 = answer.rows.first().ok_or_else(|| Error::internal("no answer"))?.try_get(0).unwrap_or(0);
+    Ok(u64::try_from(value).unwrap_or(0))
+}

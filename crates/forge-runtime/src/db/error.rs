@@ -1,0 +1,82 @@
+//! What an error of the driver or of PostgreSQL means to a caller.
+
+use forge_core::{Error, ErrorKind};
+use serde_json::json;
+use tokio_postgres::error::SqlState;
+
+/// The error as functions and clients see it.
+///
+/// A broken rule of the data (a unique key, a foreign key, a check) is the caller's and says which constraint; the
+/// database being away is a 503; anything else is a mistake in the app and goes to the log only.
+pub(crate) fn from_driver(error: tokio_postgres::Error) -> Error {
+    if is_disconnect(&error) {
+        return Error::database_unavailable("the connection to the database was lost").with_source(error);
+    }
+    let Some(db) = error.as_db_error() else {
+        return Error::new(ErrorKind::Database, format!("the database driver: {error}")).with_source(error);
+    };
+    let state = db.code().clone();
+    let constraint = db.constraint().unwrap_or("unnamed").to_owned();
+    let table = db.table().map(str::to_owned);
+    let details = json!({ "constraint": constraint });
+    let conflict = |text: String| Error::conflict(text).with_details(details.clone());
+    let mapped = match state {
+        SqlState::UNIQUE_VIOLATION => conflict(format!("a value that must be unique is taken ({constraint})")),
+        SqlState::EXCLUSION_VIOLATION => conflict(format!("it collides with another row ({constraint})")),
+        SqlState::FOREIGN_KEY_VIOLATION => conflict(format!("it refers to something that does not exist, or is still referred to ({constraint})")),
+        SqlState::CHECK_VIOLATION => {
+            Error::new(ErrorKind::Validation, format!("a value is not allowed ({constraint})")).with_details(details.clone())
+        }
+        SqlState::STRING_DATA_RIGHT_TRUNCATION => Error::new(ErrorKind::Validation, "a text is longer than its column"),
+        SqlState::NUMERIC_VALUE_OUT_OF_RANGE => Error::new(ErrorKind::Validation, "a number is out of its column's range"),
+        // A NUL byte in a text, or text that is not UTF-8: PostgreSQL stores neither.
+        SqlState::CHARACTER_NOT_IN_REPERTOIRE | SqlState::UNTRANSLATABLE_CHARACTER => {
+            Error::new(ErrorKind::Validation, "a text contains a character that cannot be stored")
+        }
+        SqlState::QUERY_CANCELED => Error::timeout("the database cancelled a statement that took too long"),
+        SqlState::LOCK_NOT_AVAILABLE => Error::conflict("a lock could not be had in time"),
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
+            Error::conflict("other changes to the same data kept getting in the way; try again")
+        }
+        SqlState::TOO_MANY_CONNECTIONS => Error::database_unavailable("the database has no connection left"),
+        SqlState::READ_ONLY_SQL_TRANSACTION => Error::new(
+            ErrorKind::Database,
+            "a query tried to write; make the function a mutation, or move the statement into one",
+        ),
+        _ => {
+            let place = table.map(|t| format!(" (table {t})")).unwrap_or_default();
+            Error::new(ErrorKind::Database, format!("{}: {}{place}", db.code().code(), db.message()))
+        }
+    };
+    mapped.with_source(error)
+}
+
+/// Whether the error says that the connection is gone, or that the server is going or coming up.
+pub(crate) fn is_disconnect(error: &tokio_postgres::Error) -> bool {
+    if error.is_closed() {
+        return true;
+    }
+    match error.code() {
+        Some(state) => {
+            matches!(*state, SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW)
+                || state.code().starts_with("08")
+        }
+        None => std::iter::successors(std::error::Error::source(error), |e| e.source())
+            .any(|cause| cause.is::<std::io::Error>()),
+    }
+}
+
+/// Whether the same transaction may succeed when run again from its start.
+pub(crate) fn is_conflict(error: &tokio_postgres::Error) -> bool {
+    matches!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED))
+}
+
+/// Whether a statement was prepared against a schema that has changed since: prepare it again and run once more.
+pub(crate) fn is_stale_plan(error: &tokio_postgres::Error) -> bool {
+    match error.as_db_error() {
+        // 0A000 is many things; this one is told by its routine, which no translation changes.
+        Some(db) if *db.code() == SqlState::FEATURE_NOT_SUPPORTED => db.routine() == Some("RevalidateCachedQuery"),
+        Some(db) => *db.code() == SqlState::INVALID_SQL_STATEMENT_NAME,
+        None => false,
+    }
+}

@@ -1,0 +1,161 @@
+//! The database, as functions see it.
+//!
+//! A context hands out a [`Db`]. What it is differs by the kind of function, how it is used does not:
+//!
+//! - in a **query**, reads go over a few shared, pipelined connections when they are known to be short, else on a
+//!   connection of their own inside a read-only transaction; with `snapshot` all of them see one state of the data;
+//! - in a **mutation**, everything happens in the mutation's one transaction.
+//!
+//! Whichever it is, a statement and its arguments pass through [`Db::run`] and nowhere else.
+//!
+//! Round trips: a short read 1; a read of its own 1 (BEGIN, setting, statement and ROLLBACK leave together); a mutation
+//! 1 per statement, the first of which takes BEGIN and the audit context along, and 1 for COMMIT. A statement's first use
+//! on a connection costs 1 more, to prepare it.
+//!
+//! Not here: which function may do what (see [`crate::function`]), and the schema of the framework's own tables (see
+//! [`crate::migrate`]).
+
+mod check;
+mod connect;
+mod database;
+pub(crate) mod error;
+pub(crate) mod lexer;
+mod model;
+mod pool;
+mod query;
+mod raw;
+mod row;
+mod shared;
+mod sql;
+mod statement;
+mod tls;
+pub(crate) mod transaction;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use forge_core::{Error, Result};
+use tokio_postgres::Row;
+
+pub use check::{check_statements, statements_fingerprint};
+pub use database::{Database, DatabaseHealth};
+pub use model::{Column, Model, PgEnum, Value, new_uuid};
+pub use query::{Assignment, Condition, Delete, Insert, Order, Page, Paginated, Query, Update};
+pub use raw::RawClient;
+pub use row::{Field, FromRow, RowView, Scalar};
+pub use sql::{CheckedSql, Sql};
+pub use statement::{Param, Statement};
+
+pub(crate) use connect::{Answer, Connector, Params};
+pub(crate) use database::{Replica, no_url};
+pub(crate) use pool::Pool;
+pub(crate) use statement::{Shape, Verb};
+use transaction::Transaction;
+
+/// The database, as a function may use it. From `ctx.db()`.
+#[derive(Debug)]
+pub struct Db {
+    access: Access,
+    deadline: Instant,
+}
+
+#[derive(Debug)]
+enum Access {
+    /// Autocommitted reads on the primary or a replica.
+    Read { database: Database, replica: Option<Arc<Replica>> },
+    /// Reads within a transaction: a snapshot, or a query called from a mutation.
+    ReadIn(Arc<Transaction>),
+    /// A mutation's transaction.
+    Write(Arc<Transaction>),
+}
+
+impl Db {
+    /// For a query.
+    pub(crate) fn read(database: Database, replica: Option<Arc<Replica>>, deadline: Instant) -> Self {
+        Self { access: Access::Read { database, replica }, deadline }
+    }
+
+    /// For a query that runs in a transaction.
+    pub(crate) fn read_in(transaction: Arc<Transaction>, deadline: Instant) -> Self {
+        Self { access: Access::ReadIn(transaction), deadline }
+    }
+
+    /// For a mutation.
+    pub(crate) fn write(transaction: Arc<Transaction>, deadline: Instant) -> Self {
+        Self { access: Access::Write(transaction), deadline }
+    }
+
+    /// The one place that sees every statement of an app together with its arguments.
+    pub(crate) async fn run(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer> {
+        self.permit(shape)?;
+        let began = Instant::now();
+        let result = match &self.access {
+            Access::Read { database, replica } => database.read(replica.as_deref(), shape, params, self.deadline).await,
+            Access::ReadIn(transaction) | Access::Write(transaction) => transaction.query(shape, params).await,
+        };
+        crate::observability::statement_ran(shape, began.elapsed(), result.is_ok());
+        result
+    }
+
+    fn permit(&self, shape: &Shape) -> Result<()> {
+        match (shape.verb, &self.access) {
+            (Verb::Control, _) => Err(Error::internal(format!(
+                "transactions and session settings belong to FORGE; this statement cannot be run through ctx.db(): {}",
+                shape.text
+            ))),
+            (Verb::Write, Access::Read { .. } | Access::ReadIn(_)) => Err(Error::new(
+                forge_core::ErrorKind::Database,
+                format!("a query only reads; make the function a mutation, or move this statement into one: {}", shape.text),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a statement whose text was made at run time. Values belong into `params`, never into the text.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub async fn query_dyn(&self, text: &str, params: &[&(dyn postgres_types::ToSql + Sync)]) -> Result<Vec<Row>> {
+        Ok(self.run(&Shape::of(text), params).await?.rows)
+    }
+
+    /// The driver's own client, for what is not covered here: COPY, LISTEN, anything. It has a connection of its own,
+    /// read-only, that is closed afterwards. What is read through it is not tracked, so a live query that depends on it
+    /// would not notice a change.
+    ///
+    /// # Errors
+    /// Not in a mutation: there a client could end the mutation's transaction behind its back. `DATABASE_UNAVAILABLE` when
+    /// no connection can be had.
+    pub async fn raw(&self) -> Result<RawClient> {
+        match &self.access {
+            Access::Read { database, .. } => raw::RawClient::new(database.primary().get().await?)?.read_only().await,
+            Access::ReadIn(_) | Access::Write(_) => Err(Error::internal(
+                "ctx.db().raw() is not available inside a transaction: the driver's client could commit or abort it behind the mutation's back; read with a query that is called on its own, or use ctx.db().query_dyn(..)",
+            )),
+        }
+    }
+
+    /// The same transaction, for a query that is called from a mutation.
+    pub(crate) fn reading(&self) -> Self {
+        let access = match &self.access {
+            Access::Read { database, replica } => Access::Read { database: database.clone(), replica: replica.clone() },
+            Access::ReadIn(transaction) | Access::Write(transaction) => Access::ReadIn(transaction.clone()),
+        };
+        Self { access, deadline: self.deadline }
+    }
+
+    /// Runs a mutation that is called from a mutation.
+    pub(crate) async fn nested<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
+        match &self.access {
+            Access::Write(transaction) => transaction.nested(body).await,
+            Access::Read { .. } | Access::ReadIn(_) => Err(Error::internal("a query cannot call a mutation")),
+        }
+    }
+
+    pub(crate) fn transaction(&self) -> Option<&Arc<Transaction>> {
+        match &self.access {
+            Access::Read { .. } => None,
+            Access::ReadIn(transaction) | Access::Write(transaction) => Some(transaction),
+        }
+    }
+}

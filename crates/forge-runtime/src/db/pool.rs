@@ -1,0 +1,165 @@
+//! A pool of connections, each lent to one user at a time.
+//!
+//! What is lent comes back clean or not at all: a lease that is dropped while something may still run on its
+//! connection cancels that and discards the connection. There is no test on checkout (it would cost a round trip, and
+//! says nothing about the next moment); a connection that has ended is simply not lent.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use forge_core::{Error, Result};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connect::{Connection, Connector};
+
+/// After a failed attempt to connect, further ones fail at once for so long: a server that is away is not hammered,
+/// and callers get their 503 without waiting.
+const FAIL_FAST_FOR: Duration = Duration::from_millis(200);
+
+/// A pool.
+#[derive(Debug, Clone)]
+pub(crate) struct Pool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    connector: Connector,
+    size: usize,
+    wait_max: Duration,
+    slots: Arc<Semaphore>,
+    idle: Mutex<Vec<Connection>>,
+    failed_at: Mutex<Option<Instant>>,
+}
+
+impl Pool {
+    /// A pool of at most `size` connections; whoever waits longer than `wait_max` for one gets a 503.
+    pub(crate) fn new(connector: Connector, size: usize, wait_max: Duration) -> Self {
+        Self(Arc::new(Inner {
+            connector,
+            size,
+            wait_max,
+            slots: Arc::new(Semaphore::new(size)),
+            idle: Mutex::default(),
+            failed_at: Mutex::default(),
+        }))
+    }
+
+    /// Lends a connection.
+    ///
+    /// # Errors
+    /// `DATABASE_UNAVAILABLE` when none is free in time, or none can be made.
+    pub(crate) async fn get(&self) -> Result<Lease> {
+        let pool = &self.0;
+        let slot = match pool.slots.clone().try_acquire_owned() {
+            Ok(slot) => slot,
+            Err(_) => match tokio::time::timeout(pool.wait_max, pool.slots.clone().acquire_owned()).await {
+                Ok(Ok(slot)) => slot,
+                Ok(Err(_)) => return Err(Error::database_unavailable("the server is shutting down")),
+                Err(_) => {
+                    return Err(Error::database_unavailable(format!(
+                        "all {} database connections were busy for {:?}",
+                        pool.size, pool.wait_max
+                    )));
+                }
+            },
+        };
+        if let Some(connection) = self.idle_connection() {
+            return Ok(self.lease(connection, slot));
+        }
+        let failed_at = *pool.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed_at.is_some_and(|at| at.elapsed() < FAIL_FAST_FOR) {
+            return Err(Error::database_unavailable("the database cannot be reached"));
+        }
+        let connected = pool.connector.connect().await;
+        *pool.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = connected.is_err().then(Instant::now);
+        Ok(self.lease(connected?, slot))
+    }
+
+    /// The last one that came back, as its caches are the warmest.
+    fn idle_connection(&self) -> Option<Connection> {
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(connection) = idle.pop() {
+            if !connection.is_closed() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn lease(&self, connection: Connection, slot: OwnedSemaphorePermit) -> Lease {
+        Lease { connection: Some(connection), state: AtomicU8::new(CLEAN), pool: self.0.clone(), slot: Some(slot) }
+    }
+
+    /// Closes the idle connections: after a failover they may all be dead without knowing it.
+    pub(crate) fn clear(&self) {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Connections lent and connections idle, now.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (self.0.size - self.0.slots.available_permits(), idle)
+    }
+}
+
+const CLEAN: u8 = 0;
+const BUSY: u8 = 1;
+const COMMITTING: u8 = 2;
+
+/// A connection on loan.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    connection: Option<Connection>,
+    state: AtomicU8,
+    pool: Arc<Inner>,
+    slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Lease {
+    /// From here on the connection is in the middle of something: if the lease is dropped now, that is cancelled and the
+    /// connection discarded.
+    pub(crate) fn busy(&self) {
+        self.state.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// A COMMIT has been sent: if the lease is dropped now, the connection is closed once that has been answered, and
+    /// nothing is cancelled.
+    pub(crate) fn committing(&self) {
+        self.state.store(COMMITTING, Ordering::Relaxed);
+    }
+
+    /// The connection is as it was when it was lent.
+    pub(crate) fn clean(&self) {
+        self.state.store(CLEAN, Ordering::Relaxed);
+    }
+
+    /// Takes the connection out of the pool for good. It counts as lent for as long as the permit lives.
+    pub(crate) fn detach(mut self) -> Option<(Connection, Option<OwnedSemaphorePermit>)> {
+        self.connection.take().map(|connection| (connection, self.slot.take()))
+    }
+}
+
+impl Deref for Lease {
+    type Target = Connection;
+
+    #[allow(clippy::expect_used)]
+    fn deref(&self) -> &Connection {
+        // Only `close`, `detach` and `drop` take it, and they end the lease.
+        self.connection.as_ref().expect("a lease has a connection until it ends")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        match self.state.load(Ordering::Relaxed) {
+            BUSY => connection.cancel_and_discard(),
+            CLEAN if !connection.is_closed() => {
+                self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            }
+            // The driver sends what is queued before it says good-bye.
+            _ => drop(connection),
+        }
+    }
+}

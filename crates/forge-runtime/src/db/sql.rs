@@ -1,0 +1,117 @@
+//! Statements written as SQL, with `sql!`.
+
+use std::marker::PhantomData;
+
+use forge_core::{Error, Result};
+use postgres_types::ToSql;
+
+use super::row::{decode_all, decode_one};
+use super::row::Field;
+use super::{Db, FromRow, Statement};
+
+/// A statement with its arguments, ready to run. Made by `sql!`.
+#[must_use = "a statement does nothing until it is fetched or executed"]
+pub struct Sql<'a, R> {
+    statement: &'static Statement,
+    params: Vec<&'a (dyn ToSql + Sync)>,
+    row: PhantomData<fn() -> R>,
+}
+
+impl<R> std::fmt::Debug for Sql<'_, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The arguments may be secrets.
+        f.debug_struct("Sql").field("text", &self.statement.text()).finish_non_exhaustive()
+    }
+}
+
+impl<'a, R: FromRow> Sql<'a, R> {
+    /// Called by `sql!`.
+    pub fn new(statement: &'static Statement, params: Vec<&'a (dyn ToSql + Sync)>) -> Self {
+        Self { statement, params, row: PhantomData }
+    }
+
+    /// All rows.
+    ///
+    /// # Errors
+    /// What the database says, or `DATABASE_ERROR` when a row does not fit `R`.
+    pub async fn fetch_all(self, db: &Db) -> Result<Vec<R>> {
+        decode_all(&db.run(self.statement.shape(), &self.params).await?.rows)
+    }
+
+    /// The first row, if there is one.
+    ///
+    /// # Errors
+    /// As [`fetch_all`](Self::fetch_all).
+    pub async fn fetch_optional(self, db: &Db) -> Result<Option<R>> {
+        db.run(self.statement.shape(), &self.params).await?.rows.first().map(decode_one).transpose()
+    }
+
+    /// The first row.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is none, else as [`fetch_all`](Self::fetch_all).
+    pub async fn fetch_one(self, db: &Db) -> Result<R> {
+        self.fetch_optional(db).await?.ok_or_else(|| Error::not_found("there is no such row"))
+    }
+
+    /// Runs the statement and says how many rows it changed (or, for one that returns rows, returned).
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn execute(self, db: &Db) -> Result<u64> {
+        Ok(db.run(self.statement.shape(), &self.params).await?.affected)
+    }
+}
+
+/// A `sql!` statement together with what it returns, collected at link time so that it can be checked against the database.
+#[derive(Debug)]
+pub struct CheckedSql {
+    /// The statement.
+    pub statement: &'static Statement,
+    /// What is expected of the columns it returns.
+    fields: fn() -> Vec<Field>,
+}
+
+impl CheckedSql {
+    /// A statement whose rows are read.
+    pub const fn of<R: FromRow>(statement: &'static Statement) -> Self {
+        Self { statement, fields: R::fields }
+    }
+
+    /// A statement that is only executed.
+    pub const fn execute(statement: &'static Statement) -> Self {
+        Self { statement, fields: Vec::new }
+    }
+
+    /// What does not fit between the prepared statement and the type its rows are read as.
+    pub(crate) fn compare(&self, prepared: &tokio_postgres::Statement) -> Vec<String> {
+        let columns = prepared.columns();
+        let fields = (self.fields)();
+        let mut problems = Vec::new();
+        for (position, field) in fields.iter().enumerate() {
+            let column = match field.name {
+                Some(name) => columns.iter().find(|column| column.name() == name),
+                None => columns.get(position),
+            };
+            match (column, field.name) {
+                (None, Some(name)) => {
+                    let have: Vec<&str> = columns.iter().map(tokio_postgres::Column::name).collect();
+                    problems.push(format!("it returns no column `{name}`, only {}", have.join(", ")));
+                }
+                (None, None) => problems.push(format!("it returns {} columns, but {} are read", columns.len(), fields.len())),
+                (Some(column), _) if !(field.accepts)(column.type_()) => {
+                    problems.push(format!("column `{}` is {}, which is not read as `{}`", column.name(), column.type_(), field.rust));
+                }
+                _ => {}
+            }
+        }
+        problems
+    }
+
+    /// All that are linked into this program.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        inventory::iter::<Self>.into_iter()
+    }
+}
+
+inventory::collect!(CheckedSql);

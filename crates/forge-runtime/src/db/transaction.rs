@@ -1,0 +1,320 @@
+//! A transaction of a function, from its first statement to its commit.
+//!
+//! ```text
+//!  lent ──first statement──▶ open ──commit──▶ committed
+//!   │    (BEGIN, audit and        │ └─error──▶ rolled back
+//!   │     it: one round trip)     └─dropped──▶ cancelled on the server, connection discarded
+//!   └──never used──▶ nothing was sent
+//! ```
+//!
+//! What it promises: nothing of it is visible before `commit` returned `Ok`, everything is after. When the answer to
+//! COMMIT is lost, the outcome is asked for by transaction id; only when that fails too, it is `OUTCOME_UNKNOWN`.
+
+use std::sync::{Arc, LazyLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use forge_core::function::Isolation;
+use forge_core::{Error, ErrorKind, Result};
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::connect::{Answer, Params, mapped};
+use super::error;
+use super::pool::{Lease, Pool};
+use super::statement::Shape;
+
+/// What a transaction is for.
+#[derive(Debug, Clone)]
+pub(crate) enum Purpose {
+    /// A mutation. The audit context is set in the transaction, for triggers and for people who look.
+    Write {
+        /// How it is isolated.
+        isolation: Isolation,
+        /// `forge.user_id`: empty when nobody is signed in.
+        user_id: String,
+        /// `forge.function_name`.
+        function: &'static str,
+        /// `forge.trace_id`.
+        trace_id: String,
+    },
+    /// A query over one snapshot.
+    Snapshot,
+}
+
+/// A transaction.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    lease: Lease,
+    purpose: Purpose,
+    deadline: Instant,
+    begun: AtomicBool,
+    /// COMMIT or ROLLBACK was sent; a statement now would run on its own.
+    ended: AtomicBool,
+    /// A statement failed because of other transactions: the whole may succeed when run again.
+    conflict: AtomicBool,
+    /// A statement failed, so PostgreSQL will turn COMMIT into ROLLBACK without calling it an error.
+    failed: AtomicBool,
+    /// The transaction's id, once begun: what is asked for when the answer to COMMIT is lost.
+    xid: std::sync::OnceLock<String>,
+    /// Held by a nested mutation from its savepoint to its release, so that two of them never interleave.
+    nesting: AsyncMutex<()>,
+}
+
+macro_rules! statements {
+    ($($name:ident = $text:expr;)*) => {
+        $(static $name: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of($text));)*
+    };
+}
+
+statements! {
+    BEGIN_SERIALIZABLE = "BEGIN ISOLATION LEVEL SERIALIZABLE";
+    BEGIN_READ_COMMITTED = "BEGIN ISOLATION LEVEL READ COMMITTED";
+    BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    // Assigning the id here costs nothing: the first write of the mutation would assign it.
+    SET_WRITE = "SELECT pg_current_xact_id()::text, set_config('statement_timeout', $1, true), set_config('forge.user_id', $2, true), \
+                 set_config('forge.function_name', $3, true), set_config('forge.trace_id', $4, true)";
+    SET_READ = "SELECT set_config('statement_timeout', $1, true)";
+    BEGIN_READ = "BEGIN READ ONLY";
+    COMMIT = "COMMIT";
+    ROLLBACK = "ROLLBACK";
+    SAVEPOINT = "SAVEPOINT forge_nested";
+    RELEASE = "RELEASE SAVEPOINT forge_nested";
+    ROLLBACK_TO = "ROLLBACK TO SAVEPOINT forge_nested";
+    XACT_STATUS = "SELECT pg_xact_status($1::text::xid8)";
+}
+
+impl Transaction {
+    /// A transaction on a connection of its own. Nothing is sent yet.
+    pub(crate) fn new(lease: Lease, purpose: Purpose, deadline: Instant) -> Self {
+        Self {
+            lease,
+            purpose,
+            deadline,
+            begun: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            conflict: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            xid: std::sync::OnceLock::new(),
+            nesting: AsyncMutex::new(()),
+        }
+    }
+
+    /// Runs a statement in the transaction; the first one takes BEGIN and the audit context along in its round trip.
+    pub(crate) async fn query(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer> {
+        if self.ended.load(Ordering::Acquire) {
+            return Err(Error::internal("the transaction has ended; ctx.db() cannot be used after the function returned"));
+        }
+        self.query_inner(shape, params).await.map_err(|why| self.failed(why, shape))
+    }
+
+    async fn query_inner(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer, tokio_postgres::Error> {
+        // Preparing needs no transaction. Doing it first means that BEGIN and the statement leave together.
+        if self.begun.load(Ordering::Relaxed) {
+            return self.lease.query(shape, params).await;
+        }
+        let statement = self.lease.prepare(shape).await?;
+        let (begin_shape, set_shape) = match &self.purpose {
+            Purpose::Write { isolation: Isolation::Serializable, .. } => (&BEGIN_SERIALIZABLE, &SET_WRITE),
+            Purpose::Write { isolation: Isolation::ReadCommitted, .. } => (&BEGIN_READ_COMMITTED, &SET_WRITE),
+            Purpose::Snapshot => (&BEGIN_SNAPSHOT, &SET_READ),
+        };
+        let begin = self.lease.prepare(begin_shape).await?;
+        let set = self.lease.prepare(set_shape).await?;
+        if self.begun.swap(true, Ordering::AcqRel) {
+            return self.lease.run(&statement, params).await;
+        }
+        self.lease.busy();
+        let timeout = remaining_ms(self.deadline);
+        // Polled in this order, the three are sent in this order; nothing else is sent on this connection meanwhile.
+        let (begun, set, rows) = match &self.purpose {
+            Purpose::Write { user_id, function, trace_id, .. } => {
+                let audit: Params<'_> = &[&timeout, user_id, function, trace_id];
+                futures_util::join!(self.lease.run(&begin, &[]), self.lease.run(&set, audit), self.lease.run(&statement, params))
+            }
+            Purpose::Snapshot => {
+                let settings: Params<'_> = &[&timeout];
+                futures_util::join!(self.lease.run(&begin, &[]), self.lease.run(&set, settings), self.lease.run(&statement, params))
+            }
+        };
+        begun?;
+        let set = set?;
+        if matches!(self.purpose, Purpose::Write { .. })
+            && let Some(xid) = set.rows.first().and_then(|row| row.try_get::<_, String>(0).ok())
+        {
+            // Set once: `begun` lets only one caller come here.
+            let _ = self.xid.set(xid);
+        }
+        rows
+    }
+
+    /// Notes what a failed statement means for the transaction.
+    fn failed(&self, why: tokio_postgres::Error, shape: &Shape) -> Error {
+        self.failed.store(true, Ordering::Relaxed);
+        if error::is_stale_plan(&why) {
+            // The whole transaction is run again; by then the connection knows the new schema.
+            self.lease.forget_statements();
+            self.conflict.store(true, Ordering::Relaxed);
+        }
+        if error::is_conflict(&why) {
+            self.conflict.store(true, Ordering::Relaxed);
+        }
+        mapped(why, shape)
+    }
+
+    /// Whether the transaction failed for a reason that may be gone when it is run again from its start.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.conflict.load(Ordering::Relaxed)
+    }
+
+    /// Runs a nested mutation: what it wrote is undone when it fails, and the outer one may go on.
+    pub(crate) async fn nested<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
+        let _turn = self.nesting.lock().await;
+        self.query(&SAVEPOINT, &[]).await?;
+        match body.await {
+            Ok(value) => {
+                self.query(&RELEASE, &[]).await?;
+                Ok(value)
+            }
+            Err(why) => {
+                // A conflict stays one: a savepoint does not bring a new snapshot.
+                if !self.is_conflict() && self.query(&ROLLBACK_TO, &[]).await.is_ok() {
+                    self.failed.store(false, Ordering::Relaxed);
+                }
+                Err(why)
+            }
+        }
+    }
+
+    /// Runs a last statement, if there is one, and commits, in one round trip.
+    pub(crate) async fn commit(&self, last: Option<(&Arc<Shape>, Params<'_>)>, pool: &Pool) -> Result<()> {
+        if self.failed.load(Ordering::Relaxed) {
+            self.rollback().await;
+            return Err(Error::internal(
+                "a statement of the transaction failed and its error was dropped, so nothing of it can be kept; return the error, or run what may fail in a mutation of its own with ctx.mutate",
+            ));
+        }
+        if let Some((shape, params)) = last
+            && !self.begun.load(Ordering::Relaxed)
+        {
+            // Nothing ran before: the last statement is also the first, and brings BEGIN.
+            self.query(shape, params).await?;
+            return self.finish(None, pool).await;
+        }
+        if !self.begun.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.finish(last, pool).await
+    }
+
+    async fn finish(&self, last: Option<(&Arc<Shape>, Params<'_>)>, pool: &Pool) -> Result<()> {
+        let commit = self.lease.prepare(&COMMIT).await.map_err(|why| self.failed(why, &COMMIT))?;
+        let prepared = match last {
+            Some((shape, _)) => Some(self.lease.prepare(shape).await.map_err(|why| self.failed(why, shape))?),
+            None => None,
+        };
+        // From here on the commit is on its way. A call that is dropped now leaves it alone: it is not cancelled, and the
+        // connection is not used again.
+        self.ended.store(true, Ordering::Release);
+        self.lease.committing();
+        let (last_result, committed) = match (last, &prepared) {
+            (Some((_, params)), Some(prepared)) => {
+                futures_util::join!(async { Some(self.lease.run(prepared, params).await) }, self.lease.run(&commit, &[]))
+            }
+            _ => (None, self.lease.run(&commit, &[]).await),
+        };
+        if let (Some(Err(why)), Some((shape, _))) = (last_result, last) {
+            // The COMMIT behind it became a ROLLBACK.
+            if committed.is_ok() {
+                self.lease.clean();
+            }
+            return Err(self.failed(why, shape));
+        }
+        match committed {
+            Ok(_) => {
+                self.lease.clean();
+                Ok(())
+            }
+            Err(why) if error::is_disconnect(&why) => {
+                // The lease stays marked as committing: its connection is closed, never used again.
+                outcome(self.xid.get().cloned(), pool, why).await
+            }
+            Err(why) => {
+                // A deferred constraint or a serialization failure: the transaction has ended, the connection is fine.
+                self.lease.clean();
+                Err(self.failed(why, &COMMIT))
+            }
+        }
+    }
+
+    /// Ends the transaction without keeping anything.
+    pub(crate) async fn rollback(&self) {
+        if !self.begun.load(Ordering::Relaxed) {
+            return;
+        }
+        if !self.ended.swap(true, Ordering::AcqRel) && self.lease.query(&ROLLBACK, &[]).await.is_ok() {
+            self.lease.clean();
+        }
+    }
+}
+
+/// Finds out what became of a transaction whose COMMIT got no answer.
+async fn outcome(xid: Option<String>, pool: &Pool, lost: tokio_postgres::Error) -> Result<()> {
+    /// A server that was restarted is usually back within this time.
+    const ASK_FOR: Duration = Duration::from_secs(10);
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(50);
+    while let Some(xid) = &xid
+        && began.elapsed() < ASK_FOR
+    {
+        pool.clear();
+        if let Ok(lease) = pool.get().await
+            && let Ok(answer) = lease.query(&XACT_STATUS, &[xid]).await
+        {
+            match answer.rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok().flatten()).as_deref() {
+                Some("committed") => return Ok(()),
+                Some("aborted") => {
+                    return Err(Error::database_unavailable("the connection was lost and nothing was written; try again").with_source(lost));
+                }
+                // Still in progress: the old server process has not noticed yet.
+                _ => {}
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+    Err(Error::new(
+        ErrorKind::OutcomeUnknown,
+        "the connection was lost during the commit, and whether it was written could not be found out; look before you repeat it",
+    )
+    .with_source(lost))
+}
+
+/// Runs a read on a connection of its own, inside a read-only transaction that is always rolled back, so that nothing
+/// the statement did to its session outlives it. One round trip.
+pub(crate) async fn read_alone(lease: &Lease, shape: &Arc<Shape>, params: Params<'_>, deadline: Instant) -> Result<Answer, tokio_postgres::Error> {
+    let statement = lease.prepare(shape).await?;
+    let begin = lease.prepare(&BEGIN_READ).await?;
+    let set = lease.prepare(&SET_READ).await?;
+    let rollback = lease.prepare(&ROLLBACK).await?;
+    lease.busy();
+    let timeout = remaining_ms(deadline);
+    let settings: Params<'_> = &[&timeout];
+    let (begun, set, rows, ended) = futures_util::join!(
+        lease.run(&begin, &[]),
+        lease.run(&set, settings),
+        lease.run(&statement, params),
+        lease.run(&rollback, &[])
+    );
+    if ended.is_ok() {
+        lease.clean();
+    }
+    // When an earlier one failed, a later one says only that the transaction is aborted.
+    begun?;
+    set?;
+    rows
+}
+
+/// What is left until the deadline as PostgreSQL takes it, at least a millisecond (0 would mean: no limit).
+fn remaining_ms(deadline: Instant) -> String {
+    deadline.saturating_duration_since(Instant::now()).as_millis().clamp(1, i32::MAX as u128).to_string()
+}

@@ -1,0 +1,185 @@
+//! What a function is given: who calls, from where, and the parts of the world it may touch.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use forge_core::auth::{AuthContext, AuthUser};
+use forge_core::function::{ForgeAction, ForgeMutation, ForgeQuery};
+use forge_core::request::RequestMetadata;
+use forge_core::validate::Violations;
+use forge_core::wire::WireType;
+use forge_core::Result;
+
+use super::executor::FunctionExecutor;
+use super::http::HttpClient;
+use crate::db::Db;
+
+/// Who calls, and what is known about the call. Shared by everything that one call sets off.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) auth: AuthContext,
+    pub(crate) request: RequestMetadata,
+    /// A log position that the caller's reads must not fall behind; 0 when it has written nothing.
+    pub(crate) position: u64,
+}
+
+macro_rules! common {
+    ($context:ident) => {
+        impl $context {
+            /// Who is calling.
+            pub fn auth(&self) -> &AuthContext {
+                &self.caller.auth
+            }
+
+            /// The user who is calling.
+            ///
+            /// # Errors
+            /// `UNAUTHORIZED` when nobody is signed in; that happens only in `public` functions.
+            pub fn require_user(&self) -> Result<&AuthUser> {
+                self.caller.auth.require_user()
+            }
+
+            /// The id of the user who is calling, if somebody is signed in.
+            pub fn user_id(&self) -> Option<&str> {
+                self.caller.auth.user_id()
+            }
+
+            /// The request: its ids, its trace, where it comes from.
+            pub fn request(&self) -> &RequestMetadata {
+                &self.caller.request
+            }
+
+            /// When the call has to be finished. What is left is shared by everything it calls.
+            pub fn deadline(&self) -> Instant {
+                self.deadline
+            }
+        }
+    };
+}
+
+/// What a query is given.
+#[derive(Debug)]
+pub struct QueryContext {
+    caller: Arc<Caller>,
+    db: Db,
+    deadline: Instant,
+}
+
+/// What a mutation is given.
+#[derive(Debug)]
+pub struct MutationContext {
+    caller: Arc<Caller>,
+    db: Db,
+    deadline: Instant,
+}
+
+/// What an action is given.
+#[derive(Debug)]
+pub struct ActionContext {
+    executor: FunctionExecutor,
+    caller: Arc<Caller>,
+    http: HttpClient,
+    deadline: Instant,
+}
+
+common!(QueryContext);
+common!(MutationContext);
+common!(ActionContext);
+
+impl QueryContext {
+    pub(crate) fn new(caller: Arc<Caller>, db: Db, deadline: Instant) -> Self {
+        Self { caller, db, deadline }
+    }
+
+    /// The database: reads only.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Calls another query: with the same caller, under the same rules, seeing the same data.
+    ///
+    /// # Errors
+    /// Those of the query, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.
+    pub async fn query<F: ForgeQuery<Self>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
+        let args = prepare(&function, args.into(), &self.caller)?;
+        F::execute(self, args).await
+    }
+}
+
+impl MutationContext {
+    pub(crate) fn new(caller: Arc<Caller>, db: Db, deadline: Instant) -> Self {
+        Self { caller, db, deadline }
+    }
+
+    /// The database: the mutation's one transaction.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Calls a query inside the mutation's transaction: it sees what the mutation has written.
+    ///
+    /// # Errors
+    /// Those of the query, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.
+    pub async fn query<F: ForgeQuery<QueryContext>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
+        let args = prepare(&function, args.into(), &self.caller)?;
+        let db = self.db.reading();
+        let ctx = QueryContext::new(self.caller.clone(), db, self.deadline);
+        F::execute(&ctx, args).await
+    }
+
+    /// Calls another mutation inside this one's transaction. When it fails, what it wrote is undone, and this one may go on.
+    ///
+    /// # Errors
+    /// Those of the mutation, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.
+    pub async fn mutate<F: ForgeMutation<Self>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
+        let args = prepare(&function, args.into(), &self.caller)?;
+        self.db.nested(F::execute(self, args)).await
+    }
+}
+
+impl ActionContext {
+    pub(crate) fn new(executor: FunctionExecutor, caller: Arc<Caller>, http: HttpClient, deadline: Instant) -> Self {
+        Self { executor, caller, http, deadline }
+    }
+
+    /// A client for the outside world. Its requests carry the trace on.
+    pub fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    /// Calls a query.
+    ///
+    /// # Errors
+    /// Those of the query, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.
+    pub async fn query<F: ForgeQuery<QueryContext>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
+        let _ = function;
+        self.executor.call_typed::<F>(args.into(), &self.caller, self.deadline).await
+    }
+
+    /// Calls a mutation: a transaction of its own, committed when this returns.
+    ///
+    /// # Errors
+    /// Those of the mutation, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.
+    pub async fn mutate<F: ForgeMutation<MutationContext>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
+        let _ = function;
+        self.executor.call_typed::<F>(args.into(), &self.caller, self.deadline).await
+    }
+
+    /// Calls another action.
+    ///
+    /// # Errors
+    /// Those of the action, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.
+    pub async fn action<F: ForgeAction<Self>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
+        let args = prepare(&function, args.into(), &self.caller)?;
+        F::execute(self, args).await
+    }
+}
+
+/// The same checks for a call from Rust as for one from the wire: may the caller, and are the values valid?
+fn prepare<F: forge_core::function::Function>(_: &F, args: F::Args, caller: &Caller) -> Result<F::Args> {
+    super::router::permit(&F::INFO, &caller.auth)?;
+    let mut violations = Violations::default();
+    args.validate(&mut violations);
+    violations.into_result()?;
+    Ok(args)
+}

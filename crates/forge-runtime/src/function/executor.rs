@@ -1,0 +1,333 @@
+//! Runs a function from its arguments to its answer.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forge_core::function::{Function, FunctionKind};
+use forge_core::human::format_duration;
+use forge_core::wire;
+use forge_core::{Error, ErrorKind, Result};
+use futures_util::FutureExt as _;
+use rand::RngExt as _;
+use tokio::sync::Semaphore;
+
+use super::context::{ActionContext, Caller, MutationContext, QueryContext};
+use super::http::HttpClient;
+use super::idempotency::{self, MutationId};
+use super::registry::{Entry, Run};
+use super::router::FunctionRouter;
+use crate::config::FunctionConfig;
+use crate::db::transaction::{Purpose, Transaction};
+use crate::db::{Database, Db};
+
+/// How often a mutation is run again when others got in its way.
+const RETRIES_MAX: u32 = 3;
+
+/// How long a COMMIT may take once it has been sent; it is not part of the function's own time, as giving up on it early
+/// would only mean not to know how it ended.
+const COMMIT_MAX: Duration = Duration::from_secs(15);
+
+/// A call, as a door hands it in.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    /// The function's name.
+    pub(crate) function: &'a str,
+    /// The arguments as JSON.
+    pub(crate) args: &'a [u8],
+    /// Who calls.
+    pub(crate) caller: Arc<Caller>,
+    /// The id under which a mutation takes effect once.
+    pub(crate) mutation_id: Option<String>,
+}
+
+/// What comes of a call.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The result as JSON.
+    pub(crate) json: Vec<u8>,
+    /// The log position that contains what was written, where replicas make that matter.
+    pub(crate) position: Option<u64>,
+}
+
+/// Runs functions. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct FunctionExecutor(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    router: FunctionRouter,
+    database: Database,
+    config: FunctionConfig,
+    max_json_depth: usize,
+    http: HttpClient,
+    room: Semaphore,
+}
+
+impl FunctionExecutor {
+    /// An executor for these functions on this database.
+    ///
+    /// # Errors
+    /// When the HTTP client of actions cannot be set up.
+    pub fn new(router: FunctionRouter, database: Database, config: FunctionConfig, max_json_depth: u32) -> Result<Self> {
+        let room = Semaphore::new(config.max_concurrent as usize);
+        let max_json_depth = max_json_depth as usize;
+        Ok(Self(Arc::new(Inner { router, database, config, max_json_depth, http: HttpClient::new()?, room })))
+    }
+
+    /// The functions.
+    pub fn router(&self) -> &FunctionRouter {
+        &self.0.router
+    }
+
+    /// Runs a call.
+    pub(crate) async fn call(&self, call: Call<'_>) -> Result<Answer> {
+        let entry = self.0.router.route(call.function, &call.caller.auth)?;
+        let Ok(_room) = self.0.room.try_acquire() else {
+            return Err(Error::rate_limited("the server runs as many calls as it may; try again", 1));
+        };
+        let deadline = Instant::now() + entry.info.timeout.unwrap_or(self.0.config.timeout);
+        self.run(entry, call, deadline).await
+    }
+
+    /// Runs a call from Rust in the same way, within the time that the outer call has left.
+    pub(crate) async fn call_typed<F: Function>(&self, args: F::Args, caller: &Arc<Caller>, deadline: Instant) -> Result<F::Output> {
+        let entry = self.0.router.route(F::INFO.name, &caller.auth)?;
+        let deadline = deadline.min(Instant::now() + entry.info.timeout.unwrap_or(self.0.config.timeout));
+        let mut json = Vec::new();
+        wire::write_json(&args, &mut json)?;
+        let call = Call { function: F::INFO.name, args: &json, caller: caller.clone(), mutation_id: None };
+        wire::read_json(&self.run(entry, call, deadline).await?.json)
+    }
+
+    async fn run(&self, entry: &Arc<Entry>, call: Call<'_>, deadline: Instant) -> Result<Answer> {
+        let began = Instant::now();
+        let running = entry.metrics.running();
+        self.check_args(call.args)?;
+        let result = match entry.run {
+            Run::Query(run) => self.query(entry, run, &call, deadline).await,
+            Run::Mutation(run) => self.mutation(entry, run, &call, deadline).await,
+            Run::Action(run) => {
+                let http = self.0.http.in_trace(call.caller.request.trace);
+                let ctx = ActionContext::new(self.clone(), call.caller.clone(), http, deadline);
+                let body = within(entry, deadline, run(&ctx, call.args));
+                body.await.map(|json| Answer { json, position: None })
+            }
+        };
+        drop(running);
+        entry.metrics.finished(began.elapsed(), result.as_ref().err());
+        let answer = result?;
+        if answer.json.len() as u64 > self.0.config.max_result_size {
+            return Err(too_large(entry, &answer, self.0.config.max_result_size));
+        }
+        Ok(answer)
+    }
+
+    fn check_args(&self, args: &[u8]) -> Result<()> {
+        if args.len() as u64 > self.0.config.max_args_size {
+            let max = self.0.config.max_args_size;
+            return Err(Error::payload_too_large(format!("the arguments are larger than function.max_args_size = {max} bytes")));
+        }
+        check_depth(args, self.0.max_json_depth)
+    }
+
+    async fn query(
+        &self,
+        entry: &Entry,
+        run: for<'a> fn(&'a QueryContext, &'a [u8]) -> forge_core::function::BoxFuture<'a, Result<Vec<u8>>>,
+        call: &Call<'_>,
+        deadline: Instant,
+    ) -> Result<Answer> {
+        let database = &self.0.database;
+        let db = if entry.info.snapshot {
+            let begin = database.begin_snapshot(deadline);
+            Db::read_in(Arc::new(within(entry, deadline, begin).await?), deadline)
+        } else {
+            Db::read(database.clone(), database.replica(call.caller.position), deadline)
+        };
+        let snapshot = db.transaction().cloned();
+        let ctx = QueryContext::new(call.caller.clone(), db, deadline);
+        let result = within(entry, deadline, run(&ctx, call.args)).await;
+        if let Some(snapshot) = snapshot {
+            snapshot.rollback().await;
+        }
+        result.map(|json| Answer { json, position: None })
+    }
+
+    async fn mutation(
+        &self,
+        entry: &Entry,
+        run: for<'a> fn(&'a MutationContext, &'a [u8]) -> forge_core::function::BoxFuture<'a, Result<Vec<u8>>>,
+        call: &Call<'_>,
+        deadline: Instant,
+    ) -> Result<Answer> {
+        let id = call.mutation_id.as_deref().map(|id| MutationId::new(id, entry, call)).transpose()?;
+        let mut attempt = 0;
+        loop {
+            // After several conflicts the last attempt has the function to itself on this node, so that a key that everybody
+            // writes cannot starve anybody.
+            let (_shared, _alone) = if attempt < RETRIES_MAX {
+                (Some(entry.lane.read().await), None)
+            } else {
+                (None, Some(entry.lane.write().await))
+            };
+            let attempted = self.attempt(entry, run, call, id.as_ref(), deadline).await;
+            drop((_shared, _alone));
+            match attempted {
+                Attempt::Ended(result) => return result,
+                Attempt::Conflict(why) => {
+                    attempt += 1;
+                    entry.metrics.conflicted();
+                    if attempt > RETRIES_MAX || Instant::now() >= deadline {
+                        return Err(why);
+                    }
+                    let pause_us = rand::rng().random_range(0..2_000_u64 << attempt);
+                    tokio::time::sleep(Duration::from_micros(pause_us)).await;
+                }
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        entry: &Entry,
+        run: for<'a> fn(&'a MutationContext, &'a [u8]) -> forge_core::function::BoxFuture<'a, Result<Vec<u8>>>,
+        call: &Call<'_>,
+        id: Option<&MutationId>,
+        deadline: Instant,
+    ) -> Attempt {
+        let database = &self.0.database;
+        let purpose = Purpose::Write {
+            isolation: entry.info.isolation,
+            user_id: call.caller.auth.user_id().unwrap_or_default().to_owned(),
+            function: entry.info.name,
+            trace_id: format!("{:032x}", call.caller.request.trace.trace_id),
+        };
+        let transaction = match within(entry, deadline, database.begin_write(purpose, deadline)).await {
+            Ok(transaction) => Arc::new(transaction),
+            Err(why) => return Attempt::Ended(Err(why)),
+        };
+        let body = async {
+            if let Some(id) = id
+                && let Some(json) = id.earlier_answer(&transaction).await?
+            {
+                return Ok((json, true));
+            }
+            let db = Db::write(transaction.clone(), deadline);
+            let ctx = MutationContext::new(call.caller.clone(), db, deadline);
+            Ok((run(&ctx, call.args).await?, false))
+        };
+        let (json, repeated) = match within(entry, deadline, body).await {
+            Ok(done) => done,
+            Err(why) if why.kind() == ErrorKind::Timeout => {
+                // Whatever still runs is cancelled with the connection.
+                return Attempt::Ended(Err(why));
+            }
+            Err(why) => {
+                transaction.rollback().await;
+                return if transaction.is_conflict() { Attempt::Conflict(why) } else { Attempt::Ended(Err(why)) };
+            }
+        };
+        if repeated {
+            transaction.rollback().await;
+            return Attempt::Ended(Ok(Answer { json, position: None }));
+        }
+        if json.len() as u64 > self.0.config.max_result_size {
+            transaction.rollback().await;
+            let answer = Answer { json, position: None };
+            return Attempt::Ended(Err(too_large(entry, &answer, self.0.config.max_result_size)));
+        }
+        match self.commit(&transaction, id, &json).await {
+            Ok(()) => {
+                let position = if database.has_replicas() { Some(database.position().await.unwrap_or(u64::MAX)) } else { None };
+                Attempt::Ended(Ok(Answer { json, position }))
+            }
+            // Another call with this id was faster: its answer is the answer, found at the next attempt.
+            Err(why) if transaction.is_conflict() || id.is_some_and(|_| idempotency::is_taken(&why)) => Attempt::Conflict(why),
+            Err(why) => Attempt::Ended(Err(why)),
+        }
+    }
+
+    async fn commit(&self, transaction: &Transaction, id: Option<&MutationId>, json: &[u8]) -> Result<()> {
+        let pool = self.0.database.primary();
+        let commit = async {
+            match id {
+                Some(id) => id.commit(transaction, json, pool).await,
+                None => transaction.commit(None, pool).await,
+            }
+        };
+        tokio::time::timeout(COMMIT_MAX, commit).await.unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::OutcomeUnknown,
+                "the commit was sent but not answered in time; look before you repeat it",
+            ))
+        })
+    }
+}
+
+enum Attempt {
+    Ended(Result<Answer>),
+    Conflict(Error),
+}
+
+/// Runs a body until the deadline. Dropping it is what stops it: a lease that is dropped in the middle of a statement cancels
+/// that on the server. A panic ends the call, not the process.
+async fn within<T>(entry: &Entry, deadline: Instant, body: impl Future<Output = Result<T>>) -> Result<T> {
+    let guarded = AssertUnwindSafe(body).catch_unwind();
+    match tokio::time::timeout_at(deadline.into(), guarded).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => {
+            let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+            let text = text.unwrap_or_else(|| "a value that is not text".into());
+            Err(Error::internal(format!("{} `{}` panicked: {text}", entry.info.kind.as_str(), entry.info.name)))
+        }
+        Err(_) => {
+            let limit = entry.info.timeout.map(|t| format!(" its {}", format_duration(t))).unwrap_or_else(|| " it may".into());
+            Err(Error::timeout(format!("{} `{}` took longer than{limit}", entry.info.kind.as_str(), entry.info.name)))
+        }
+    }
+}
+
+fn too_large(entry: &Entry, answer: &Answer, max: u64) -> Error {
+    let advice = if entry.info.kind == FunctionKind::Query { "return fewer rows, in pages" } else { "return less" };
+    Error::payload_too_large(format!(
+        "`{}` returned {} bytes, more than function.max_result_size = {max}; {advice}",
+        entry.info.name,
+        answer.json.len()
+    ))
+}
+
+/// Refuses JSON that is nested too deep, before anything recursive looks at it.
+fn check_depth(json: &[u8], max: usize) -> Result<()> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > max {
+                    return Err(Error::payload_too_large(format!("the arguments are nested deeper than {max} levels")));
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_counted_outside_of_strings() {
+        assert!(check_depth(br#"{"a": "[[[[[[\"[[["}"#, 2).is_ok());
+        assert!(check_depth(b"[[[]]]", 3).is_ok());
+        assert_eq!(check_depth(b"[[[[]]]]", 3).unwrap_err().code(), "PAYLOAD_TOO_LARGE");
+        assert!(check_depth(b"]]]]]", 1).is_ok());
+    }
+}

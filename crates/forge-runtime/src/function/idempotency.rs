@@ -1,0 +1,81 @@
+//! Mutation ids: a mutation that a client repeats with the same id takes effect once.
+//!
+//! The id and the answer are a row of `forge_mutations`, written in the mutation's own transaction together with its COMMIT:
+//! it exists exactly when the mutation took effect. A repeat finds it and gets the same answer. Two at the same time meet
+//! at the primary key: the slower one is rolled back, runs again, and finds the row.
+//!
+//! Promise: for 24 hours, and per caller: an id means nothing in another caller's hands. A failed mutation leaves no row, so
+//! a repeat of it runs.
+
+use std::sync::{Arc, LazyLock};
+
+use forge_core::{Error, ErrorKind, Result};
+use sha2::{Digest as _, Sha256};
+use tokio_postgres::error::SqlState;
+
+use super::executor::Call;
+use super::registry::Entry;
+use crate::db::transaction::Transaction;
+use crate::db::{Database, Params, Pool, Shape, error};
+
+/// The longest id that is accepted, in bytes. A UUID has 36.
+const ID_BYTES_MAX: usize = 128;
+
+static FIND: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/mutation_find.sql")));
+static KEEP: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/mutation_keep.sql")));
+static SWEEP: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/mutation_sweep.sql")));
+
+/// A mutation id, with what it may only ever be used for.
+#[derive(Debug)]
+pub(crate) struct MutationId {
+    id: String,
+    caller: String,
+    /// Of the function's name and the arguments.
+    fingerprint: Vec<u8>,
+}
+
+impl MutationId {
+    pub(crate) fn new(id: &str, entry: &Entry, call: &Call<'_>) -> Result<Self> {
+        if id.is_empty() || id.len() > ID_BYTES_MAX || !id.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Error::invalid_argument(format!("a mutation id is 1 to {ID_BYTES_MAX} visible ASCII characters")));
+        }
+        let mut hash = Sha256::new();
+        hash.update(entry.info.name);
+        hash.update([0]);
+        hash.update(call.args);
+        let caller = call.caller.auth.user_id().unwrap_or_default().to_owned();
+        Ok(Self { id: id.to_owned(), caller, fingerprint: hash.finalize().to_vec() })
+    }
+
+    /// The answer of the mutation that took effect under this id before.
+    pub(crate) async fn earlier_answer(&self, transaction: &Transaction) -> Result<Option<Vec<u8>>> {
+        let found = transaction.query(&FIND, &[&self.caller, &self.id]).await?;
+        let Some(row) = found.rows.first() else { return Ok(None) };
+        let fingerprint: Vec<u8> = row.try_get(0).map_err(error::from_driver)?;
+        if fingerprint != self.fingerprint {
+            return Err(Error::conflict("this mutation id was used for another call; make a new one for each call"));
+        }
+        row.try_get(1).map(Some).map_err(error::from_driver)
+    }
+
+    /// Commits, and keeps the answer in the same transaction.
+    pub(crate) async fn commit(&self, transaction: &Transaction, answer: &[u8], pool: &Pool) -> Result<()> {
+        let params: Params<'_> = &[&self.caller, &self.id, &self.fingerprint, &answer];
+        transaction.commit(Some((&KEEP, params)), pool).await
+    }
+}
+
+/// Whether a commit failed because another call with the same id was faster.
+pub(crate) fn is_taken(error: &Error) -> bool {
+    let state = error.source().and_then(|s| s.downcast_ref::<tokio_postgres::Error>());
+    error.kind() == ErrorKind::Conflict
+        && state.and_then(|e| e.as_db_error()).is_some_and(|db| {
+            *db.code() == SqlState::UNIQUE_VIOLATION && db.table() == Some("forge_mutations")
+        })
+}
+
+/// Deletes answers that are older than a day, at most 1,000 at a time. Returns how many.
+pub(crate) async fn sweep(database: &Database) -> Result<u64> {
+    let lease = database.primary().get().await?;
+    Ok(lease.query(&SWEEP, &[]).await.map_err(error::from_driver)?.affected)
+}

@@ -1,0 +1,175 @@
+//! The functions of an app, by name: collected at link time, or registered by hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use forge_core::function::{BoxFuture, ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo};
+use forge_core::manifest::FunctionDef;
+use forge_core::schema::{EnumDef, TableDef};
+use forge_core::wire::{self, TypeRegistry, WireType as _};
+use forge_core::{Error, Result};
+
+use super::context::{ActionContext, MutationContext, QueryContext};
+use crate::app::Module;
+use crate::db::{Model, PgEnum};
+use crate::observability::FunctionMetrics;
+
+/// A function with its types erased: JSON in, JSON out.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) info: FunctionInfo,
+    pub(crate) describe: fn(&mut TypeRegistry) -> FunctionDef,
+    pub(crate) run: Run,
+    pub(crate) metrics: FunctionMetrics,
+    /// Ordinary attempts of a mutation share it; a last attempt after several conflicts has it alone.
+    pub(crate) lane: tokio::sync::RwLock<()>,
+}
+
+/// How it is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Run {
+    Query(for<'a> fn(&'a QueryContext, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>>>),
+    Mutation(for<'a> fn(&'a MutationContext, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>>>),
+    Action(for<'a> fn(&'a ActionContext, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>>>),
+}
+
+impl Entry {
+    fn new<F: Function>(run: Run) -> Self {
+        Self {
+            info: F::INFO,
+            describe: FunctionDef::of::<F>,
+            run,
+            metrics: FunctionMetrics::new(&F::INFO),
+            lane: tokio::sync::RwLock::new(()),
+        }
+    }
+
+    fn query<F: ForgeQuery<QueryContext>>() -> Self {
+        Self::new::<F>(Run::Query(|ctx, args| {
+            Box::pin(async move { encode::<F>(F::execute(ctx, decode::<F>(args)?).await?) })
+        }))
+    }
+
+    fn mutation<F: ForgeMutation<MutationContext>>() -> Self {
+        Self::new::<F>(Run::Mutation(|ctx, args| {
+            Box::pin(async move { encode::<F>(F::execute(ctx, decode::<F>(args)?).await?) })
+        }))
+    }
+
+    fn action<F: ForgeAction<ActionContext>>() -> Self {
+        Self::new::<F>(Run::Action(|ctx, args| {
+            Box::pin(async move { encode::<F>(F::execute(ctx, decode::<F>(args)?).await?) })
+        }))
+    }
+}
+
+fn decode<F: Function>(args: &[u8]) -> Result<F::Args> {
+    // A function without parameters takes nothing, an empty object, or `null`.
+    if F::Args::wire_type(&mut TypeRegistry::default()) == wire::TypeRef::Null {
+        return match args.trim_ascii() {
+            b"" | b"{}" | b"null" => wire::read_json(b"null"),
+            object if object.starts_with(b"{") && object[1..].trim_ascii() == b"}" => wire::read_json(b"null"),
+            _ => Err(Error::invalid_argument("the arguments do not fit: this function takes none")),
+        };
+    }
+    wire::read_json(args)
+}
+
+fn encode<F: Function>(output: F::Output) -> Result<Vec<u8>> {
+    let mut json = Vec::with_capacity(256);
+    wire::write_json(&output, &mut json)?;
+    Ok(json)
+}
+
+/// The functions of an app, by name. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct FunctionRegistry {
+    functions: Arc<BTreeMap<&'static str, Arc<Entry>>>,
+}
+
+impl FunctionRegistry {
+    pub(crate) fn new(entries: impl IntoIterator<Item = Entry>) -> Result<Self> {
+        let mut functions = BTreeMap::new();
+        for entry in entries {
+            let info = entry.info;
+            if let Some(other) = functions.insert(info.name, Arc::new(entry)) {
+                return Err(Error::config(
+                    "FUNCTION_TWICE",
+                    format!(
+                        "two functions are called `{}`: {}:{} and {}:{}; rename one, or give it another name on the wire with `name = \"..\"`",
+                        info.name, other.info.file, other.info.line, info.file, info.line
+                    ),
+                ));
+            }
+        }
+        Ok(Self { functions: Arc::new(functions) })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.functions.get(name)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.functions.values()
+    }
+
+    /// What the functions say about themselves, by name.
+    pub fn infos(&self) -> impl Iterator<Item = &FunctionInfo> {
+        self.functions.values().map(|entry| &entry.info)
+    }
+
+    /// The name most like this one, when one is like it.
+    pub(crate) fn nearest(&self, name: &str) -> Option<&'static str> {
+        let likeness = |candidate: &&'static str| (strsim::jaro_winkler(name, candidate) * 1000.0) as u32;
+        self.functions.keys().copied().max_by_key(likeness).filter(|best| likeness(best) > 850)
+    }
+}
+
+/// Something that a crate of the app contributes. Made by the attributes and collected at link time.
+#[derive(Debug, Clone, Copy)]
+pub struct Registration {
+    pub(crate) krate: &'static str,
+    pub(crate) item: Item,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Item {
+    Function(fn() -> Entry),
+    Table(fn() -> TableDef),
+    Enum(fn() -> EnumDef),
+    Module(fn() -> Module),
+}
+
+impl Registration {
+    /// A query.
+    pub const fn query<F: ForgeQuery<QueryContext>>(krate: &'static str) -> Self {
+        Self { krate, item: Item::Function(Entry::query::<F>) }
+    }
+
+    /// A mutation.
+    pub const fn mutation<F: ForgeMutation<MutationContext>>(krate: &'static str) -> Self {
+        Self { krate, item: Item::Function(Entry::mutation::<F>) }
+    }
+
+    /// An action.
+    pub const fn action<F: ForgeAction<ActionContext>>(krate: &'static str) -> Self {
+        Self { krate, item: Item::Function(Entry::action::<F>) }
+    }
+
+    /// A table.
+    pub const fn model<M: Model>(krate: &'static str) -> Self {
+        Self { krate, item: Item::Table(M::definition) }
+    }
+
+    /// An enum type.
+    pub const fn pg_enum<E: PgEnum>(krate: &'static str) -> Self {
+        Self { krate, item: Item::Enum(E::definition) }
+    }
+
+    /// A crate with its migrations and its page.
+    pub const fn module(krate: &'static str, module: fn() -> Module) -> Self {
+        Self { krate, item: Item::Module(module) }
+    }
+}
+
+inventory::collect!(Registration);

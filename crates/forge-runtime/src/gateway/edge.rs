@@ -1,0 +1,219 @@
+//! The outermost layer of every request: who it is from, under which ids, and what is told of it afterwards.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, HttpBody as _};
+use axum::response::Response;
+use forge_core::request::{RequestMetadata, TraceContext};
+use forge_core::{Error, Result};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use hyper::body::Incoming;
+use rand::Rng as _;
+use tokio::sync::Semaphore;
+use tower::Service as _;
+use tracing::Instrument as _;
+
+use super::answer::{self, Told};
+use super::cors::Cors;
+use super::{page, probes, rpc};
+use crate::app::NodeParts;
+
+use crate::observability::{self, HttpLabels};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The longest user agent that is kept, in bytes.
+const USER_AGENT_BYTES_MAX: usize = 256;
+
+/// The outermost layer, with the routes below it.
+#[derive(Debug)]
+pub(super) struct Edge {
+    router: Router,
+    cors: Cors,
+
+    room: Semaphore,
+    sample_rate: f64,
+    log: bool,
+}
+
+impl Edge {
+    pub(super) fn new(parts: NodeParts) -> Result<Self> {
+        let config = parts.config.clone();
+        Ok(Self {
+            cors: Cors::new(&config.security.cors)?,
+
+            room: Semaphore::new(config.gateway.max_in_flight as usize),
+            sample_rate: config.observability.sample_rate,
+            log: config.observability.request_log,
+            router: Router::new().merge(rpc::routes()).merge(probes::routes(&config)).fallback(page::serve).with_state(parts),
+        })
+    }
+
+    /// Answers a request.
+    pub(super) async fn handle(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
+        let began = Instant::now();
+        let metadata = self.metadata(peer.ip(), request.headers());
+        // Dropped when the client goes away in the middle; then the line says so.
+        let mut line = Line {
+            log: self.log,
+            began,
+            method: method_label(request.method()),
+            route: route_label(request.uri().path()),
+            metadata: metadata.clone(),
+            status: 499,
+            response_bytes: 0,
+            told: Told::default(),
+        };
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let mut response = if let Some(preflight) = self.cors.preflight(&request) {
+            preflight
+        } else if let Ok(_room) = self.room.try_acquire() {
+            self.route(request, metadata.clone()).await
+        } else {
+            let error = Error::rate_limited("the server works on as many requests as it may; try again", 1);
+            answer::failure(&error, &metadata.request_id)
+        };
+        self.cors.allow(origin.as_ref(), response.headers_mut());
+        identify(&metadata, response.headers_mut());
+        line.status = response.status().as_u16();
+        line.response_bytes = response.body().size_hint().exact().unwrap_or(0) as usize;
+        line.told = response.extensions_mut().remove::<Told>().unwrap_or_default();
+        response
+    }
+
+    async fn route(&self, request: Request<Incoming>, metadata: RequestMetadata) -> Response {
+        // The one span of the request; what the app logs below it carries the request's id.
+        let span = tracing::info_span!("request", request_id = %metadata.request_id);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Arc::new(metadata));
+        let mut router = self.router.clone();
+        match router.call(request).instrument(span).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    fn metadata(&self, peer: IpAddr, headers: &HeaderMap) -> RequestMetadata {
+        let parent = text(headers, &TRACEPARENT).and_then(TraceContext::parse);
+        let trace = match parent {
+            Some(parent) => TraceContext { span_id: span_id(), ..parent },
+            None => TraceContext {
+                trace_id: text(headers, &TRACE_ID).and_then(trace_id).unwrap_or_else(|| rand::rng().next_u64() as u128 | (u128::from(span_id()) << 64)),
+                span_id: span_id(),
+                sampled: rand::random::<f64>() < self.sample_rate,
+            },
+        };
+        let mut user_agent = text(headers, &header::USER_AGENT).map(str::to_owned);
+        if let Some(agent) = &mut user_agent {
+            agent.truncate(agent.floor_char_boundary(USER_AGENT_BYTES_MAX));
+        }
+        RequestMetadata {
+            request_id: text(headers, &REQUEST_ID).filter(|id| is_id(id)).map_or_else(|| crate::db::new_uuid().to_string(), str::to_owned),
+            correlation_id: text(headers, &CORRELATION_ID).filter(|id| is_id(id)).map(str::to_owned),
+            trace,
+            client_ip: Some(peer),
+            user_agent,
+        }
+    }
+}
+
+/// The one log line of a request, written when it ends in whatever way.
+struct Line {
+    log: bool,
+    began: Instant,
+    method: &'static str,
+    route: &'static str,
+    metadata: RequestMetadata,
+    status: u16,
+    response_bytes: usize,
+    told: Told,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        let labels = HttpLabels { method: self.method, path: self.route, status: self.status };
+        observability::http().finished(labels, took, self.told.request_bytes, self.response_bytes);
+        // Probes come every few seconds and say nothing.
+        if !self.log || matches!(self.route, "/health" | "/ready" | "/metrics") {
+            return;
+        }
+        tracing::info!(
+            target: "forge::request",
+            request_id = self.metadata.request_id.as_str(),
+            trace_id = %format_args!("{:032x}", self.metadata.trace.trace_id),
+            method = self.method,
+            route = self.route,
+            function = self.told.function.as_deref().unwrap_or_default(),
+            status = self.status,
+            code = self.told.code.as_deref().unwrap_or_default(),
+            user = self.told.user.as_deref().unwrap_or_default(),
+            duration_us = took.as_micros() as u64,
+            bytes = self.response_bytes as u64,
+        );
+    }
+}
+
+fn identify(metadata: &RequestMetadata, headers: &mut HeaderMap) {
+    // Ids are visible ASCII, so these conversions cannot fail; if one did, the header would be missing, nothing more.
+    if let Ok(id) = HeaderValue::from_str(&metadata.request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    if let Ok(id) = HeaderValue::from_str(&format!("{:032x}", metadata.trace.trace_id)) {
+        headers.insert(TRACE_ID, id);
+    }
+    if let Ok(trace) = HeaderValue::from_str(&metadata.trace.to_string()) {
+        headers.insert(TRACEPARENT, trace);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Whether a client's id may be taken over: short, visible, and nothing that would need escaping in JSON or a log.
+fn is_id(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
+}
+
+fn trace_id(text: &str) -> Option<u128> {
+    if text.len() != 32 {
+        return None;
+    }
+    u128::from_str_radix(text, 16).ok().filter(|id| *id != 0)
+}
+
+fn span_id() -> u64 {
+    rand::rng().next_u64().max(1)
+}
+
+/// The method as a label: anything unusual is one value, so that a client cannot make up metrics.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+/// The route as a label, never the path itself.
+fn route_label(path: &str) -> &'static str {
+    match path {
+        "/rpc" => "/rpc",
+        "/health" => "/health",
+        "/ready" => "/ready",
+        "/metrics" => "/metrics",
+        _ if path.starts_with("/rpc/") => "/rpc/{function}",
+        _ if path.starts_with("/auth/") => "/auth",
+        _ => "page",
+    }
+}

@@ -1,0 +1,131 @@
+//! `POST /rpc/{function}` and `POST /rpc`: calls.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::post;
+use bytes::Bytes;
+use forge_core::request::RequestMetadata;
+use forge_core::{Error, ErrorKind, Result};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::answer::{self, Told};
+use crate::app::{NodeParts, Stage};
+use crate::function::{Answer, Call, Caller};
+
+/// A mutation repeated with the same id takes effect once.
+const MUTATION_ID: HeaderName = HeaderName::from_static("x-forge-mutation-id");
+/// The log position that contains what the caller has written; it comes back with later calls.
+const POSITION: HeaderName = HeaderName::from_static("x-forge-position");
+
+pub(super) fn routes() -> Router<NodeParts> {
+    Router::new().route("/rpc", post(call_by_body)).route("/rpc/{function}", post(call_by_path))
+}
+
+async fn call_by_path(State(parts): State<NodeParts>, Path(function): Path<String>, request: Request<Body>) -> Response {
+    let mut told = Told::default();
+    let (metadata, result) = run(&parts, request, Some(&function), &mut told).await;
+    respond(result, &metadata, told)
+}
+
+async fn call_by_body(State(parts): State<NodeParts>, request: Request<Body>) -> Response {
+    let mut told = Told::default();
+    let (metadata, result) = run(&parts, request, None, &mut told).await;
+    respond(result, &metadata, told)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    function: Cow<'a, str>,
+    #[serde(borrow)]
+    args: Option<&'a RawValue>,
+}
+
+async fn run(parts: &NodeParts, request: Request<Body>, function: Option<&str>, told: &mut Told) -> (Arc<RequestMetadata>, Result<Answer>) {
+    let (head, body) = request.into_parts();
+    let metadata = head.extensions.get::<Arc<RequestMetadata>>().cloned();
+    let Some(metadata) = metadata else {
+        // The edge puts it there for every request.
+        let lost = RequestMetadata {
+            request_id: String::new(),
+            correlation_id: None,
+            trace: forge_core::request::TraceContext { trace_id: 1, span_id: 1, sampled: false },
+            client_ip: None,
+            user_agent: None,
+        };
+        return (Arc::new(lost), Err(Error::internal("a request came in past the edge")));
+    };
+    let result = async {
+        if *parts.stage.borrow() == Stage::Starting {
+            return Err(Error::database_unavailable("the server is starting: the database is not ready yet"));
+        }
+        let auth = parts.authenticator.authenticate(&head.method, &head.headers).await?;
+        told.user = auth.user_id().map(str::to_owned);
+        let body = read(body, &parts.config.gateway).await?;
+        told.request_bytes = body.len();
+        let (function, args) = match function {
+            Some(function) => (Cow::Borrowed(function), &body[..]),
+            None => {
+                let envelope: Envelope<'_> = serde_json::from_slice(&body)
+                    .map_err(|why| Error::invalid_argument(format!("the body is not {{\"function\", \"args\"}}: {why}")))?;
+                (envelope.function, envelope.args.map_or(&b"{}"[..], |args| args.get().as_bytes()))
+            }
+        };
+        // A name that is no function is the client's invention, and stays out of logs and metrics.
+        if parts.app.functions().get(&function).is_some() {
+            told.function = Some(function.clone().into_owned());
+        }
+        let caller = Arc::new(Caller { auth, request: (*metadata).clone(), position: position(&head.headers)? });
+        let mutation_id = head.headers.get(&MUTATION_ID).map(|id| id.to_str().unwrap_or_default().to_owned());
+        parts.executor.call(Call { function: &function, args, caller, mutation_id }).await
+    }
+    .await;
+    (metadata, result)
+}
+
+fn respond(result: Result<Answer>, metadata: &RequestMetadata, mut told: Told) -> Response {
+    let mut response = match result {
+        Ok(answer) => {
+            let mut response = answer::success(&answer.json, &metadata.request_id);
+            if let Some(position) = answer.position {
+                response.headers_mut().insert(POSITION, HeaderValue::from(position));
+            }
+            response
+        }
+        Err(error) => {
+            told.code = Some(error.code().to_owned());
+            answer::failure(&error, &metadata.request_id)
+        }
+    };
+    response.extensions_mut().insert(told);
+    response
+}
+
+/// Reads a body within its limits of size and time.
+async fn read(body: Body, config: &crate::config::GatewayConfig) -> Result<Bytes> {
+    let max = config.max_body_size;
+    let reading = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX)).collect();
+    match tokio::time::timeout(config.request_timeout, reading).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(why)) if why.is::<LengthLimitError>() => {
+            Err(Error::payload_too_large(format!("the body is larger than {max} bytes (gateway.max_body_size)")))
+        }
+        Ok(Err(_)) => Err(Error::new(ErrorKind::InvalidArgument, "the body ended early")),
+        Err(_) => Err(Error::timeout("the body did not arrive within gateway.request_timeout")),
+    }
+}
+
+fn position(headers: &HeaderMap) -> Result<u64> {
+    let Some(value) = headers.get(&POSITION) else { return Ok(0) };
+    let text = value.to_str().ok().and_then(|text| text.parse().ok());
+    text.ok_or_else(|| Error::invalid_argument("x-forge-position is not a position that this server gave"))
+}

@@ -1,0 +1,138 @@
+//! Accepts connections, within limits, and ends them in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forge_core::{Error, Result};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::edge::Edge;
+use crate::app::NodeParts;
+use crate::observability;
+
+/// The most bytes that the head of a request may have.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// The HTTP server of a node.
+#[derive(Debug)]
+pub struct GatewayServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    edge: Arc<Edge>,
+    header_timeout: Duration,
+    connections: Arc<Semaphore>,
+}
+
+impl GatewayServer {
+    /// Listens on `gateway.host` and `gateway.port`.
+    ///
+    /// # Errors
+    /// `PORT_IN_USE` when another program listens there, `LISTEN_FAILED` when the address cannot be had for another reason.
+    pub(crate) async fn bind(parts: NodeParts) -> Result<Self> {
+        let config = &parts.config.gateway;
+        let (host, port) = (config.host.clone(), config.port);
+        let listener = TcpListener::bind((host.as_str(), port)).await.map_err(|why| {
+            if why.kind() == std::io::ErrorKind::AddrInUse {
+                let text = format!("another program listens on {host}:{port}; stop it, or set gateway.port (FORGE_PORT)");
+                return Error::config("PORT_IN_USE", text).with_source(why);
+            }
+            let text = format!("cannot listen on {host}:{port}: {why}; set gateway.host and gateway.port to an address of this machine");
+            Error::config("LISTEN_FAILED", text).with_source(why)
+        })?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            listener,
+            address,
+            header_timeout: config.header_timeout,
+            connections: Arc::new(Semaphore::new(config.max_connections as usize)),
+            edge: Arc::new(Edge::new(parts)?),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until told to stop; then accepts nothing more and finishes what is under way, for at most `drain`.
+    pub(crate) async fn serve(self, stop: CancellationToken, drain: Duration) {
+        let open = TaskTracker::new();
+        loop {
+            let room = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                // Connections beyond the limit wait in the system's queue. The semaphore is never closed.
+                room = self.connections.clone().acquire_owned() => room,
+            };
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            match (accepted, room) {
+                (Ok((stream, peer)), Ok(room)) => {
+                    open.spawn(self.connection(stream, peer, room, stop.clone()));
+                }
+                (Err(why), _) => {
+                    // No file descriptors left, or the peer is gone already. Trying again at once would spin.
+                    tracing::warn!(error = %why, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                (_, Err(_)) => break,
+            }
+        }
+        drop(self.listener);
+        open.close();
+        if tokio::time::timeout(drain, open.wait()).await.is_err() {
+            tracing::warn!(connections = open.len(), "some requests were not finished within shutdown.request_drain_timeout");
+        }
+    }
+
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        room: OwnedSemaphorePermit,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + 'static {
+        let (edge, header_timeout) = (self.edge.clone(), self.header_timeout);
+        async move {
+            let _room = room;
+            if let Err(why) = stream.set_nodelay(true) {
+                tracing::debug!(error = %why, "a connection stays without TCP_NODELAY");
+            }
+            let connections = &observability::http().connections;
+            connections.inc();
+            let service = service_fn(move |request| {
+                let edge = edge.clone();
+                async move { Ok::<_, std::convert::Infallible>(edge.handle(peer, request).await) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(header_timeout)
+                .max_buf_size(HEAD_BYTES_MAX)
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            tokio::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(why) = ended {
+                // The client went away, sent something that is not HTTP, or was too slow: its own affair.
+                tracing::debug!(%peer, error = %why, "a connection ended early");
+            }
+            connections.dec();
+        }
+    }
+}

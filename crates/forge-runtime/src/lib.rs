@@ -1,0 +1,21 @@
+//! Everything of FORGE that runs.
+//!
+//! Rooms, in the order a call passes them: [`app`] puts an app together and runs a node of it, [`gateway`] is the door for
+//! HTTP, [`auth`] knows who calls, [`function`] runs what is called, [`db`] is the database as functions see it. Beside them:
+//! [`config`], [`migrate`], [`observability`].
+//!
+//! An app depends on the facade `forge`, not on this crate; what is public here may change with any version.
+
+pub mod app;
+pub mod config;
+pub mod db;
+pub mod function;
+pub mod gateway;
+pub mod migrate;
+pub mod observability;
+
+/// Chooses the one cryptography provider of the process. Doing it again changes nothing.
+pub(crate) fn install_crypto() {
+    // An error says that one is installed already: ours, from an earlier call, or the program's own choice.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
