@@ -43,7 +43,9 @@ const tests = (folder) =>
   readdirSync(join(root, 'test', folder))
     .filter((file) => file.endsWith('.test.js'))
     .map((file) => join('test', folder, file));
-const run = (args) => spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' }).status;
+const run = (args) =>
+  spawnSync(process.execPath, ['--test-timeout=60000', ...args], { cwd: root, stdio: 'inherit' })
+    .status;
 const results = [
   run(['--conditions=browser', '--test', ...tests('browser')]),
   run(['--test', ...tests('server')]),

@@ -45,6 +45,12 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     refuse_serde(&mut item.attrs, &mut mistakes);
     let variants = read_variants(&mut item, &mut mistakes);
 
+    // Without words alone there is nothing to implement.
+    if item.variants.is_empty() || !item.generics.params.is_empty() || item.variants.iter().any(|variant| !variant.fields.is_empty()) {
+        item.variants.iter_mut().for_each(|variant| variant.attrs.retain(|attr| !is_ours(attr)));
+        let mistakes = mistakes.into_tokens();
+        return quote!(#mistakes #item);
+    }
     let expansion = implement(&item, &type_name, &variants);
     let mut derives = vec![quote!(Debug), quote!(Clone), quote!(Copy), quote!(PartialEq), quote!(Eq), quote!(Hash)];
     derives.extend(serde_derives());
@@ -61,6 +67,11 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
         #item
         #expansion
     }
+}
+
+/// Whether a derive would have read the attribute.
+fn is_ours(attr: &syn::Attribute) -> bool {
+    attr.path().is_ident("serde") || attr.path().is_ident("default")
 }
 
 fn type_name(name: Option<&LitStr>, ident: &Ident, mistakes: &mut Mistakes) -> String {

@@ -68,7 +68,12 @@ pub(crate) fn implement<'a>(
     columns: impl Iterator<Item = &'a str>,
     fields: impl Iterator<Item = (&'a Ident, &'a Type)>,
 ) -> TokenStream {
-    let reads = fields.enumerate().map(|(position, (field, ty))| {
+    let columns: Vec<&str> = columns.collect();
+    let fields: Vec<(&Ident, &Type)> = fields.collect();
+    let expected = fields.iter().zip(&columns).map(|((_, ty), name)| {
+        quote_spanned!(at(ty)=> ::forge::__rt::db::Field::of::<#ty>(::core::option::Option::Some(#name)))
+    });
+    let reads = fields.iter().enumerate().map(|(position, (field, ty))| {
         let get = quote_spanned!(at(&ty)=> row.get::<#ty>(#position)?);
         quote!(#field: #get)
     });
@@ -76,6 +81,10 @@ pub(crate) fn implement<'a>(
         #[automatically_derived]
         impl ::forge::__rt::db::FromRow for #ident {
             const COLUMNS: &'static [&'static str] = &[#(#columns),*];
+
+            fn fields() -> ::std::vec::Vec<::forge::__rt::db::Field> {
+                ::std::vec![#(#expected),*]
+            }
 
             fn from_row(row: &::forge::__rt::db::RowView<'_>) -> ::forge::__rt::Result<Self> {
                 ::core::result::Result::Ok(Self { #(#reads),* })

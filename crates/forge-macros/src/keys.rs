@@ -115,7 +115,13 @@ impl Keys {
 
     /// A flag: there or not. Gives the place it stands at.
     pub(crate) fn flag(&mut self, name: &str, mistakes: &mut Mistakes) -> Option<Span> {
-        let meta = self.take(name)?;
+        let meta = self.take(name);
+        self.flag_of(meta, name, mistakes)
+    }
+
+    /// As [`flag`](Self::flag), for a key that was taken out before.
+    pub(crate) fn flag_of(&self, meta: Option<Meta>, name: &str, mistakes: &mut Mistakes) -> Option<Span> {
+        let meta = meta?;
         if !matches!(meta, Meta::Path(_)) {
             mistakes.add(&meta, format!("`{name}` is a flag: write `{name}` alone, and leave it out to switch it off"));
         }

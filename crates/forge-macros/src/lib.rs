@@ -55,7 +55,9 @@ use proc_macro::TokenStream;
 /// Every key may also stand as an attribute of its own below: `#[timeout = "5s"]`, `#[public]`. A parameter may have rules:
 /// `#[validate(length(max = 80))] search: String`.
 ///
-/// Inside of the function its own name means the function itself, so that it may call itself.
+/// Inside of the function its own name means the function itself, so that it may call itself. The type of the arguments has
+/// the function's name in capitals, so a function cannot be called like a type beside it: name it after what it does
+/// (`get_card`), not after what it returns (`card`).
 #[proc_macro_attribute]
 pub fn query(args: TokenStream, item: TokenStream) -> TokenStream {
     function::expand(Kind::Query, args.into(), item.into()).into()
@@ -134,7 +136,7 @@ pub fn workflow(_: TokenStream, item: TokenStream) -> TokenStream {
 /// | `#[validate(range(min = 0, max = 10))]` | a number, bounds included |
 /// | `#[validate(email)]`, `#[validate(url)]` | text that looks like one |
 /// | `#[validate(pattern = "^[a-z]+$")]` | a regular expression, checked when the app is compiled |
-/// | `#[validate(custom = "path::to::rule")]` | `fn(&T) -> Result<(), String>`; the sentence goes on from the field's name: "must be .." |
+/// | `#[validate(custom = "path::to::rule")]` | `fn(&T) -> Result<(), String>`, for text `fn(&str)`; the sentence goes on from the field's name: "must be .." |
 /// | `#[serde(default)]` | may be left out |
 /// | `#[serde(rename = "name")]` | another name on the wire |
 ///

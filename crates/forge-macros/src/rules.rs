@@ -284,7 +284,7 @@ fn read_custom(meta: &Meta, mistakes: &mut Mistakes) -> Option<RuleKind> {
     if path.is_none() {
         mistakes.add(
             meta,
-            "`custom` takes the path of a function `fn(&T) -> Result<(), String>`: write `custom = \"rules::is_even\"`",
+            "`custom` takes the path of a function `fn(&T) -> Result<(), String>` (for text `fn(&str)`): write `custom = \"rules::is_even\"`",
         );
     }
     path.map(RuleKind::Custom)

@@ -50,6 +50,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
         #[::core::prelude::v1::test]
         #(#attrs)*
         #vis fn #name() {
+            #[allow(clippy::unused_async, clippy::needless_pass_by_value)]
             #function
             ::forge::__rt::testing::run(
                 ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name)),

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{Attribute, LitStr, Meta, Type};
 
 use crate::attrs::docs;
@@ -79,7 +80,7 @@ impl WireField {
 /// The keys that make serde write and read a value in its wire form. The functions are named as those of the type, at the
 /// type's place: one that cannot cross the wire is then reported once, where it stands.
 pub(crate) fn serde_with(ty: &Type) -> TokenStream {
-    let place = at(ty);
+    let place = ty.span();
     let text = ty.to_token_stream().to_string();
     // These two would not mean the same inside of a string.
     if text.contains("Self") || text.contains("$crate") {

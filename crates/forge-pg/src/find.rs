@@ -159,6 +159,7 @@ impl Search {
             found,
             skipped,
             explicit: self.explicit,
+            tried: Vec::new(),
         })
     }
 }
@@ -170,11 +171,13 @@ pub(crate) struct NotFound {
     pub(crate) skipped: Vec<(PathBuf, String)>,
     /// A person named the folder, so that nothing else is to be tried.
     pub(crate) explicit: bool,
+    /// Attempts to obtain one, a line each.
+    pub(crate) tried: Vec<String>,
 }
 
 impl NotFound {
-    /// The one message about it; `tried` are the attempts to obtain one.
-    pub(crate) fn into_error(self, tried: &[String]) -> Error {
+    /// The one message about it.
+    pub(crate) fn into_error(self) -> Error {
         if let (true, Some((folder, reason))) = (self.explicit, self.skipped.first()) {
             let code = if reason.contains("older than") {
                 failure::VERSION_UNSUPPORTED
@@ -196,10 +199,10 @@ impl NotFound {
         for (folder, reason) in &self.skipped {
             message.push_str(&format!("  {}: {reason}\n", folder.display()));
         }
-        if !tried.is_empty() {
+        if !self.tried.is_empty() {
             message.push_str("It could not be obtained through a package client either:\n");
         }
-        for line in tried {
+        for line in &self.tried {
             message.push_str(&format!("  {line}\n"));
         }
         message.push_str(&format!(
@@ -217,7 +220,7 @@ impl NotFound {
 pub fn find_installation(search: &Search) -> Result<Installation> {
     search
         .find(None, &ServerUser::find()?)
-        .map_err(|nothing| nothing.into_error(&[]))
+        .map_err(|nothing| nothing.into_error())
 }
 
 /// Where FORGE keeps what it unpacked: `FORGE_CACHE`, else `forge` in the user's cache folder. For root it is

@@ -20,11 +20,15 @@ compile_error!(
     "forge-pg needs unix sockets and unix users; on Windows use WSL, or set DATABASE_URL and leave it out"
 );
 
+mod archive;
 mod connect;
+mod ensure;
 mod failure;
 mod find;
+mod home;
 mod initialize;
 mod obtain;
+mod options;
 mod place;
 mod postmaster;
 mod process;
@@ -38,6 +42,7 @@ mod watchdog;
 
 pub use find::{Installation, OLDEST_SUPPORTED, Search, cache_folder, find_installation};
 pub use obtain::{PackageClient, obtain};
-pub use server::{Options, PrivateServer};
+pub use options::Options;
+pub use server::PrivateServer;
 pub use settings::Purpose;
 pub use template::{Templates, TestDatabase};

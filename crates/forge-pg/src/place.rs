@@ -22,12 +22,11 @@ use forge_core::{Error, Result};
 use sha2::{Digest, Sha256};
 
 use crate::failure;
+use crate::home::{self, Home};
 use crate::process;
 use crate::settings::Purpose;
 use crate::user::ServerUser;
 
-/// Free memory that `/dev/shm` must have before test data goes there.
-const ENOUGH_MEMORY: u64 = 1 << 30;
 /// The longest path of a socket, without the zero at its end.
 const LONGEST_SOCKET: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 /// The longest thing that another process does while it holds the lock: initdb and a start with recovery.
@@ -75,7 +74,11 @@ impl Place {
             .map(|major| format!("-{major}"))
             .unwrap_or_default();
         let key = format!("{}-{}{major}", project_key(&project), purpose.word());
-        let Candidate { home, shelter, .. } = choose(purpose, &state, &key, &user)?;
+        let Home {
+            folder: home,
+            shelter,
+            ..
+        } = home::choose(purpose, &state, &key, &user)?;
         Ok(Self {
             purpose,
             project,
@@ -243,119 +246,6 @@ fn project_key(project: &Path) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
-}
-
-/// A folder that may hold the data.
-struct Candidate {
-    /// Closed to all but the server's user, and made if it is missing. The project's own folder stays as it is.
-    shelter: Option<PathBuf>,
-    home: PathBuf,
-    in_memory: bool,
-}
-
-impl Candidate {
-    fn sheltered(purpose: Purpose, folder: PathBuf) -> Self {
-        let home = if purpose == Purpose::Test {
-            folder.join("live")
-        } else {
-            folder.clone()
-        };
-        Self {
-            shelter: Some(folder),
-            home,
-            in_memory: false,
-        }
-    }
-
-    /// Data lies here, or (for tests) a server that is retiring, which the next one waits for.
-    fn is_used(&self) -> bool {
-        let retiring = || {
-            self.shelter
-                .as_ref()
-                .is_some_and(|folder| *folder != self.home && !is_bare(folder))
-        };
-        fs::symlink_metadata(self.home.join("data")).is_ok() || retiring()
-    }
-
-    /// Makes it a folder that the server's user can use, or says why it cannot be one.
-    fn claim(&self, user: &ServerUser) -> Result<()> {
-        let around = self
-            .shelter
-            .as_deref()
-            .and_then(Path::parent)
-            .unwrap_or(&self.home);
-        fs::create_dir_all(around).map_err(failure::file("make the folder", around))?;
-        if !user.can_enter(around) {
-            let message = format!(
-                "uid {}, which runs the server, cannot enter {}",
-                user.uid,
-                around.display()
-            );
-            return Err(Error::config(failure::FILE_FAILED, message));
-        }
-        if let Some(shelter) = &self.shelter {
-            user.private_folder(shelter)?;
-        }
-        // Data of another user (the project was used with and without sudo) is refused here.
-        let data = self.home.join("data");
-        if fs::symlink_metadata(&data).is_ok() {
-            user.private_folder(&data)
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// The folder with the data: the one that has some, else the first that can have it.
-fn choose(purpose: Purpose, state: &Path, key: &str, user: &ServerUser) -> Result<Candidate> {
-    let name = format!("forge-{key}");
-    let mut candidates = match purpose {
-        Purpose::Dev => vec![Candidate {
-            shelter: None,
-            home: state.to_owned(),
-            in_memory: false,
-        }],
-        Purpose::Test => vec![
-            Candidate {
-                in_memory: true,
-                ..Candidate::sheltered(purpose, Path::new("/dev/shm").join(&name))
-            },
-            Candidate::sheltered(purpose, state.join("cluster")),
-        ],
-    };
-    if user.switched {
-        let outside = [
-            Path::new("/var/lib/forge").join(key),
-            Path::new("/var/tmp").join(&name),
-        ];
-        candidates.extend(outside.map(|folder| Candidate::sheltered(purpose, folder)));
-    }
-    if let Some(position) = candidates.iter().position(Candidate::is_used) {
-        let used = candidates.swap_remove(position);
-        return used.claim(user).map(|()| used);
-    }
-    let mut refused = None;
-    for candidate in candidates {
-        if candidate.in_memory && !has_room(Path::new("/dev/shm")) {
-            continue;
-        }
-        match candidate.claim(user) {
-            Ok(()) => return Ok(candidate),
-            Err(error) => refused = Some(error),
-        }
-    }
-    Err(refused.unwrap_or_else(|| {
-        Error::config(failure::FILE_FAILED, "no folder can hold the server's data")
-    }))
-}
-
-fn is_bare(folder: &Path) -> bool {
-    fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
-}
-
-fn has_room(folder: &Path) -> bool {
-    rustix::fs::statvfs(folder)
-        .is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) > ENOUGH_MEMORY)
 }
 
 /// Data, logs and a password have no place in a repository.

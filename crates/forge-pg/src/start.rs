@@ -106,7 +106,7 @@ fn give_up(child: Child) {
 }
 
 /// Removes the socket of a server that is gone. A folder that a person named may hold that of another project.
-fn clear_socket(folder: &Path, port: u16) -> Result<()> {
+pub(crate) fn clear_socket(folder: &Path, port: u16) -> Result<()> {
     let socket = folder.join(format!(".s.PGSQL.{port}"));
     let lock = folder.join(format!(".s.PGSQL.{port}.lock"));
     // Like `postmaster.pid`: the process id, then the data folder.

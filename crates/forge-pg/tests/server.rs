@@ -94,6 +94,10 @@ async fn the_server_runs_without_rights_and_only_its_owner_reaches_the_socket() 
             "supplementary groups of root were kept"
         );
     }
+    // The group stands third behind the name. Ctrl-C in a terminal reaches only the group in the foreground.
+    let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
+    let group = stat.rsplit(") ").next().unwrap().split(' ').nth(2).unwrap();
+    assert_eq!(group, server.pid().to_string());
     let socket = setting(&server, "unix_socket_directories").await;
     let folder = fs::metadata(socket.trim_matches('"')).unwrap();
     assert_eq!((folder.mode() & 0o777, folder.uid()), (0o700, uid));

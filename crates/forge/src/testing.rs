@@ -226,7 +226,10 @@ async fn test_database(app: &App) -> Result<TestDatabase> {
 
 /// The server that all tests of a project share: one per workspace, so that its crates' tests share it too.
 async fn server() -> Result<PrivateServer> {
-    let package = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from);
+    let package = match std::env::var_os("CARGO_MANIFEST_DIR") {
+        Some(dir) => PathBuf::from(dir),
+        None => std::env::current_dir()?,
+    };
     let project = package.ancestors().filter(|dir| dir.join("Cargo.lock").exists()).last().unwrap_or(&package).to_path_buf();
     PrivateServer::ensure(Options::test(project)).await
 }

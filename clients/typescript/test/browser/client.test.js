@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 
 import {
@@ -277,6 +278,13 @@ test('a caller can abort a call before, during and between tries', async (t) => 
     assert.equal(before.code, 'CANCELLED');
   }
   assert.equal(requests.length, 2);
+});
+
+test('a call that is over lets go of its signal', async (t) => {
+  const { url } = await backend(t, () => ok(1));
+  const { signal } = new AbortController();
+  await createForgeClient({ url }).query(listCards, {}, { signal });
+  assert.deepEqual(getEventListeners(signal, 'abort'), []);
 });
 
 test('arguments that JSON cannot say are refused here', async (t) => {

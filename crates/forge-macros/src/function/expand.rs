@@ -64,7 +64,7 @@ pub(super) fn expand(
             }
         }
     });
-    let unused = (!sound).then(|| quote!(#[allow(dead_code)]));
+    let unused = (!sound).then(|| quote!(#[allow(dead_code, unused_variables)]));
     let boxed = quote_spanned!(at(&ident)=> ::std::boxed::Box::pin(async move { #body }));
 
     quote! {
@@ -79,6 +79,8 @@ pub(super) fn expand(
 
         #[allow(deprecated)]
         const _: () = {
+            // What we ask for: an `async fn` with owned arguments.
+            #[allow(clippy::unused_async, clippy::needless_pass_by_value)]
             #unused
             #inner
 

@@ -9,7 +9,7 @@ mod keys;
 mod signature;
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
+use quote::quote;
 use syn::ItemFn;
 
 use crate::attrs::docs;
@@ -71,7 +71,7 @@ pub(crate) fn expand(kind: Kind, args: TokenStream, item: TokenStream) -> TokenS
     let expansion = match signature {
         Some(signature) => expand::expand(kind, &function, &signature, &options, &doc, sound),
         // Without knowing its arguments there is nothing to build but the function as it is.
-        None => function.into_token_stream(),
+        None => quote!(#[allow(unused_variables, dead_code)] #function),
     };
     let mistakes = mistakes.into_tokens();
     quote!(#mistakes #expansion)

@@ -21,12 +21,12 @@ pub(super) struct Signature {
 pub(super) fn read(kind: Kind, function: &mut ItemFn, mistakes: &mut Mistakes) -> Option<Signature> {
     let drawing = drawing(kind, &function.sig.ident);
     refuse_modifiers(kind, function, &drawing, mistakes);
-
-    let has_context = check_context(kind, function, &drawing, mistakes);
+    let context = find_context(kind, function, &drawing, mistakes);
     let mut parameters = Vec::new();
     let mut readable = true;
-    for argument in function.sig.inputs.iter_mut().skip(usize::from(has_context)) {
+    for (position, argument) in function.sig.inputs.iter_mut().enumerate() {
         match argument {
+            _ if context == Some(position) => {}
             FnArg::Receiver(receiver) => {
                 mistakes.add(&*receiver, format!("{} is a plain function, not a method\n{drawing}", kind.phrase()));
                 readable = false;
@@ -38,20 +38,33 @@ pub(super) fn read(kind: Kind, function: &mut ItemFn, mistakes: &mut Mistakes) -
         }
     }
     refuse_clashes(&parameters, mistakes);
-
-    let output = match &function.sig.output {
-        ReturnType::Default => {
-            mistakes.add(&function.sig.ident, format!("{} returns a `Result`\n{drawing}", kind.phrase()));
-            return None;
-        }
-        ReturnType::Type(_, ty) => (**ty).clone(),
-    };
-    if let Type::ImplTrait(_) | Type::Reference(_) | Type::TraitObject(_) = ungroup(&output) {
-        mistakes.add(&output, format!("{} returns a `Result` of an owned type\n{drawing}", kind.phrase()));
-        return None;
-    }
+    let output = read_output(kind, function, &drawing, mistakes)?;
     readable.then_some(Signature { parameters, output })
 }
+
+fn read_output(kind: Kind, function: &ItemFn, drawing: &str, mistakes: &mut Mistakes) -> Option<Type> {
+    let ReturnType::Type(_, output) = &function.sig.output else {
+        mistakes.add(&function.sig.ident, format!("{} returns a `Result`\n{drawing}", kind.phrase()));
+        return None;
+    };
+    // An alias of a `Result` may have any name; these are certainly none.
+    let is_none = match ungroup(output) {
+        Type::Path(_) => last_segment(output).is_some_and(|last| NO_RESULTS.iter().any(|name| last.ident == name)),
+        Type::Macro(_) | Type::Infer(_) => false,
+        _ => true,
+    };
+    if is_none {
+        let written = output.to_token_stream().to_string().replace(' ', "");
+        mistakes.add(output, format!("{} returns a `Result`: write `Result<{written}>`\n{drawing}", kind.phrase()));
+        return None;
+    }
+    Some((**output).clone())
+}
+
+const NO_RESULTS: &[&str] = &[
+    "bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "usize", "isize", "f32", "f64", "String", "Vec", "Option", "Box",
+    "HashMap", "BTreeMap", "Uuid", "Timestamp", "Date", "Time", "Decimal", "Json", "Value",
+];
 
 /// The valid signature, for messages.
 fn drawing(kind: Kind, name: &Ident) -> String {
@@ -84,46 +97,65 @@ fn refuse_modifiers(kind: Kind, function: &ItemFn, drawing: &str, mistakes: &mut
     crate::attrs::refuse_generics(&signature.generics, kind.phrase(), mistakes);
 }
 
-/// Whether the first parameter stands for the context, be it right or wrong.
-fn check_context(kind: Kind, function: &ItemFn, drawing: &str, mistakes: &mut Mistakes) -> bool {
+/// The position of the parameter that stands for the context, be it right or wrong.
+fn find_context(kind: Kind, function: &ItemFn, drawing: &str, mistakes: &mut Mistakes) -> Option<usize> {
     let (phrase, wanted) = (kind.phrase(), kind.context());
     let missing = || format!("{phrase} takes its context first: `ctx: &{wanted}`\n{drawing}");
-    let parameter = match function.sig.inputs.first() {
-        Some(FnArg::Typed(parameter)) => parameter,
-        Some(FnArg::Receiver(_)) => return false,
-        None => {
-            mistakes.add_error(syn::Error::new(function.sig.paren_token.span.join(), missing()));
-            return false;
-        }
-    };
-    let (reference, inner) = match ungroup(&parameter.ty) {
-        Type::Reference(reference) => (Some(reference), &*reference.elem),
-        other => (None, other),
-    };
-    let name = last_segment(inner).map(|segment| segment.ident.to_string()).unwrap_or_default();
-    match Kind::of_context(&name) {
-        Some(found) if found == kind => match reference {
-            None => mistakes.add(&parameter.ty, format!("the context is borrowed: write `&{wanted}`\n{drawing}")),
-            Some(reference) => {
-                if let Some(word) = &reference.mutability {
-                    mistakes.add(word, format!("the context is shared, never changed: write `&{wanted}`\n{drawing}"));
-                }
-                if let Some(lifetime) = &reference.lifetime {
-                    mistakes.add(lifetime, format!("the context has no named lifetime: write `&{wanted}`\n{drawing}"));
-                }
+    let named = function.sig.inputs.iter().enumerate().find_map(|(position, argument)| match argument {
+        FnArg::Typed(parameter) => Some((position, parameter, Kind::of_context(&context_name(&parameter.ty))?)),
+        FnArg::Receiver(_) => None,
+    });
+    match (named, function.sig.inputs.first()) {
+        (Some((position, parameter, found)), _) => {
+            if position > 0 {
+                mistakes.add(parameter, missing());
+            } else if found == kind {
+                check_reference(parameter, wanted, drawing, mistakes);
+            } else {
+                let name = found.context();
+                mistakes.add(
+                    &parameter.ty,
+                    format!(
+                        "{phrase} takes `&{wanted}`; with `&{name}` this is {}: write `#[forge::{}]`\n{drawing}",
+                        found.phrase(),
+                        found.word()
+                    ),
+                );
             }
-        },
-        Some(found) => mistakes.add(
-            &parameter.ty,
-            format!("{phrase} takes `&{wanted}`; with `&{name}` this is {}: write `#[forge::{}]`\n{drawing}", found.phrase(), found.word()),
-        ),
-        None => {
+            Some(position)
+        }
+        // Said where methods are refused.
+        (None, Some(FnArg::Receiver(_))) => None,
+        (None, Some(FnArg::Typed(parameter))) => {
             mistakes.add(parameter, missing());
-            // Something like `_ctx: &Context` was meant for a context; `column_id: Uuid` was not.
-            return reference.is_some();
+            // `_ctx: &Context` was meant for a context; `column_id: Uuid` was not.
+            matches!(ungroup(&parameter.ty), Type::Reference(_)).then_some(0)
+        }
+        (None, None) => {
+            mistakes.add_error(syn::Error::new(function.sig.paren_token.span.join(), missing()));
+            None
         }
     }
-    true
+}
+
+fn context_name(ty: &Type) -> String {
+    let inner = match ungroup(ty) {
+        Type::Reference(reference) => &reference.elem,
+        other => other,
+    };
+    last_segment(inner).map(|segment| segment.ident.to_string()).unwrap_or_default()
+}
+
+fn check_reference(parameter: &PatType, wanted: &str, drawing: &str, mistakes: &mut Mistakes) {
+    let Type::Reference(reference) = ungroup(&parameter.ty) else {
+        return mistakes.add(&parameter.ty, format!("the context is borrowed: write `&{wanted}`\n{drawing}"));
+    };
+    if let Some(word) = &reference.mutability {
+        mistakes.add(word, format!("the context is shared, never changed: write `&{wanted}`\n{drawing}"));
+    }
+    if let Some(lifetime) = &reference.lifetime {
+        mistakes.add(lifetime, format!("the context has no named lifetime: write `&{wanted}`\n{drawing}"));
+    }
 }
 
 fn read_parameter(parameter: &mut PatType, mistakes: &mut Mistakes) -> Option<WireField> {

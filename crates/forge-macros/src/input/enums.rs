@@ -29,27 +29,17 @@ pub(super) fn expand(mut item: ItemEnum, mistakes: &mut Mistakes) -> TokenStream
     }
     let mut variants: Vec<Variant> = Vec::new();
     for variant in &mut item.variants {
-        refuse_cfg(&variant.attrs, "a variant", "write two enums instead", mistakes);
-        if let Fields::Unnamed(fields) = &variant.fields {
-            let ident = &variant.ident;
-            mistakes.add(fields, format!("the fields of a variant have names on the wire: write `{ident} {{ name: Type }}`"));
-            continue;
-        }
-        if let Some((_, value)) = &variant.discriminant {
-            mistakes.add(value, "variants are words on the wire, not numbers");
-        }
-        let serde = SerdeKeys::take(&mut variant.attrs, false, mistakes);
-        let name = serde.rename.map_or_else(|| snake(&variant.ident), |name| name.value());
-        if variants.iter().any(|known| known.name == name) {
-            mistakes.add(&variant.ident, format!("two variants are called `{name}` on the wire"));
-        }
-        let fields = take_fields(&mut variant.fields, mistakes);
-        if let Some(field) = fields.iter().find(|field| field.name == TAG) {
-            mistakes.add(&field.ident, format!("`{TAG}` tells the variants apart on the wire: give this field another name"));
-        }
-        variant.attrs.push(syn::parse_quote!(#[serde(rename = #name)]));
-        variants.push(Variant { ident: variant.ident.clone(), name, doc: docs(&variant.attrs), fields });
+        let variant = read_variant(variant, &variants, mistakes);
+        variants.push(variant);
     }
+    let named = item.variants.iter().all(|variant| !matches!(variant.fields, Fields::Unnamed(_)));
+    let Some(derives) = derives.filter(|_| named && !variants.is_empty()) else {
+        item.variants.iter_mut().for_each(|variant| {
+            variant.attrs.retain(|attr| !attr.path().is_ident("serde"));
+            variant.fields.iter_mut().for_each(|field| field.attrs.retain(|attr| !attr.path().is_ident("serde")));
+        });
+        return quote!(#item);
+    };
 
     let tagged = item.variants.iter().any(|variant| !matches!(variant.fields, Fields::Unit));
     let definitions = variants.iter().map(|variant| {
@@ -77,6 +67,25 @@ pub(super) fn expand(mut item: ItemEnum, mistakes: &mut Mistakes) -> TokenStream
         #item
         #implementation
     }
+}
+
+fn read_variant(variant: &mut syn::Variant, earlier: &[Variant], mistakes: &mut Mistakes) -> Variant {
+    refuse_cfg(&variant.attrs, "a variant", "write two enums instead", mistakes);
+    let ident = variant.ident.clone();
+    if let Fields::Unnamed(fields) = &variant.fields {
+        mistakes.add(fields, format!("the fields of a variant have names on the wire: write `{ident} {{ name: Type }}`"));
+    }
+    if let Some((_, value)) = &variant.discriminant {
+        mistakes.add(value, "variants are words on the wire, not numbers");
+    }
+    let serde = SerdeKeys::take(&mut variant.attrs, false, mistakes);
+    let name = serde.rename.map_or_else(|| snake(&ident), |name| name.value());
+    if earlier.iter().any(|known| known.name == name) {
+        mistakes.add(&ident, format!("two variants are called `{name}` on the wire"));
+    }
+    let fields = take_fields(&mut variant.fields, &[TAG], mistakes);
+    variant.attrs.push(syn::parse_quote!(#[serde(rename = #name)]));
+    Variant { ident, name, doc: docs(&variant.attrs), fields }
 }
 
 /// Checks the fields of the variant that is there.

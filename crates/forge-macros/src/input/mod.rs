@@ -41,8 +41,9 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     quote!(#mistakes #expansion)
 }
 
-/// What structs and enums have in common: takes our attributes off the item and gives the derives to add.
-fn prepare(attrs: &mut Vec<Attribute>, generics: &syn::Generics, mistakes: &mut Mistakes) -> TokenStream {
+/// What structs and enums have in common: takes our attributes off the item and gives the derives to add. `None` when the
+/// item cannot be implemented at all.
+fn prepare(attrs: &mut Vec<Attribute>, generics: &syn::Generics, mistakes: &mut Mistakes) -> Option<TokenStream> {
     refuse_generics(generics, "a type that crosses the wire", mistakes);
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("validate")) {
         mistakes.add(attr, "rules stand on the fields: `#[validate(length(min = 1))] title: String`");
@@ -53,5 +54,6 @@ fn prepare(attrs: &mut Vec<Attribute>, generics: &syn::Generics, mistakes: &mut 
         mistakes.add(name, "a type has one name, in Rust and in generated clients: rename the type itself");
     }
     let [write, read] = serde_derives();
-    missing_derives(attrs, &[quote!(Debug), quote!(Clone), write, read])
+    let derives = missing_derives(attrs, &[quote!(Debug), quote!(Clone), write, read]);
+    generics.params.is_empty().then_some(derives)
 }

@@ -13,6 +13,11 @@ use crate::wire_type::{NamedType, struct_shape};
 
 pub(super) fn expand(mut item: ItemStruct, mistakes: &mut Mistakes) -> TokenStream {
     let derives = prepare(&mut item.attrs, &item.generics, mistakes);
+    let Some(derives) = derives else {
+        take_fields(&mut item.fields, &[], mistakes);
+        item.fields.iter_mut().for_each(|field| field.attrs.retain(|attr| !attr.path().is_ident("serde")));
+        return quote!(#item);
+    };
     match &item.fields {
         Fields::Named(_) => object(item, &derives, mistakes),
         Fields::Unnamed(fields) if fields.unnamed.len() == 1 => alias(item, &derives, mistakes),
@@ -28,7 +33,7 @@ pub(super) fn expand(mut item: ItemStruct, mistakes: &mut Mistakes) -> TokenStre
 }
 
 fn object(mut item: ItemStruct, derives: &TokenStream, mistakes: &mut Mistakes) -> TokenStream {
-    let fields = take_fields(&mut item.fields, mistakes);
+    let fields = take_fields(&mut item.fields, &[], mistakes);
     let checks = fields.iter().map(|field| {
         let ident = &field.ident;
         field.check(&quote!(&self.#ident))
@@ -50,13 +55,19 @@ fn object(mut item: ItemStruct, derives: &TokenStream, mistakes: &mut Mistakes) 
     }
 }
 
-/// Reads named fields, takes our attributes off them and gives each the attribute that serde needs.
-pub(super) fn take_fields(fields: &mut Fields, mistakes: &mut Mistakes) -> Vec<WireField> {
+/// Reads named fields, takes our attributes off them and gives each the attribute that serde needs. Names in `taken` have
+/// another meaning where the fields stand.
+pub(super) fn take_fields(fields: &mut Fields, taken: &[&str], mistakes: &mut Mistakes) -> Vec<WireField> {
     let mut found = Vec::new();
     for field in fields.iter_mut() {
         let Some(ident) = field.ident.clone() else { continue };
         refuse_cfg(&field.attrs, "a field", "write two types instead", mistakes);
-        let wire = WireField::take(&mut field.attrs, &ident, &field.ty, mistakes);
+        let mut wire = WireField::take(&mut field.attrs, &ident, &field.ty, mistakes);
+        if taken.contains(&wire.name.as_str()) {
+            mistakes.add(&ident, format!("`{}` tells the variants apart on the wire: give this field another name", wire.name));
+            // So that serde does not say the same.
+            wire.name.push('_');
+        }
         let serde = wire.serde_attr();
         field.attrs.push(syn::parse_quote!(#serde));
         found.push(wire);

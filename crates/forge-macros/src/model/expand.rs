@@ -171,7 +171,7 @@ fn column_tokens(item: &ItemStruct, model: &Model) -> TokenStream {
         let field = plain(&column.wire.ident);
         let token = format_ident!("{}", field.to_shouty_snake_case(), span = column.wire.ident.span());
         let doc = format!("The column of [`{field}`](Self::{field}).");
-        let new = quote_spanned!(at(ty)=> ::forge::__rt::db::Column::<#ident, #ty>::new(#name));
+        let new = quote_spanned!(at(ty)=> ::forge::__rt::db::Column::new(#name));
         quote! {
             #[doc = #doc]
             #vis const #token: ::forge::__rt::db::Column<#ident, #ty> = #new;

@@ -1,6 +1,7 @@
 //! What a model may say about its table and its columns.
 
 use proc_macro2::{Ident, Span, TokenStream};
+use syn::spanned::Spanned;
 use syn::{Attribute, Fields, ItemStruct, LitStr, Meta};
 
 use crate::attrs::{refuse_cfg, refuse_generics};
@@ -124,7 +125,13 @@ fn read_column(
         );
     }
     attrs.retain(|attr| !attr.path().is_ident("validate"));
-    let id = keys.flag("id", mistakes);
+    let id = match keys.take("id") {
+        Some(Meta::List(list)) if list.tokens.to_string() == "auto" => {
+            mistakes.add(&list, "`id(auto)` is not available yet: write `#[id] pub id: Uuid`, which FORGE makes");
+            Some(list.path.span())
+        }
+        other => keys.flag_of(other, "id", mistakes),
+    };
     let unique = keys.flag("unique", mistakes);
     let indexed = keys.flag("indexed", mistakes);
     let updated_at = keys.flag("updated_at", mistakes);

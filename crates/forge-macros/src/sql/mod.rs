@@ -12,6 +12,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::{LitStr, Token, Type};
 
 use crate::mistakes::Mistakes;
+use crate::spans::at;
 use text::{Capture, Statement};
 
 struct Call {
@@ -104,7 +105,7 @@ fn respan(tokens: TokenStream, span: Span) -> TokenStream {
 }
 
 fn build(call: &Call, statement: Option<&Statement>, arguments: &[Argument], mistakes: Mistakes) -> TokenStream {
-    let span = call.text.span();
+    let span = at(&call.text);
     let row = match &call.row {
         Some(row) => quote!(#row),
         None => quote!(()),

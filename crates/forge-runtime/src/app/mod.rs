@@ -8,9 +8,11 @@
 
 mod command;
 mod drain;
+mod handover;
 mod node;
 
 pub use node::{Node, NodeParts};
+pub(crate) use handover::listener as inherited_listener;
 pub(crate) use node::Stage;
 
 use std::collections::BTreeMap;

@@ -117,17 +117,19 @@ impl Node {
                 () = stopping.cancelled() => return,
                 prepared = prepare(&preparing) => prepared,
             };
-            match prepared {
-                Ok(()) => {
-                    // Not over a stop that came meanwhile.
-                    stage_set.send_if_modified(|stage| {
-                        let starting = *stage == Stage::Starting;
-                        if starting {
-                            *stage = Stage::Ready;
-                        }
-                        starting
-                    });
-                }
+            let ready = prepared.and_then(|()| {
+                // Not over a stop that came meanwhile.
+                stage_set.send_if_modified(|stage| {
+                    let starting = *stage == Stage::Starting;
+                    if starting {
+                        *stage = Stage::Ready;
+                    }
+                    starting
+                });
+                super::handover::tell_ready()
+            });
+            match ready {
+                Ok(()) => tracing::info!("ready"),
                 // Only one failure is ever sent, so there is room; when nobody listens any more, the node is being stopped.
                 Err(why) => drop(failing.send(why).await),
             }
@@ -157,7 +159,7 @@ impl Node {
     pub async fn ready(&mut self) -> Result<()> {
         let mut stage = self.stage.subscribe();
         tokio::select! {
-            failed = self.failure.recv() => Err(failed.unwrap_or_else(|| Error::internal("the node stopped while it started"))),
+            Some(failed) = self.failure.recv() => Err(failed),
             ready = stage.wait_for(|stage| *stage == Stage::Ready) => {
                 ready.map(drop).map_err(|_| Error::internal("the node stopped while it started"))
             }
@@ -197,7 +199,10 @@ async fn prepare(parts: &NodeParts) -> Result<()> {
                 }
             }
             Err(why) => return Err(why),
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                parts.database.check().await;
+                return Ok(());
+            }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));

@@ -18,6 +18,8 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, 
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinHandle;
 
 use crate::config::{Algorithm, is_loopback};
 
@@ -127,8 +129,7 @@ impl Jwks {
     pub(super) async fn find(self: &Arc<Self>, kid: Option<&str>, algorithm: Algorithm) -> Found {
         if self.is_due() {
             if self.failing.load(Ordering::Acquire) && self.is_usable() {
-                let this = Arc::clone(self);
-                tokio::spawn(async move { this.refresh().await });
+                self.refresh_in_background();
             } else {
                 self.refresh().await;
             }
@@ -169,12 +170,30 @@ impl Jwks {
     /// Fetches once, however many call at the same time; all of them wait for that one.
     async fn refresh(self: &Arc<Self>) {
         let flight = Arc::clone(&self.flight).lock_owned().await;
-        if !self.may_attempt(self.clock.now()) {
+        let Some(task) = self.start(flight) else {
             return;
+        };
+        if let Err(error) = task.await {
+            // The runtime is shutting down, or the task panicked.
+            tracing::error!("fetching the keys that tokens are checked with was cut short: {error}");
+            self.failing.store(true, Ordering::Release);
+        }
+    }
+
+    fn refresh_in_background(self: &Arc<Self>) {
+        if let Ok(flight) = Arc::clone(&self.flight).try_lock_owned() {
+            self.start(flight);
+        }
+    }
+
+    /// Begins a fetch in a task of its own, unless one was begun a short while ago.
+    fn start(self: &Arc<Self>, flight: OwnedMutexGuard<()>) -> Option<JoinHandle<()>> {
+        if !self.may_attempt(self.clock.now()) {
+            return None;
         }
         self.attempted_at.store(self.clock.now(), Ordering::Release);
         let this = Arc::clone(self);
-        let task = tokio::spawn(async move {
+        Some(tokio::spawn(async move {
             let _flight = flight;
             match this.fetch().await {
                 Ok(keys) => this.install(keys),
@@ -183,12 +202,7 @@ impl Jwks {
                     tracing::warn!(url = %this.url, "the keys that tokens are checked with cannot be fetched: {problem}; the last ones serve for up to 24 hours");
                 }
             }
-        });
-        if let Err(error) = task.await {
-            // The runtime is shutting down, or the task panicked.
-            tracing::error!("fetching the keys that tokens are checked with was cut short: {error}");
-            self.failing.store(true, Ordering::Release);
-        }
+        }))
     }
 
     fn install(&self, (keys, print): (Vec<Key>, [u8; 32])) {
@@ -256,8 +270,7 @@ fn elapsed(then: i64, now: i64) -> i64 {
 }
 
 fn client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
-    // One TLS implementation for the whole process. Somebody may have installed one already, which is just as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    crate::install_crypto();
     let local = reqwest::Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(is_loopback));
     let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT).https_only(!local);
     if local { builder.no_proxy().build() } else { builder.build() }

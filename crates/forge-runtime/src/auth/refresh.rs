@@ -62,8 +62,10 @@ pub(super) struct SuccessorKey(Hmac<Sha256>);
 impl SuccessorKey {
     /// A key of its own kind, made from a signing secret.
     pub(super) fn of(secret: &[u8]) -> Self {
-        let key = Sha256::new().chain_update(b"forge refresh successor\0").chain_update(secret).finalize();
-        Self(Hmac::new(&key.into()))
+        // A key shorter than the hash's block of 64 bytes is filled up with zeros; that is how HMAC defines it.
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(&Sha256::new().chain_update(b"forge refresh successor\0").chain_update(secret).finalize());
+        Self(Hmac::new(&block.into()))
     }
 }
 

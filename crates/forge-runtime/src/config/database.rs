@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Secret;
 use super::database_url::{TlsMode, database_url};
-use super::kind::{choice, duration, int, list, optional, parsed, switch};
+use super::kind::{Kind, choice, duration, int, list, optional, parsed, switch};
 use super::table::section;
 use super::units::{hours, mins, ms, secs};
 
@@ -40,7 +40,7 @@ section! {
         /// How long such a look may take before the database counts as not reachable.
         health_check_timeout: Duration = secs(2), duration(ms(50)..=mins(1));
         /// The schema of FORGE's own tables (`forge_…`). Not set: the first schema of the connection's own search path.
-        system_schema: Option<String> = None, optional(parsed("the name of a schema: lower-case letters, digits and _, at most 63, not beginning with pg_", identifier, Clone::clone));
+        system_schema: Option<String> = None, optional(schema_name());
         /// An address that reaches the server itself when `url` goes through a pooler such as PgBouncer. What cannot pass
         /// a pooler uses it: notifications, leader locks, replication.
         direct_url: Option<Secret> = None, optional(database_url());
@@ -74,8 +74,15 @@ section! {
 }
 
 /// A path that is not empty.
-pub(super) fn file() -> impl super::kind::Kind<PathBuf> {
-    parsed("a path", |text| if text.is_empty() { Err("is empty".into()) } else { Ok(text.into()) }, |path: &PathBuf| path.display().to_string())
+pub(super) fn file() -> impl Kind<PathBuf> {
+    fn read(text: &str) -> Result<PathBuf, String> {
+        if text.is_empty() { Err("is empty".into()) } else { Ok(text.into()) }
+    }
+    parsed("a path", read, |path: &PathBuf| path.display().to_string())
+}
+
+fn schema_name() -> impl Kind<String> {
+    parsed("the name of a schema", identifier, Clone::clone)
 }
 
 fn identifier(text: &str) -> Result<String, String> {

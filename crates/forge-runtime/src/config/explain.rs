@@ -103,6 +103,9 @@ pub(super) fn reference() -> String {
                 prose(key.doc),
                 key.expected(),
             );
+            for (name, doc, expected) in key.parts() {
+                let _ = writeln!(page, "- `{name}`: {} Accepts: {expected}", prose(doc).replace('\n', " "));
+            }
         }
     }
     page

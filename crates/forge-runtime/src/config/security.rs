@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::database::file;
-use super::kind::{Choice, choice, duration, int, list, optional, parsed, secret, text};
+use super::kind::{Choice, Kind, choice, duration, int, list, optional, parsed, secret, text};
 use super::table::{section, tables};
 use super::units::{days, hours, mins, secs};
 use super::{Mode, Secret};
@@ -37,11 +37,11 @@ section! {
     /// Which web pages of other origins may call. Pages of the app's own origin always may.
     pub struct CorsConfig(mode) {
         /// Origins such as `https://app.example`; `*` means all and is refused in production. Empty: the own origin only.
-        allowed_origins: Vec<String> = Vec::new(), list(parsed("an origin such as \"https://app.example\", or \"*\"", origin, Clone::clone));
+        allowed_origins: Vec<String> = Vec::new(), list(origin());
         /// Methods that such pages may use.
-        allowed_methods: Vec<String> = vec!["GET".into(), "POST".into()], list(parsed("an HTTP method such as \"POST\"", method, Clone::clone));
+        allowed_methods: Vec<String> = vec!["GET".into(), "POST".into()], list(method());
         /// Request headers that such pages may send.
-        allowed_headers: Vec<String> = ["authorization", "content-type", "traceparent", "x-correlation-id", "x-forge-csrf", "x-request-id"].map(String::from).into(), list(parsed("the name of a header", header, Clone::clone));
+        allowed_headers: Vec<String> = usual_headers(), list(header());
         /// How long a browser may remember the answer to its preflight question.
         max_age: Duration = hours(1), duration(secs(0)..=hours(24));
     }
@@ -62,7 +62,7 @@ section! {
         /// Public keys of those who issue tokens for this app.
         public_keys: Vec<PublicKey> = Vec::new(), tables(PublicKey::check);
         /// Where an identity provider publishes its public keys (a JWK set). `https`, or `http` on a loopback address.
-        jwks_url: Option<String> = None, optional(parsed("an https:// URL", jwks_url, Clone::clone));
+        jwks_url: Option<String> = None, optional(jwks_url());
         /// How long the keys of `jwks_url` are used before they are fetched again. An unknown key id fetches them earlier, at
         /// most every 30 seconds; while the URL cannot be reached, the last keys serve for up to 24 hours.
         jwks_cache: Duration = hours(1), duration(mins(1)..=hours(24));
@@ -81,7 +81,7 @@ section! {
         session_ttl: Duration = days(7), duration(mins(1)..=days(3650));
         /// The cookie that carries a browser's session. A name with `__Host-` makes browsers refuse it when it is set by
         /// another host or without TLS; development has no TLS, hence the other default there.
-        cookie_name: String = if mode.is_production() { "__Host-forge_session" } else { "forge_session" }.into(), parsed("a cookie name: letters, digits, _ and -", cookie_name, Clone::clone);
+        cookie_name: String = if mode.is_production() { "__Host-forge_session" } else { "forge_session" }.into(), cookie_name();
         /// How many passwords are hashed at once. Each takes 19 MiB and about 20 ms of a core; up to 64 more wait, further
         /// ones are answered `RATE_LIMITED`.
         password_concurrency: u32 = 2, int(1..=64);
@@ -98,7 +98,7 @@ section! {
         /// The secret.
         secret: Secret = Secret::default(), secret();
         /// When it stops being accepted, as `2030-01-31T12:00:00Z`.
-        valid_until: Timestamp = Timestamp::UNIX_EPOCH, parsed("a time such as 2030-01-31T12:00:00Z", |text| text.parse().map_err(|_| format!("is not a time: `{}`; write it like 2030-01-31T12:00:00Z", text.escape_debug())), ToString::to_string);
+        valid_until: Timestamp = Timestamp::UNIX_EPOCH, time();
     }
 }
 
@@ -114,7 +114,8 @@ impl PreviousSecret {
 section! {
     /// A public key. It has either `pem` or `file`.
     pub struct PublicKey(mode) {
-        /// The key's id. A token that names a key id is checked with that key only.
+        /// The key's id. A token that names a key id is checked with that key only. Not set: the key is tried for every
+        /// token of its algorithm that names no other known key.
         kid: Option<String> = None, optional(text());
         /// The one algorithm that the key is used with.
         algorithm: Algorithm = Algorithm::RS256, choice();
@@ -190,7 +191,38 @@ impl Choice for Algorithm {
     ];
 }
 
-fn origin(text: &str) -> Result<String, String> {
+fn usual_headers() -> Vec<String> {
+    ["authorization", "content-type", "traceparent", "x-correlation-id", "x-forge-csrf", "x-request-id"].map(String::from).into()
+}
+
+fn origin() -> impl Kind<String> {
+    parsed("an origin such as \"https://app.example\", or \"*\"", read_origin, Clone::clone)
+}
+
+fn method() -> impl Kind<String> {
+    parsed("an HTTP method such as \"POST\"", read_method, Clone::clone)
+}
+
+fn header() -> impl Kind<String> {
+    parsed("the name of a header", read_header, Clone::clone)
+}
+
+fn cookie_name() -> impl Kind<String> {
+    parsed("a cookie name: letters, digits, `_` and `-`", read_cookie_name, Clone::clone)
+}
+
+fn jwks_url() -> impl Kind<String> {
+    parsed("an https:// URL", read_jwks_url, Clone::clone)
+}
+
+fn time() -> impl Kind<Timestamp> {
+    fn read(text: &str) -> Result<Timestamp, String> {
+        text.parse().map_err(|_| format!("`{}` is not a time; write it like 2030-01-31T12:00:00Z", text.escape_debug()))
+    }
+    parsed("a time such as 2030-01-31T12:00:00Z", read, ToString::to_string)
+}
+
+fn read_origin(text: &str) -> Result<String, String> {
     if text == "*" {
         return Ok(text.into());
     }
@@ -201,26 +233,26 @@ fn origin(text: &str) -> Result<String, String> {
     Err(format!("`{}` is not an origin: scheme, host and, if it is not the usual one, port, with no slash at the end, like https://app.example", text.escape_debug()))
 }
 
-fn method(text: &str) -> Result<String, String> {
+fn read_method(text: &str) -> Result<String, String> {
     match text.parse::<http::Method>() {
         Ok(method) if method.as_str().bytes().all(|b| b.is_ascii_uppercase()) => Ok(text.into()),
         _ => Err(format!("`{}` is not an HTTP method; write it like POST", text.escape_debug())),
     }
 }
 
-fn header(text: &str) -> Result<String, String> {
+fn read_header(text: &str) -> Result<String, String> {
     match text.parse::<http::HeaderName>() {
         Ok(name) => Ok(name.as_str().into()),
         Err(_) => Err(format!("`{}` is not the name of a header", text.escape_debug())),
     }
 }
 
-fn cookie_name(text: &str) -> Result<String, String> {
+fn read_cookie_name(text: &str) -> Result<String, String> {
     let fine = !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if fine { Ok(text.into()) } else { Err("is not a cookie name: letters, digits, `_` and `-`, at most 64".into()) }
 }
 
-fn jwks_url(text: &str) -> Result<String, String> {
+fn read_jwks_url(text: &str) -> Result<String, String> {
     let wrong = || "is not an https:// URL; http:// is accepted on a loopback address only".to_owned();
     let url = reqwest::Url::parse(text).map_err(|_| wrong())?;
     if !url.username().is_empty() || url.password().is_some() {

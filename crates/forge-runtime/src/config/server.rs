@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::cidr::Cidr;
-use super::kind::{Choice, choice, duration, int, list, parsed, share, size, switch, text};
+use super::kind::{Choice, Kind, choice, duration, int, list, parsed, share, size, switch, text};
 use super::table::section;
 use super::units::{hours, ki, mb, mi, mins, ms, secs};
 use super::Mode;
@@ -21,7 +21,7 @@ section! {
     pub struct NodeConfig(mode) {
         /// The node's roles: `gateway` answers requests, `function` runs functions, `worker` runs jobs and workflows,
         /// `scheduler` decides what is due.
-        roles: Vec<Role> = Role::WORDS.iter().map(|(_, role)| *role).collect(), list(choice()), env "FORGE_ROLES";
+        roles: Vec<Role> = Role::all(), list(choice()), env "FORGE_ROLES";
     }
 }
 
@@ -43,6 +43,13 @@ pub enum Role {
     Worker,
     /// Decides what is due.
     Scheduler,
+}
+
+impl Role {
+    /// Every role.
+    pub fn all() -> Vec<Self> {
+        Self::WORDS.iter().map(|(_, role)| *role).collect()
+    }
 }
 
 impl Choice for Role {
@@ -70,7 +77,7 @@ section! {
         max_json_depth: u32 = 64, int(4..=128);
         /// Proxies (addresses or ranges) whose `X-Forwarded-For` is believed. From anyone else the header is ignored, so an
         /// app behind a proxy that is not listed sees the proxy's address as its clients'.
-        trusted_proxies: Vec<Cidr> = Vec::new(), list(parsed("an address or a range such as \"10.0.0.0/8\"", |text| text.parse(), ToString::to_string));
+        trusted_proxies: Vec<Cidr> = Vec::new(), list(cidr());
         /// How many requests may be worked on at once; further ones are answered `RATE_LIMITED`.
         max_in_flight: u32 = 1_000, int(1..=1_000_000);
     }
@@ -96,7 +103,7 @@ section! {
         /// How log lines look: `pretty` for people, `json` for machines.
         log_format: LogFormat = if mode == Mode::Development { LogFormat::Pretty } else { LogFormat::Json }, choice();
         /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), also per target: `info,forge_runtime=debug`.
-        log_level: String = "info".into(), parsed("a level or filter such as \"info\" or \"info,my_app=debug\"", log_filter, Clone::clone), env "FORGE_LOG" "RUST_LOG";
+        log_level: String = "info".into(), log_filter(), env "FORGE_LOG" "RUST_LOG";
         /// Whether metrics are collected and served.
         metrics_enabled: bool = true, switch();
         /// Whether every request leaves a line in the log.
@@ -121,11 +128,18 @@ impl Choice for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("pretty", Self::Pretty), ("json", Self::Json)];
 }
 
-fn log_filter(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.into()),
-        Err(error) => Err(format!("is not a log filter: {error}; write it like info or info,my_app=debug")),
+fn cidr() -> impl Kind<Cidr> {
+    parsed("an address or a range such as \"10.0.0.0/8\"", |text| text.parse(), ToString::to_string)
+}
+
+fn log_filter() -> impl Kind<String> {
+    fn read(text: &str) -> Result<String, String> {
+        match tracing_subscriber::EnvFilter::builder().parse(text) {
+            Ok(_) => Ok(text.into()),
+            Err(error) => Err(format!("is not a log filter: {error}; write it like info or info,my_app=debug")),
+        }
     }
+    parsed("a level or filter such as \"info\" or \"info,my_app=debug\"", read, Clone::clone)
 }
 
 section! {

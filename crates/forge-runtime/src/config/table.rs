@@ -52,6 +52,10 @@ impl<S: 'static> Key<S> {
         self.field.fits_env()
     }
 
+    pub(super) fn parts(&self) -> Vec<(&'static str, &'static str, String)> {
+        self.field.parts()
+    }
+
     pub(super) fn show(&self, of: &S) -> String {
         self.field.show(of)
     }
@@ -64,6 +68,7 @@ impl<S: 'static> Key<S> {
 trait Field<S>: Send + Sync {
     fn expected(&self) -> String;
     fn fits_env(&self) -> bool;
+    fn parts(&self) -> Vec<(&'static str, &'static str, String)>;
     fn show(&self, of: &S) -> String;
     fn set(&self, of: &mut S, node: &Node) -> Result<(), Vec<Wrong>>;
 }
@@ -81,6 +86,10 @@ impl<S, T, K: Kind<T>> Field<S> for Direct<S, T, K> {
 
     fn fits_env(&self) -> bool {
         self.kind.fits_env()
+    }
+
+    fn parts(&self) -> Vec<(&'static str, &'static str, String)> {
+        self.kind.parts()
     }
 
     fn show(&self, of: &S) -> String {
@@ -106,6 +115,10 @@ impl<O, S> Field<O> for Nested<O, S> {
 
     fn fits_env(&self) -> bool {
         self.inner.fits_env()
+    }
+
+    fn parts(&self) -> Vec<(&'static str, &'static str, String)> {
+        self.inner.parts()
     }
 
     fn show(&self, of: &O) -> String {
@@ -191,6 +204,10 @@ impl<T: Section> Kind<Vec<T>> for Tables<T> {
 
     fn fits_env(&self) -> bool {
         false
+    }
+
+    fn parts(&self) -> Vec<(&'static str, &'static str, String)> {
+        T::keys().iter().map(|key| (key.name, key.doc, key.expected())).collect()
     }
 }
 

@@ -9,10 +9,10 @@ use futures_util::TryStreamExt as _;
 use lru::LruCache;
 use postgres_types::ToSql;
 use tokio_postgres::{CancelToken, Client, Row, Statement as Prepared};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error;
 use super::statement::Shape;
+use super::tls::MakeTls;
 use crate::config::{DatabaseConfig, Secret};
 
 /// How connections of one purpose are opened.
@@ -22,15 +22,6 @@ pub(crate) struct Connector {
     tls: MakeTls,
     connect_timeout: Duration,
     statements_max: NonZeroUsize,
-}
-
-#[derive(Clone)]
-struct MakeTls(MakeRustlsConnect);
-
-impl std::fmt::Debug for MakeTls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("MakeTls")
-    }
 }
 
 impl Connector {
@@ -54,7 +45,7 @@ impl Connector {
         pg.tcp_user_timeout(Duration::from_secs(30));
         let tls = super::tls::configure(&mut pg, endpoint.tls, config)?;
         let statements_max = NonZeroUsize::new(config.max_statements_per_connection as usize).unwrap_or(NonZeroUsize::MIN);
-        Ok(Self { config: pg, tls: MakeTls(tls), connect_timeout: config.connect_timeout, statements_max })
+        Ok(Self { config: pg, tls, connect_timeout: config.connect_timeout, statements_max })
     }
 
     /// Opens a connection.
@@ -62,7 +53,7 @@ impl Connector {
     /// # Errors
     /// `DATABASE_UNAVAILABLE` when that fails for whatever reason; the reason is its source.
     pub(crate) async fn connect(&self) -> Result<Connection> {
-        let connecting = self.config.connect(self.tls.0.clone());
+        let connecting = self.config.connect(self.tls.clone());
         // The driver's own time-out is per address; this one is for all of it, the TLS handshake included.
         let connected = tokio::time::timeout(self.connect_timeout.saturating_mul(2), connecting).await;
         let (client, connection) = match connected {
@@ -172,7 +163,7 @@ impl Connection {
     pub(crate) fn cancel_and_discard(self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            let cancelling = self.cancel.cancel_query(self.tls.0.clone());
+            let cancelling = self.cancel.cancel_query(self.tls.clone());
             if let Ok(Err(why)) = tokio::time::timeout(Duration::from_secs(5), cancelling).await {
                 // The statement then ends by its own statement_timeout.
                 tracing::debug!(error = %why, "a running statement could not be cancelled");

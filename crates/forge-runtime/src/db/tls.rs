@@ -8,13 +8,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{DatabaseConfig, TlsMode};
 
 /// Sets the connection's mode and makes the TLS connector for it. `prefer` and `require` encrypt without checking who the
 /// server is, as libpq does.
-pub(crate) fn configure(pg: &mut tokio_postgres::Config, mode: TlsMode, config: &DatabaseConfig) -> Result<MakeRustlsConnect> {
+pub(crate) fn configure(pg: &mut tokio_postgres::Config, mode: TlsMode, config: &DatabaseConfig) -> Result<MakeTls> {
     pg.ssl_mode(match mode {
         TlsMode::Disable => SslMode::Disable,
         TlsMode::Prefer => SslMode::Prefer,
@@ -31,7 +32,31 @@ pub(crate) fn configure(pg: &mut tokio_postgres::Config, mode: TlsMode, config: 
             .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
             .with_no_client_auth(),
     };
-    Ok(MakeRustlsConnect::new(client))
+    Ok(MakeTls(MakeRustlsConnect::new(client)))
+}
+
+/// Makes TLS connections, when they are wanted.
+#[derive(Clone)]
+pub(crate) struct MakeTls(MakeRustlsConnect);
+
+impl<S> MakeTlsConnect<S> for MakeTls
+where
+    MakeRustlsConnect: MakeTlsConnect<S>,
+{
+    type Stream = <MakeRustlsConnect as MakeTlsConnect<S>>::Stream;
+    type TlsConnect = <MakeRustlsConnect as MakeTlsConnect<S>>::TlsConnect;
+    type Error = <MakeRustlsConnect as MakeTlsConnect<S>>::Error;
+
+    fn make_tls_connect(&mut self, host: &str) -> Result<Self::TlsConnect, Self::Error> {
+        // The driver prepares TLS even for a socket in the file system, which has no host's name and never uses it.
+        self.0.make_tls_connect(if host.is_empty() { "localhost" } else { host })
+    }
+}
+
+impl std::fmt::Debug for MakeTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MakeTls")
+    }
 }
 
 fn roots(config: &DatabaseConfig) -> Result<RootCertStore> {

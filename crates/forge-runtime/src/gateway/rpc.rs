@@ -126,6 +126,9 @@ async fn read(body: Body, config: &crate::config::GatewayConfig) -> Result<Bytes
 
 fn position(headers: &HeaderMap) -> Result<u64> {
     let Some(value) = headers.get(&POSITION) else { return Ok(0) };
-    let text = value.to_str().ok().and_then(|text| text.parse().ok());
-    text.ok_or_else(|| Error::invalid_argument("x-forge-position is not a position that this server gave"))
+    // A client that wrote several things at once sends all of their positions; the furthest contains the others.
+    let furthest = value.to_str().ok().and_then(|list| {
+        list.split(',').map(|one| one.trim().parse::<u64>().ok()).collect::<Option<Vec<_>>>()?.into_iter().max()
+    });
+    furthest.ok_or_else(|| Error::invalid_argument("x-forge-position is not a position that this server gave"))
 }

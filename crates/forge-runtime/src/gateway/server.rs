@@ -31,13 +31,16 @@ pub struct GatewayServer {
 }
 
 impl GatewayServer {
-    /// Listens on `gateway.host` and `gateway.port`.
+    /// Listens on the socket that was handed over, else on `gateway.host` and `gateway.port`.
     ///
     /// # Errors
     /// `PORT_IN_USE` when another program listens there, `LISTEN_FAILED` when the address cannot be had for another reason.
     pub(crate) async fn bind(parts: NodeParts) -> Result<Self> {
         let config = &parts.config.gateway;
         let (host, port) = (config.host.clone(), config.port);
+        if let Some(inherited) = crate::app::inherited_listener()? {
+            return Self::on(TcpListener::from_std(inherited)?, parts);
+        }
         let listener = TcpListener::bind((host.as_str(), port)).await.map_err(|why| {
             if why.kind() == std::io::ErrorKind::AddrInUse {
                 let text = format!("another program listens on {host}:{port}; stop it, or set gateway.port (FORGE_PORT)");
@@ -46,6 +49,11 @@ impl GatewayServer {
             let text = format!("cannot listen on {host}:{port}: {why}; set gateway.host and gateway.port to an address of this machine");
             Error::config("LISTEN_FAILED", text).with_source(why)
         })?;
+        Self::on(listener, parts)
+    }
+
+    fn on(listener: TcpListener, parts: NodeParts) -> Result<Self> {
+        let config = &parts.config.gateway;
         let address = listener.local_addr()?;
         Ok(Self {
             listener,

@@ -172,15 +172,15 @@ impl FunctionMetrics {
     pub(crate) fn new(info: &FunctionInfo) -> Self {
         let families = functions();
         let (name, kind) = (info.name, info.kind.as_str());
-        let calls = |status| families.calls.get_or_create(&CallLabels { name, r#type: kind, status }).clone();
+        let calls = |status| families.calls.get_or_create_owned(&CallLabels { name, r#type: kind, status });
         let labels = NameLabels { name, r#type: kind };
         Self {
             name,
             succeeded: calls("ok"),
             failed: calls("error"),
-            duration: families.duration.get_or_create(&labels).clone(),
-            running: families.running.get_or_create(&labels).clone(),
-            conflicts: families.conflicts.get_or_create(&labels).clone(),
+            duration: families.duration.get_or_create_owned(&labels),
+            running: families.running.get_or_create_owned(&labels),
+            conflicts: families.conflicts.get_or_create_owned(&labels),
         }
     }
 
@@ -244,11 +244,11 @@ fn statements() -> &'static Statements {
         });
         let (read, write) = (StatementLabels { operation: "read" }, StatementLabels { operation: "write" });
         Statements {
-            reads: count.get_or_create(&read).clone(),
-            writes: count.get_or_create(&write).clone(),
+            reads: count.get_or_create_owned(&read),
+            writes: count.get_or_create_owned(&write),
             failed: errors,
-            read_duration: duration.get_or_create(&read).clone(),
-            write_duration: duration.get_or_create(&write).clone(),
+            read_duration: duration.get_or_create_owned(&read),
+            write_duration: duration.get_or_create_owned(&write),
             slow_us: AtomicU64::new(100_000),
         }
     });

@@ -1,0 +1,350 @@
+//! Sessions: sign in once, stay signed in, be signed out.
+//!
+//! ```text
+//! create ──▶ alive ──refresh──▶ alive (next token) ── ... ──▶ expired: unused for `session_ttl`, or `refresh_token_ttl` old
+//!              └────────── revoke, revoke_all, displaced, an old token presented ──────────▶ ended
+//! ```
+//!
+//! A session's access token lives for minutes and is checked without the database. Its refresh token works once; it is
+//! replaced by its successor with every use. What is presented decides:
+//!
+//! | presented | answer |
+//! |---|---|
+//! | the current refresh token | its successor and a new access token |
+//! | the one before, within 10 s of its use | the same successor again: an answer was lost, or two tabs asked at once |
+//! | any older one, or the one before later on | someone has a copy: the whole session ends |
+//! | anything else | refused |
+//!
+//! A thief who uses a copied token within those 10 s gets the same successor as its owner; whichever of them comes second
+//! with the next rotation ends the session. Only hashes of refresh tokens are stored.
+//!
+//! All calls take a client, so that they can be part of a mutation's transaction. The names of the tables are not
+//! qualified: the client's search path must begin with the system schema.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use forge_core::{Error, ErrorKind, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio_postgres::types::Type;
+use tokio_postgres::{GenericClient, Row};
+use uuid::Uuid;
+
+use crate::config::AuthConfig;
+
+use super::claims::Claims;
+use super::issuer::TokenIssuer;
+use super::refresh::{RefreshToken, SuccessorKey};
+
+/// How long after its use a refresh token is answered once more, in seconds.
+const GRACE: f64 = 10.0;
+/// How many sessions of a user live at once; the one unused longest ends when another begins.
+const PER_USER: i64 = 100;
+/// How much of a user agent is kept, in characters.
+const AGENT_LIMIT: usize = 256;
+
+/// Keeps sessions in the table `forge_sessions`. One per process.
+pub struct Sessions {
+    issuer: TokenIssuer,
+    /// Made from the current secret and then from the earlier ones: a successor that was made just before a change of
+    /// secrets can still be made again.
+    keys: Vec<SuccessorKey>,
+    ends_after: f64,
+    ends_unused_after: f64,
+}
+
+/// Where a session begins, for the list that its user sees.
+#[derive(Debug, Clone, Default)]
+pub struct SessionMeta {
+    /// The client's `user-agent`; its first 256 characters are kept.
+    pub user_agent: Option<String>,
+    /// The client's address.
+    pub ip: Option<IpAddr>,
+}
+
+/// What a client gets. `Debug` shows no token.
+#[derive(Clone)]
+pub struct SessionTokens {
+    /// The access token, for an `Authorization: Bearer` header or the session's cookie.
+    pub access: String,
+    /// When the access token expires, in seconds since 1970.
+    pub access_expires_at: i64,
+    /// The refresh token. It works once.
+    pub refresh: String,
+    /// The session.
+    pub session_id: Uuid,
+    /// When the session ends at the latest.
+    pub session_expires_at: Timestamp,
+}
+
+/// What became of a refresh token.
+///
+/// This is not an error where it says no, because the transaction must commit either way: the end of a session whose
+/// token was copied is written in it, and a mutation that fails would undo that.
+#[derive(Debug)]
+#[must_use = "commit first, then turn it into a result"]
+pub enum Refreshed {
+    /// New tokens.
+    Tokens(SessionTokens),
+    /// An old token was presented, so somebody has a copy; the session was ended just now.
+    Reused {
+        /// The session.
+        session_id: Uuid,
+        /// Its user, who may want to know.
+        user_id: String,
+    },
+    /// No token of a living session.
+    Invalid,
+}
+
+impl Refreshed {
+    /// The tokens. To be called once the transaction is committed.
+    ///
+    /// # Errors
+    /// `UNAUTHORIZED` when there are none; the reason is the error's source.
+    pub fn into_tokens(self) -> Result<SessionTokens> {
+        let refused = |reason: String| Error::unauthorized("the session has ended; sign in again").with_source(reason);
+        match self {
+            Self::Tokens(tokens) => Ok(tokens),
+            Self::Reused { session_id, .. } => Err(refused(format!("an old refresh token of session {session_id} was presented; the session was ended"))),
+            Self::Invalid => Err(refused("the refresh token is not one of a living session".into())),
+        }
+    }
+}
+
+/// A living session, as its user sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionInfo {
+    /// The session.
+    pub id: Uuid,
+    /// When the user signed in.
+    pub created_at: Timestamp,
+    /// When it was last refreshed.
+    pub last_used_at: Timestamp,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+    /// The client's `user-agent` at sign-in.
+    pub user_agent: Option<String>,
+    /// The client's address at sign-in.
+    pub ip: Option<IpAddr>,
+}
+
+/// The part of claims that a session keeps.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    roles: Vec<String>,
+    custom: Map<String, Value>,
+}
+
+impl Kept {
+    fn of(claims: &Claims) -> Result<Value> {
+        claims.check()?;
+        Ok(serde_json::to_value(Self { roles: claims.roles.clone(), custom: claims.custom.clone() })?)
+    }
+}
+
+impl Sessions {
+    /// Sessions by the configuration, with tokens by an issuer.
+    ///
+    /// # Errors
+    /// `CONFIG_AUTH_ISSUER` when `security.auth.secret` is not set.
+    pub fn new(config: &AuthConfig, issuer: TokenIssuer) -> Result<Self> {
+        let secrets = config.secret.iter().chain(config.previous_secrets.iter().map(|previous| &previous.secret));
+        let keys: Vec<_> = secrets.map(|secret| SuccessorKey::of(secret.expose().as_bytes())).collect();
+        if config.secret.is_none() {
+            return Err(Error::config("CONFIG_AUTH_ISSUER", "sessions need security.auth.secret; pass it as FORGE_SECRET"));
+        }
+        Ok(Self { issuer, keys, ends_after: config.refresh_token_ttl.as_secs_f64(), ends_unused_after: config.session_ttl.as_secs_f64() })
+    }
+
+    /// Signs a user in: `claims` are what the session's access tokens will say (their times are the issuer's). A user has
+    /// at most 100 living sessions; beyond that, the one unused longest ends.
+    ///
+    /// # Errors
+    /// `INTERNAL_ERROR` for claims that no verifier would accept; those of the database.
+    pub async fn create<C: GenericClient>(&self, client: &C, claims: &Claims, meta: &SessionMeta) -> Result<SessionTokens> {
+        let (id, token) = (Uuid::now_v7(), RefreshToken::random());
+        let kept = Kept::of(claims)?;
+        // PostgreSQL stores no NUL, and a header may hold none anyway.
+        let agent: Option<String> = meta.user_agent.as_ref().map(|agent| agent.chars().filter(|c| *c != '\0').take(AGENT_LIMIT).collect());
+        let ip = meta.ip.map(|ip| ip.to_canonical().to_string());
+        let row = client
+            .query_typed_one(
+                include_str!("sql/create_session.sql"),
+                &[
+                    (&id, Type::UUID),
+                    (&claims.subject, Type::TEXT),
+                    (&kept, Type::JSONB),
+                    (&token.family_hash().as_slice(), Type::BYTEA),
+                    (&token.hash().as_slice(), Type::BYTEA),
+                    (&agent, Type::TEXT),
+                    (&ip, Type::TEXT),
+                    (&self.ends_after, Type::FLOAT8),
+                    (&self.ends_unused_after, Type::FLOAT8),
+                ],
+            )
+            .await
+            .map_err(database)?;
+        execute(client, include_str!("sql/limit_sessions.sql"), &[(&claims.subject, Type::TEXT), (&PER_USER, Type::INT8)]).await?;
+        self.tokens(id, claims.clone(), column(&row, "expires_at")?, &token)
+    }
+
+    /// Exchanges a refresh token, as the table above says. Commit whatever it answers.
+    ///
+    /// # Errors
+    /// Those of the database. A token that is refused is an `Ok`, see [`Refreshed`].
+    pub async fn refresh<C: GenericClient>(&self, client: &C, refresh_token: &str) -> Result<Refreshed> {
+        let Some(token) = RefreshToken::decode(refresh_token) else {
+            return Ok(Refreshed::Invalid);
+        };
+        let Some(key) = self.keys.first() else {
+            return Ok(Refreshed::Invalid);
+        };
+        let (family, hash, next) = (token.family_hash(), token.hash(), token.successor(key));
+        let (family, hash) = (family.as_slice(), hash.as_slice());
+        let rotated = client
+            .query_typed_opt(
+                include_str!("sql/rotate_session.sql"),
+                &[(&family, Type::BYTEA), (&hash, Type::BYTEA), (&next.hash().as_slice(), Type::BYTEA), (&self.ends_unused_after, Type::FLOAT8)],
+            )
+            .await
+            .map_err(database)?;
+        if let Some(row) = rotated {
+            return self.renewed(&row, &next);
+        }
+        let found = client
+            .query_typed_opt(include_str!("sql/find_family.sql"), &[(&family, Type::BYTEA), (&hash, Type::BYTEA), (&GRACE, Type::FLOAT8)])
+            .await
+            .map_err(database)?;
+        let Some(row) = found.filter(|row| row.try_get("alive").unwrap_or(false)) else {
+            return Ok(Refreshed::Invalid);
+        };
+        if column::<bool>(&row, "just_rotated")? {
+            let current: Vec<u8> = column(&row, "refresh_hash")?;
+            let again = self.keys.iter().map(|key| token.successor(key)).find(|next| next.hash().as_slice() == current);
+            // With a secret that is known no more, the successor cannot be made again; that is no sign of a copy.
+            return again.map_or(Ok(Refreshed::Invalid), |next| self.renewed(&row, &next));
+        }
+        let session_id = column(&row, "id")?;
+        self.end(client, session_id, "reused").await?;
+        Ok(Refreshed::Reused { session_id, user_id: column(&row, "user_id")? })
+    }
+
+    /// Ends a session; whether it was alive. Its access token is refused within five seconds where a
+    /// [`RevocationCache`](super::RevocationCache) is in place, else when it expires.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn revoke<C: GenericClient>(&self, client: &C, session_id: Uuid) -> Result<bool> {
+        self.end(client, session_id, "revoked").await
+    }
+
+    /// Ends all sessions of a user; how many. For a changed password, a deleted user, a lost device.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn revoke_all<C: GenericClient>(&self, client: &C, user_id: &str) -> Result<u64> {
+        execute(client, include_str!("sql/revoke_user.sql"), &[(&user_id, Type::TEXT)]).await
+    }
+
+    /// The living sessions of a user, those used last first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn list<C: GenericClient>(&self, client: &C, user_id: &str) -> Result<Vec<SessionInfo>> {
+        let rows = client.query_typed(include_str!("sql/list_sessions.sql"), &[(&user_id, Type::TEXT)]).await.map_err(database)?;
+        rows.iter()
+            .map(|row| {
+                Ok(SessionInfo {
+                    id: column(row, "id")?,
+                    created_at: column(row, "created_at")?,
+                    last_used_at: column(row, "last_used_at")?,
+                    expires_at: column(row, "expires_at")?,
+                    user_agent: column(row, "user_agent")?,
+                    ip: column::<Option<String>>(row, "ip")?.and_then(|ip| ip.parse().ok()),
+                })
+            })
+            .collect()
+    }
+
+    /// Changes what the tokens of all a user's sessions will say from their next refresh on; how many sessions. The
+    /// tokens that are out keep what they say until they expire.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub async fn set_claims<C: GenericClient>(&self, client: &C, claims: &Claims) -> Result<u64> {
+        let kept = Kept::of(claims)?;
+        execute(client, include_str!("sql/set_claims.sql"), &[(&claims.subject, Type::TEXT), (&kept, Type::JSONB)]).await
+    }
+
+    /// Whether a session has ended: the question of a [`RevocationCache`](super::RevocationCache).
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn is_revoked<C: GenericClient>(client: &C, session_id: Uuid) -> Result<bool> {
+        let row = client.query_typed_opt(include_str!("sql/is_alive.sql"), &[(&session_id, Type::UUID)]).await.map_err(database)?;
+        row.map_or(Ok(true), |row| column::<bool>(&row, "alive").map(|alive| !alive))
+    }
+
+    /// Deletes up to 1,000 sessions that ended more than 30 days ago; how many. Call it again while it returns 1,000.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn sweep<C: GenericClient>(client: &C) -> Result<u64> {
+        execute(client, include_str!("sql/sweep_sessions.sql"), &[]).await
+    }
+
+    async fn end<C: GenericClient>(&self, client: &C, session_id: Uuid, why: &str) -> Result<bool> {
+        let ended = execute(client, include_str!("sql/revoke_session.sql"), &[(&session_id, Type::UUID), (&why, Type::TEXT)]).await?;
+        Ok(ended > 0)
+    }
+
+    fn renewed(&self, row: &Row, next: &RefreshToken) -> Result<Refreshed> {
+        let kept: Kept = serde_json::from_value(column(row, "claims")?)?;
+        let mut claims = Claims::builder(column::<String>(row, "user_id")?).roles(kept.roles).build();
+        claims.custom = kept.custom;
+        self.tokens(column(row, "id")?, claims, column(row, "expires_at")?, next).map(Refreshed::Tokens)
+    }
+
+    fn tokens(&self, session_id: Uuid, mut claims: Claims, session_expires_at: Timestamp, refresh: &RefreshToken) -> Result<SessionTokens> {
+        // An access token does not outlive its session.
+        let left = u64::try_from(session_expires_at.as_second().saturating_sub(self.issuer.now())).unwrap_or(0);
+        claims.expires_in = Some(claims.expires_in.unwrap_or(self.issuer.lifetime()).min(std::time::Duration::from_secs(left)));
+        claims.session = Some(session_id);
+        let access = self.issuer.issue(&claims)?;
+        Ok(SessionTokens { access: access.token, access_expires_at: access.expires_at, refresh: refresh.encode(), session_id, session_expires_at })
+    }
+}
+
+/// Runs a statement that returns nothing.
+pub(super) async fn execute<C: GenericClient>(client: &C, sql: &str, params: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)]) -> Result<u64> {
+    client.execute_typed(sql, params).await.map_err(database)
+}
+
+pub(super) fn column<T: for<'a> tokio_postgres::types::FromSql<'a>>(row: &Row, name: &str) -> Result<T> {
+    row.try_get(name).map_err(database)
+}
+
+/// The driver's error with what it means to a caller; the driver's own hangs below it, so that a mutation can tell a
+/// conflict that is worth another try.
+pub(super) fn database(error: tokio_postgres::Error) -> Error {
+    if error.is_closed() {
+        return Error::database_unavailable("the connection to the database was lost").with_source(error);
+    }
+    let text = error.as_db_error().map_or_else(|| error.to_string(), |db| format!("{}: {}", db.code().code(), db.message()));
+    Error::new(ErrorKind::Database, format!("sessions: {text}")).with_source(error)
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SessionTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionTokens").field("session_id", &self.session_id).field("access_expires_at", &self.access_expires_at).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,40 @@
+use forge::prelude::*;
+
+#[forge::query(cache = "30s", rate_limit(requests = 60))]
+#[retry(max_attempts = 3)]
+#[tracking = "none"]
+async fn a(_ctx: &QueryContext) -> Result<i32> {
+    Ok(1)
+}
+
+#[forge::mutation(log = "debug", tables = ["cards"])]
+async fn b(_ctx: &MutationContext) -> Result<i32> {
+    Ok(1)
+}
+
+#[forge::model]
+#[soft_delete]
+#[tenant(field = "id")]
+#[sql_after("..")]
+#[sql_constraint("..")]
+struct Card {
+    #[id(auto)]
+    id: i64,
+    #[relation(belongs_to = "Column")]
+    column_id: Uuid,
+    #[encrypted]
+    secret: String,
+    #[text_search(weight = "A")]
+    title: String,
+}
+
+#[forge::job(queue = "mail")]
+async fn c() {}
+
+#[forge::cron("0 9 * * *")]
+async fn d() {}
+
+#[forge::workflow]
+async fn e() {}
+
+fn main() {}

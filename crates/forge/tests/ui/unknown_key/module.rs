@@ -1,0 +1,3 @@
+forge::module!(migration = "sql");
+
+fn main() {}
