@@ -127,7 +127,9 @@ async fn listen(mut talk: impl tokio::io::AsyncRead + Unpin, status: &Status, be
             hear(&String::from_utf8_lossy(&piece[..end]), &mut doing, status);
         }
     }
-    hear(&String::from_utf8_lossy(&pending), &mut doing, status);
+    if !pending.is_empty() {
+        hear(&String::from_utf8_lossy(&pending), &mut doing, status);
+    }
     Ok(())
 }
 

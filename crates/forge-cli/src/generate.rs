@@ -35,8 +35,10 @@ impl Changes {
 
     /// Says what was done.
     pub(crate) fn tell(&self, status: &Status) {
-        if !self.is_empty() {
-            status.line(&format!("client: {} written, {} removed", files(self.written.len()), files(self.removed.len())));
+        let done = [(self.written.len(), "written"), (self.removed.len(), "removed")];
+        let words: Vec<String> = done.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", files(*count))).collect();
+        if !words.is_empty() {
+            status.line(&format!("client: {}", words.join(", ")));
         }
     }
 }

@@ -100,7 +100,9 @@ fn read_case(variant: &Variant, earlier: &[Case], mistakes: &mut Mistakes) -> Op
     if !is_code(&code) {
         refuse(format!("`{code}` is not a code: write it like `{}`", plain(&variant.ident).to_shouty_snake_case()));
     } else if RESERVED.contains(&code.as_str()) {
-        refuse(format!("`{code}` is a code of FORGE itself, so that a client could not tell the two apart: choose another"));
+        refuse(format!(
+            "`{code}` is a code of FORGE itself, so that a client could not tell the two apart: choose another"
+        ));
     } else if earlier.iter().any(|case| case.code == code) {
         refuse(format!("two errors have the code `{code}`"));
     }
@@ -116,9 +118,9 @@ fn read_case(variant: &Variant, earlier: &[Case], mistakes: &mut Mistakes) -> Op
         },
     };
 
-    let message = keys.text("message", "the column is full", mistakes).unwrap_or_else(|| {
-        LitStr::new(&plain(&variant.ident).to_snake_case().replace('_', " "), variant.ident.span())
-    });
+    let message = keys
+        .text("message", "the column is full", mistakes)
+        .unwrap_or_else(|| LitStr::new(&plain(&variant.ident).to_snake_case().replace('_', " "), variant.ident.span()));
     check_message(&message, &fields, mistakes);
     Some(Case { ident: variant.ident.clone(), code, status, message, fields })
 }
@@ -151,7 +153,11 @@ fn check_message(message: &LitStr, fields: &[(Ident, Type)], mistakes: &mut Mist
         };
         let name = inner.split(':').next().unwrap_or_default().trim();
         if !names.iter().any(|known| known == name) {
-            let fields = if names.is_empty() { "this error has no fields".into() } else { format!("the fields are {}", list(known())) };
+            let fields = if names.is_empty() {
+                "this error has no fields".into()
+            } else {
+                format!("the fields are {}", list(known()))
+            };
             mistakes.add(message, format!("there is no field `{name}`{}\n{fields}", did_you_mean(name, known())));
         }
     }
@@ -235,15 +241,57 @@ mod tests {
     #[test]
     fn mistakes_are_explained() {
         let cases: [(Variant, &str); 9] = [
-            (parse_quote!(#[error(code = "NOT_FOUND")] A), "is a code of FORGE itself"),
+            (
+                parse_quote!(
+                    #[error(code = "NOT_FOUND")]
+                    A
+                ),
+                "is a code of FORGE itself",
+            ),
             (parse_quote!(NotFound), "is a code of FORGE itself"),
-            (parse_quote!(#[error(code = "column full")] ColumnFull), "write it like `COLUMN_FULL`"),
-            (parse_quote!(#[error(status = 200)] A), "from 400 to 599"),
-            (parse_quote!(#[error(statsu = 409)] A), "did you mean `status`?"),
-            (parse_quote!(#[error(message = "{limt}")] A { limit: u32 }), "did you mean `limit`?"),
-            (parse_quote!(#[error(message = "{}")] A { limit: u32 }), "the fields are `limit`"),
+            (
+                parse_quote!(
+                    #[error(code = "column full")]
+                    ColumnFull
+                ),
+                "write it like `COLUMN_FULL`",
+            ),
+            (
+                parse_quote!(
+                    #[error(status = 200)]
+                    A
+                ),
+                "from 400 to 599",
+            ),
+            (
+                parse_quote!(
+                    #[error(statsu = 409)]
+                    A
+                ),
+                "did you mean `status`?",
+            ),
+            (
+                parse_quote!(
+                    #[error(message = "{limt}")]
+                    A { limit: u32 }
+                ),
+                "did you mean `limit`?",
+            ),
+            (
+                parse_quote!(
+                    #[error(message = "{}")]
+                    A { limit: u32 }
+                ),
+                "the fields are `limit`",
+            ),
             (parse_quote!(A(u32)), "have names"),
-            (parse_quote!(#[error = "x"] A), "write it like"),
+            (
+                parse_quote!(
+                    #[error = "x"]
+                    A
+                ),
+                "write it like",
+            ),
         ];
         for (variant, expected) in cases {
             let sentences = mistakes_of(variant);
@@ -252,10 +300,26 @@ mod tests {
     }
 
     #[test]
+    fn all_codes_of_forge_are_reserved() {
+        // The list is repeated here so that a macro need not build the vocabulary crate first.
+        let source = include_str!("../../forge-core/src/error.rs");
+        let start = source.find("pub const fn code(self)").unwrap();
+        let body = &source[start..start + source[start..].find("pub const fn http_status").unwrap()];
+        let codes: Vec<&str> = body.split('"').skip(1).step_by(2).collect();
+        assert!(codes.len() > 10);
+        for code in codes {
+            assert!(RESERVED.contains(&code), "{code}");
+        }
+    }
+
+    #[test]
     fn defaults_come_from_the_name() {
         let mut mistakes = Mistakes::default();
         let case = read_case(&parse_quote!(ColumnFull { limit: u32 }), &[], &mut mistakes).unwrap();
-        assert_eq!((case.code.as_str(), case.status, case.message.value().as_str()), ("COLUMN_FULL", 400, "column full"));
+        assert_eq!(
+            (case.code.as_str(), case.status, case.message.value().as_str()),
+            ("COLUMN_FULL", 400, "column full")
+        );
         assert!(mistakes.is_empty());
     }
 }

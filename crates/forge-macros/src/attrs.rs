@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Meta, Path, Token};
+use syn::{Attribute, Meta, Path, Token, parse_quote};
 
 use crate::mistakes::Mistakes;
 use crate::types::string_literal;
@@ -32,25 +32,25 @@ pub(crate) fn doc_attrs(attrs: &[Attribute]) -> Vec<&Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident("doc")).collect()
 }
 
-/// The derives to add: those of `wanted` whose last word the user has not derived.
-pub(crate) fn missing_derives(attrs: &[Attribute], wanted: &[TokenStream]) -> TokenStream {
+/// Adds serde's derives and those in `wanted`, as far as the user has not written them, and below them what serde is to
+/// know: an attribute may not stand above the derive that it belongs to, be that ours or the user's.
+pub(crate) fn derive(attrs: &mut Vec<Attribute>, wanted: &[TokenStream], serde: &TokenStream) {
     let mut derived = Vec::new();
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("derive")) {
         if let Ok(paths) = attr.parse_args_with(Punctuated::<Path, Token![,]>::parse_terminated) {
             derived.extend(paths.iter().filter_map(|path| path.segments.last().map(|last| last.ident.to_string())));
         }
     }
-    let missing = wanted.iter().filter(|path| {
-        let last = (*path).clone().into_iter().last().map(|word| word.to_string()).unwrap_or_default();
+    let mut wanted = wanted.to_vec();
+    wanted.extend([quote!(::forge::__rt::serde::Serialize), quote!(::forge::__rt::serde::Deserialize)]);
+    wanted.retain(|path| {
+        let last = path.clone().into_iter().last().map(|word| word.to_string()).unwrap_or_default();
         !derived.contains(&last)
     });
-    let missing: Vec<_> = missing.collect();
-    if missing.is_empty() { TokenStream::new() } else { quote!(#[derive(#(#missing),*)]) }
-}
-
-/// The serde derives, by paths that need nothing of the user's own dependencies.
-pub(crate) fn serde_derives() -> [TokenStream; 2] {
-    [quote!(::forge::__rt::serde::Serialize), quote!(::forge::__rt::serde::Deserialize)]
+    if !wanted.is_empty() {
+        attrs.push(parse_quote!(#[derive(#(#wanted),*)]));
+    }
+    attrs.push(parse_quote!(#[serde(crate = "::forge::__rt::serde" #serde)]));
 }
 
 /// Refuses `#[cfg]` on a part of an item: what we generate from that part would not be under it. (On the item itself the
@@ -66,7 +66,8 @@ pub(crate) fn refuse_cfg(attrs: &[Attribute], place: &str, remedy: &str, mistake
 /// Refuses generics, which neither the wire nor a table can have.
 pub(crate) fn refuse_generics(generics: &syn::Generics, what: &str, mistakes: &mut Mistakes) {
     if !generics.params.is_empty() {
-        mistakes.add(&generics.params, format!("{what} cannot have generic parameters or lifetimes: write the types out"));
+        mistakes
+            .add(&generics.params, format!("{what} cannot have generic parameters or lifetimes: write the types out"));
     }
     if let Some(clause) = &generics.where_clause {
         mistakes.add(clause.to_token_stream(), format!("{what} cannot have a `where` clause"));
@@ -75,7 +76,7 @@ pub(crate) fn refuse_generics(generics: &syn::Generics, what: &str, mistakes: &m
 
 #[cfg(test)]
 mod tests {
-    use syn::{ItemStruct, parse_quote};
+    use syn::ItemStruct;
 
     use super::*;
 
@@ -95,10 +96,16 @@ mod tests {
     #[test]
     fn what_is_derived_already_is_not_derived_again() {
         let item: ItemStruct = parse_quote! {
-            #[derive(PartialEq, std::clone::Clone)]
+            #[derive(PartialEq, std::clone::Clone, serde::Serialize)]
             struct X;
         };
-        let added = missing_derives(&item.attrs, &[quote!(Debug), quote!(Clone), quote!(::forge::__rt::serde::Serialize)]);
-        assert_eq!(added.to_string(), quote!(#[derive(Debug, ::forge::__rt::serde::Serialize)]).to_string());
+        let mut attrs = item.attrs;
+        derive(&mut attrs, &[quote!(Debug), quote!(Clone)], &quote!(, transparent));
+        let added = &attrs[1..];
+        let expected = quote! {
+            #[derive(Debug, ::forge::__rt::serde::Deserialize)]
+            #[serde(crate = "::forge::__rt::serde", transparent)]
+        };
+        assert_eq!(quote!(#(#added)*).to_string(), expected.to_string());
     }
 }

@@ -3,7 +3,9 @@
 
 /// Milliseconds of `250ms`, `30s`, `5m`, `1h30m`, `7d`, or of a plain number of seconds.
 pub(crate) fn milliseconds(text: &str) -> Result<u64, String> {
-    let wrong = |why: &str| format!("`{text}` is not a duration: {why}; write it like \"250ms\", \"30s\", \"5m\", \"1h30m\" or \"7d\"");
+    let wrong = |why: &str| {
+        format!("`{text}` is not a duration: {why}; write it like \"250ms\", \"30s\", \"5m\", \"1h30m\" or \"7d\"")
+    };
     let text = text.trim();
     if text.is_empty() {
         return Err(wrong("it is empty"));
@@ -42,7 +44,14 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, expected) in [("250ms", 250), ("30s", 30_000), ("30", 30_000), ("1h30m", 5_400_000), (" 5m ", 300_000), ("7d", 604_800_000)] {
+        for (text, expected) in [
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("30", 30_000),
+            ("1h30m", 5_400_000),
+            (" 5m ", 300_000),
+            ("7d", 604_800_000),
+        ] {
             assert_eq!(milliseconds(text), Ok(expected), "{text}");
         }
         for text in ["", "s", "1x", "1h30", "-1s", "1.5s", "1 s", "99999999999999999999s", "99999999999999999d"] {

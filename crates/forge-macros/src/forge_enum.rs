@@ -5,7 +5,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{Fields, ItemEnum, LitStr};
 
-use crate::attrs::{docs, missing_derives, refuse_cfg, refuse_generics, serde_derives};
+use crate::attrs::{derive, docs, refuse_cfg, refuse_generics};
 use crate::keys::Grammar;
 use crate::mistakes::Mistakes;
 use crate::names::{identifier_mistake, plain, snake};
@@ -46,24 +46,24 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let variants = read_variants(&mut item, &mut mistakes);
 
     // Without words alone there is nothing to implement.
-    if item.variants.is_empty() || !item.generics.params.is_empty() || item.variants.iter().any(|variant| !variant.fields.is_empty()) {
+    if item.variants.is_empty()
+        || !item.generics.params.is_empty()
+        || item.variants.iter().any(|variant| !variant.fields.is_empty())
+    {
         item.variants.iter_mut().for_each(|variant| variant.attrs.retain(|attr| !is_ours(attr)));
         let mistakes = mistakes.into_tokens();
         return quote!(#mistakes #item);
     }
     let expansion = implement(&item, &type_name, &variants);
     let mut derives = vec![quote!(Debug), quote!(Clone), quote!(Copy), quote!(PartialEq), quote!(Eq), quote!(Hash)];
-    derives.extend(serde_derives());
-    let has_default = item.variants.iter().any(|variant| variant.attrs.iter().any(|attr| attr.path().is_ident("default")));
-    if has_default {
+    let is_default = |variant: &syn::Variant| variant.attrs.iter().any(|attr| attr.path().is_ident("default"));
+    if item.variants.iter().any(is_default) {
         derives.push(quote!(Default));
     }
-    let derives = missing_derives(&item.attrs, &derives);
+    derive(&mut item.attrs, &derives, &TokenStream::new());
     let mistakes = mistakes.into_tokens();
     quote! {
         #mistakes
-        #derives
-        #[serde(crate = "::forge::__rt::serde")]
         #item
         #expansion
     }
@@ -87,7 +87,10 @@ fn type_name(name: Option<&LitStr>, ident: &Ident, mistakes: &mut Mistakes) -> S
 
 fn refuse_serde(attrs: &mut Vec<syn::Attribute>, mistakes: &mut Mistakes) {
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("serde")) {
-        mistakes.add(attr, "the database, the wire and Rust use the same words for this enum: `serde` cannot change them here");
+        mistakes.add(
+            attr,
+            "the database, the wire and Rust use the same words for this enum: `serde` cannot change them here",
+        );
     }
     let _ = SerdeKeys::take(attrs, true, &mut Mistakes::default());
 }
@@ -124,7 +127,7 @@ fn read_variants(item: &mut ItemEnum, mistakes: &mut Mistakes) -> Vec<Variant> {
 }
 
 fn implement(item: &ItemEnum, type_name: &str, variants: &[Variant]) -> TokenStream {
-    let ident = &item.ident;
+    let (ident, vis) = (&item.ident, &item.vis);
     let rust = plain(ident);
     let idents: Vec<_> = variants.iter().map(|variant| &variant.ident).collect();
     let values: Vec<_> = variants.iter().map(|variant| &variant.value).collect();
@@ -146,10 +149,10 @@ fn implement(item: &ItemEnum, type_name: &str, variants: &[Variant]) -> TokenStr
         #[allow(dead_code)]
         impl #ident {
             /// All values, in order.
-            pub const ALL: &'static [Self] = &[#(Self::#idents),*];
+            #vis const ALL: &'static [Self] = &[#(Self::#idents),*];
 
             /// The word for it, in the database and on the wire.
-            pub const fn as_str(self) -> &'static str {
+            #vis const fn as_str(self) -> &'static str {
                 match self { #(Self::#idents => #values),* }
             }
         }

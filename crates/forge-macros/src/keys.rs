@@ -49,7 +49,12 @@ impl Grammar {
     }
 
     /// Reads the keys in the parentheses, then those that stand as attributes of their own below; the latter are removed.
-    pub(crate) fn read_with_helpers(&self, args: TokenStream, attrs: &mut Vec<Attribute>, mistakes: &mut Mistakes) -> Keys {
+    pub(crate) fn read_with_helpers(
+        &self,
+        args: TokenStream,
+        attrs: &mut Vec<Attribute>,
+        mistakes: &mut Mistakes,
+    ) -> Keys {
         let mut keys = self.read(args, mistakes);
         self.take_helpers(attrs, &mut keys, mistakes);
         keys
@@ -101,9 +106,33 @@ impl Grammar {
 
 /// Attributes of the language and of well-known crates: never taken for a slip of the pen.
 const FOREIGN: &[&str] = &[
-    "allow", "automatically_derived", "cfg", "cfg_attr", "cold", "deny", "deprecated", "derive", "doc", "error", "expect",
-    "forbid", "from", "ignore", "inline", "instrument", "must_use", "non_exhaustive", "path", "repr", "serde", "should_panic",
-    "source", "test", "track_caller", "tracing", "warn",
+    "allow",
+    "automatically_derived",
+    "cfg",
+    "cfg_attr",
+    "cold",
+    "deny",
+    "deprecated",
+    "derive",
+    "doc",
+    "error",
+    "expect",
+    "forbid",
+    "from",
+    "ignore",
+    "inline",
+    "instrument",
+    "must_use",
+    "non_exhaustive",
+    "path",
+    "repr",
+    "serde",
+    "should_panic",
+    "source",
+    "test",
+    "track_caller",
+    "tracing",
+    "warn",
 ];
 
 impl Keys {

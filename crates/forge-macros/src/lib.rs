@@ -158,7 +158,8 @@ pub fn input(args: TokenStream, item: TokenStream) -> TokenStream {
 /// |---|---|---|
 /// | `name = "card_state"` | the type's name in the database | the enum's name in snake_case |
 ///
-/// Gives `as_str()`, `ALL`, `Display`, `FromStr` and the usual derives; `Default` when a variant is marked `#[default]`.
+/// Gives `as_str()`, `ALL`, `Display`, `FromStr` and the usual derives, unless they stand in a `#[derive(..)]` below this
+/// attribute; `Default` when a variant is marked `#[default]`.
 #[proc_macro_attribute]
 pub fn forge_enum(args: TokenStream, item: TokenStream) -> TokenStream {
     forge_enum::expand(args.into(), item.into()).into()
@@ -198,7 +199,8 @@ pub fn forge_enum(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | `#[nullable]` | says that it is an `Option` |
 ///
 /// Gives the wire form (camelCase), reading of rows, the table's definition, a token per column (`Card::TITLE`) and, with
-/// the trait `Model` of the prelude, `Card::query()`, `find`, `insert`, `update` and `delete`.
+/// the trait `Model` of the prelude, `Card::query()`, `find`, `insert`, `update` and `delete`. `Debug`, `Clone` and serde's
+/// traits are derived unless they stand in a `#[derive(..)]` below this attribute.
 #[proc_macro_attribute]
 pub fn model(args: TokenStream, item: TokenStream) -> TokenStream {
     model::expand(args.into(), item.into()).into()

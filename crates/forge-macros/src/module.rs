@@ -76,7 +76,10 @@ fn read_migrations(root: &Path, given: Option<&LitStr>, mistakes: &mut Mistakes)
     let files = match list_files(&path) {
         Ok(files) => files,
         Err(why) => {
-            mistakes.add_error(syn::Error::new(Span::call_site(), format!("the migrations in `{folder}` cannot be read: {why}")));
+            mistakes.add_error(syn::Error::new(
+                Span::call_site(),
+                format!("the migrations in `{folder}` cannot be read: {why}"),
+            ));
             return Vec::new();
         }
     };
@@ -111,7 +114,8 @@ fn read_page(root: &Path, given: Option<&LitStr>, mistakes: &mut Mistakes) -> To
     let files = match list_files(&path) {
         Ok(files) => files,
         Err(why) => {
-            mistakes.add_error(syn::Error::new(Span::call_site(), format!("the page in `{folder}` cannot be read: {why}")));
+            mistakes
+                .add_error(syn::Error::new(Span::call_site(), format!("the page in `{folder}` cannot be read: {why}")));
             return empty;
         }
     };
@@ -182,7 +186,8 @@ mod tests {
     fn a_page_that_is_not_built_stops_a_release_build() {
         assert!(expansion(&["frontend/package.json"], quote!()).contains("the page is not built"));
         assert!(!expansion(&[], quote!()).contains("compile_error"));
-        let built = expansion(&["frontend/package.json", "frontend/dist/index.html", "frontend/dist/assets/a.js"], quote!());
+        let built =
+            expansion(&["frontend/package.json", "frontend/dist/index.html", "frontend/dist/assets/a.js"], quote!());
         assert!(built.contains("\"assets/a.js\"") && !built.contains("compile_error"), "{built}");
     }
 

@@ -99,7 +99,13 @@ pub(crate) fn wire_type(ty: &Type) -> TokenStream {
 
 /// Statements that check a value and all below it, at the path where `violations` stands.
 pub(crate) fn check_here(ty: &Type, rules: &[Rule], place: &TokenStream) -> TokenStream {
-    let checks: Vec<_> = rules.iter().map(|rule| { let check = rule.check(); quote!({ #check }) }).collect();
+    let checks: Vec<_> = rules
+        .iter()
+        .map(|rule| {
+            let check = rule.check();
+            quote!({ #check })
+        })
+        .collect();
     let own = if checks.is_empty() {
         TokenStream::new()
     } else if option_content(ty).is_some() {
@@ -116,11 +122,17 @@ pub(crate) fn refuse_clashes<'a>(fields: impl IntoIterator<Item = &'a WireField>
     let mut seen = Vec::new();
     for field in fields {
         if field.name.is_empty() {
-            mistakes.add(&field.ident, "the name of this field on the wire would be empty: give one with `#[serde(rename = \"..\")]`");
+            mistakes.add(
+                &field.ident,
+                "the name of this field on the wire would be empty: give one with `#[serde(rename = \"..\")]`",
+            );
         } else if seen.contains(&&field.name) {
             mistakes.add(
                 &field.ident,
-                format!("two fields are called `{}` on the wire: give one another name with `#[serde(rename = \"..\")]`", field.name),
+                format!(
+                    "two fields are called `{}` on the wire: give one another name with `#[serde(rename = \"..\")]`",
+                    field.name
+                ),
             );
         }
         seen.push(&field.name);

@@ -7,6 +7,7 @@
 //! An app depends on the facade `forge`, not on this crate; what is public here may change with any version.
 
 pub mod app;
+pub mod auth;
 pub mod config;
 pub mod db;
 pub mod function;

@@ -1,7 +1,5 @@
 //! What can be wrong, beside what FORGE itself finds wrong.
 
-use forge::prelude::*;
-
 use crate::members::MemberRole;
 
 /// The app's own errors. Clients decide by the code and show the sentence.

@@ -111,17 +111,18 @@ pub async fn sign_out(ctx: &MutationContext) -> Result<()> {
     ctx.sessions().end().await
 }
 
-/// Who I am.
-#[forge::query]
-pub async fn me(ctx: &QueryContext) -> Result<User> {
-    let me = access::me(ctx.auth())?;
-    let user = User::find(me).fetch_optional(ctx.db()).await?;
-    user.ok_or_else(|| Error::unauthorized("this account does not exist any more"))
+/// Who I am; null when nobody is signed in.
+#[forge::query(public)]
+pub async fn me(ctx: &QueryContext) -> Result<Option<User>> {
+    if ctx.auth().user().is_none() {
+        return Ok(None);
+    }
+    User::find(access::me(ctx.auth())?).fetch_optional(ctx.db()).await
 }
 
-/// Where I am signed in, the place used last first.
-#[forge::query]
-pub async fn list_sessions(ctx: &QueryContext) -> Result<Vec<SignedIn>> {
+/// Where I am signed in, the place used last first. A mutation that changes nothing: only mutations have sessions.
+#[forge::mutation]
+pub async fn list_sessions(ctx: &MutationContext) -> Result<Vec<SignedIn>> {
     let current = ctx.sessions().current();
     let sessions = ctx.sessions().list().await?;
     let signed_in = sessions.into_iter().map(|session| SignedIn {
@@ -144,5 +145,6 @@ pub async fn revoke_session(ctx: &MutationContext, session_id: Uuid) -> Result<(
 /// Signs me out everywhere, here too.
 #[forge::mutation]
 pub async fn revoke_all_sessions(ctx: &MutationContext) -> Result<()> {
-    ctx.sessions().revoke_all().await
+    ctx.sessions().revoke_all().await?;
+    Ok(())
 }

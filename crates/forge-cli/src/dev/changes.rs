@@ -39,7 +39,7 @@ pub(crate) struct Changes {
 impl Changes {
     /// Everything, as at the start.
     pub(crate) fn everything() -> Self {
-        Self { program: true, page: true, config: true, crates: false, restart: true, since: None }
+        Self { program: true, page: true, restart: true, ..Self::default() }
     }
 
     /// Whether there is nothing to do.

@@ -3,11 +3,12 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forge_core::Result;
 
 use super::changes::Places;
+use super::surroundings::Surroundings;
 use crate::app::{App, Crates};
 use crate::binary;
 use crate::build;
@@ -34,8 +35,12 @@ pub(crate) struct Made {
     pub(crate) identity: Identity,
     /// How long that took.
     pub(crate) took: Duration,
-    /// Whether the page must be built, since its client is another one.
-    pub(crate) page: bool,
+    /// Whether the page's client is another one now.
+    pub(crate) client_changed: bool,
+    /// Whether the page was built as well.
+    pub(crate) page_is_current: bool,
+    /// What the app runs in, if the configuration has changed.
+    pub(crate) surroundings: Option<Surroundings>,
 }
 
 /// Tells one build of a program from another.
@@ -81,24 +86,27 @@ impl Maker {
         }
     }
 
-    /// Makes the program, and the client that fits it. The page, if it has never been built.
-    pub(crate) async fn program(self, crates: Crates) -> Result<Made> {
+    /// Makes the program, and the client that fits it; the page, too, if it has never been built.
+    pub(crate) async fn program(self, crates: Crates, config_changed: bool) -> Result<Made> {
+        let surroundings = if config_changed { Some(Surroundings::of(&self.app, &self.status).await?) } else { None };
+        let began = Instant::now();
         if self.release {
-            let began = std::time::Instant::now();
             let program = build::release(&self.app, &crates, &self.status).await?;
-            return Ok(Made { identity: Identity::of(&program)?, program, took: began.elapsed(), page: false });
+            let identity = Identity::of(&program)?;
+            return Ok(Made { program, identity, took: began.elapsed(), client_changed: false, page_is_current: true, surroundings });
         }
         let built = cargo::build(&self.app, &crates, Profile::Dev, &self.status).await?;
-        let mut page = false;
-        if let Some(sources) = self.app.page() {
-            page = self.client(&built.program, &sources).await;
-            if !sources.is_built() {
+        let (mut client_changed, mut page_is_current) = (false, false);
+        if let Some(page) = self.app.page() {
+            client_changed = self.client(&built.program, &page).await;
+            if !page.is_built() {
                 // Told, and no reason for the program not to start.
-                self.page_of(&sources).await.unwrap_or_else(|why| self.status.failure(&why));
-                page = false;
+                self.page_of(&page).await.unwrap_or_else(|why| self.status.failure(&why));
+                page_is_current = true;
             }
         }
-        Ok(Made { identity: Identity::of(&built.program)?, program: built.program, took: built.took, page })
+        let identity = Identity::of(&built.program)?;
+        Ok(Made { program: built.program, identity, took: built.took, client_changed, page_is_current, surroundings })
     }
 
     /// Makes the page.

@@ -15,6 +15,7 @@ mod keys;
 mod making;
 mod node;
 mod session;
+mod surroundings;
 mod watch;
 
 use std::net::TcpListener;
@@ -26,13 +27,12 @@ use forge_runtime::config::Loaded;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
-use crate::database::{self, Database};
-use crate::secret;
 use crate::status::Status;
 use crate::voice;
 use making::Maker;
 use node::Nodes;
 use session::Session;
+use surroundings::Surroundings;
 
 /// What the command line asks for.
 #[derive(Debug, Clone, Copy)]
@@ -49,13 +49,12 @@ pub(crate) struct Wishes {
 pub(crate) async fn run(path: &Path, wishes: Wishes) -> Result<()> {
     let mut signals = Signals::listen()?;
     let status = Status::new();
-    let prepared = tokio::select! {
-        prepared = prepare(path, wishes, &status) => prepared?,
+    let session = tokio::select! {
+        session = prepare(path, wishes, &status) => session?,
         () = signals.told() => return Ok(()),
     };
-    let Some((session, database)) = prepared else { return Ok(()) };
-    session.run(&mut signals).await?;
-    match &database.server {
+    let surroundings = session.run(&mut signals).await?;
+    match surroundings.server() {
         Some(server) if wishes.stop_database => {
             server.stop().await?;
             status.line("stopped, the database server too");
@@ -67,26 +66,16 @@ pub(crate) async fn run(path: &Path, wishes: Wishes) -> Result<()> {
 }
 
 /// Everything that is there before the first build: port, database, secret.
-async fn prepare(path: &Path, wishes: Wishes, status: &Status) -> Result<Option<(Session, Database)>> {
+async fn prepare(path: &Path, wishes: Wishes, status: &Status) -> Result<Session> {
     let app = Arc::new(App::open(path)?);
-    let config = app.config()?;
     // First of all, as it is what fails most often.
-    let listener = listen(&config, wishes.port)?;
-    let address = listener.local_addr()?;
+    let listener = listen(&app.config()?, wishes.port)?;
     status.line(&format!("{}  {}", voice::bold(&app.name), app.root.display()));
-    let database = database::of(&app, &config, status).await?;
-    status.line(&format!("database: {}", database.words));
-    let mut environment = vec![("FORGE_GATEWAY_PORT".to_owned(), address.port().to_string())];
-    if database.server.is_some() {
-        environment.push(("DATABASE_URL".to_owned(), database.url.clone()));
-    }
-    if config.config.security.auth.secret.is_none() {
-        environment.push(("FORGE_SECRET".to_owned(), secret::of(&app)?));
-    }
+    let surroundings = Surroundings::of(&app, status).await?;
     let crates = app.crates().await?;
-    let nodes = Nodes::new(app.clone(), listener, environment, status.clone());
+    let nodes = Nodes::new(app.clone(), listener, surroundings.environment(), status.clone());
     let maker = Maker::new(app, wishes.release, status.clone());
-    Ok(Some((Session::new(maker, crates, nodes, status.clone())?, database)))
+    Session::new(maker, crates, nodes, surroundings, status.clone())
 }
 
 fn listen(config: &Loaded, port: Option<u16>) -> Result<TcpListener> {

@@ -57,6 +57,11 @@ impl Nodes {
         Self { app, listener, environment, status, events: mpsc::unbounded_channel() }
     }
 
+    /// What processes that are started from now on run in.
+    pub(crate) fn surround(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
+    }
+
     /// Where the app is reached.
     pub(crate) fn url(&self) -> Result<String> {
         Ok(format!("http://{}", self.listener.local_addr()?))
@@ -68,6 +73,7 @@ impl Nodes {
         let mut command = binary::command(&self.app, program);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.env("FORGE_GATEWAY_PORT", self.listener.local_addr()?.port().to_string());
         command.env("FORGE_LISTEN_FD", self.listener.as_raw_fd().to_string());
         command.env("FORGE_READY_FD", tell_ready.as_raw_fd().to_string());
         if self.status.has_colour() {

@@ -11,6 +11,7 @@ use super::changes::Changes;
 use super::keys::{Key, Keys};
 use super::making::{Identity, Made, Maker};
 use super::node::{self, Event, Nodes, What};
+use super::surroundings::Surroundings;
 use super::watch::Watch;
 use crate::app::Crates;
 use crate::cargo::{TICK, seconds};
@@ -26,6 +27,7 @@ pub(crate) struct Session {
     watch: Watch,
     nodes: Nodes,
     status: Status,
+    surroundings: Surroundings,
     /// What is still to be done.
     wanted: Changes,
     program: Work<Made>,
@@ -52,7 +54,7 @@ struct Process {
 
 impl Session {
     /// Begins to watch the files.
-    pub(crate) fn new(maker: Maker, crates: Crates, nodes: Nodes, status: Status) -> Result<Self> {
+    pub(crate) fn new(maker: Maker, crates: Crates, nodes: Nodes, surroundings: Surroundings, status: Status) -> Result<Self> {
         let watch = Watch::new(maker.places(&crates))?;
         Ok(Self {
             maker,
@@ -60,6 +62,7 @@ impl Session {
             watch,
             nodes,
             status,
+            surroundings,
             wanted: Changes::everything(),
             program: None,
             under_way: Changes::default(),
@@ -70,8 +73,8 @@ impl Session {
         })
     }
 
-    /// Runs until a signal or a key ends it, and until every process has ended.
-    pub(crate) async fn run(mut self, signals: &mut Signals) -> Result<()> {
+    /// Runs until a signal or a key ends it, and until every process has ended. Gives back what the app ran in.
+    pub(crate) async fn run(mut self, signals: &mut Signals) -> Result<Surroundings> {
         let mut keys = Keys::listen();
         if keys.are_read() {
             self.status.line("keys: r rebuilds and restarts, q quits");
@@ -80,7 +83,7 @@ impl Session {
         self.program = None;
         self.page = None;
         self.stop(signals, &mut keys).await;
-        ended
+        ended.map(|()| self.surroundings)
     }
 
     async fn work(&mut self, signals: &mut Signals, keys: &mut Keys) -> Result<()> {
@@ -113,22 +116,21 @@ impl Session {
 
     /// Begins what is wanted, as far as the same work is not under way already; then it is done once more afterwards.
     fn begin(&mut self) {
-        let wanted = &mut self.wanted;
         if self.program.is_none() {
+            let wanted = &mut self.wanted;
             let embedded = self.maker.embeds_page() && wanted.page;
             if wanted.program || wanted.config || wanted.crates || wanted.restart || embedded {
-                self.under_way = Changes { page: false, ..*wanted };
-                *wanted = Changes { page: wanted.page && !embedded, ..Changes::default() };
+                // The page as well: it is made of the client, which comes of the program.
+                self.under_way = std::mem::take(wanted);
                 if !self.status.is_terminal() {
                     self.status.line("building");
                 }
-                self.program = Some(Box::pin(self.maker.clone().program(self.crates.clone())));
+                self.program = Some(Box::pin(self.maker.clone().program(self.crates.clone(), self.under_way.config)));
             }
         }
-        // At the start the client comes first: the page is made of it.
-        let client_is_there = self.serving.is_some() || self.program.is_none();
-        if self.page.is_none() && wanted.page && client_is_there {
-            wanted.page = false;
+        let has_built = self.starting.is_some() || self.serving.is_some();
+        if self.page.is_none() && self.wanted.page && has_built {
+            self.wanted.page = false;
             self.page = Some(Box::pin(self.maker.clone().page()));
         }
     }
@@ -149,12 +151,17 @@ impl Session {
         let made = match made {
             Ok(made) => made,
             Err(why) => {
+                self.wanted.page |= built_for.page;
                 self.status.failure(&why);
                 self.status.line(&self.stays());
                 return Ok(());
             }
         };
-        self.wanted.page |= made.page;
+        self.wanted.page |= !made.page_is_current && (built_for.page || made.client_changed);
+        if let Some(surroundings) = made.surroundings {
+            self.nodes.surround(surroundings.environment());
+            self.surroundings = surroundings;
+        }
         let same = self.starting.as_ref().or(self.serving.as_ref()).is_some_and(|process| process.identity == made.identity);
         if same && !built_for.restart && !built_for.config {
             self.status.line(&format!("nothing changed in the program · looked for {}", seconds(made.took)));

@@ -8,7 +8,7 @@ use syn::{ItemFn, Type};
 use super::Kind;
 use super::keys::{Access, Options};
 use super::signature::Signature;
-use crate::attrs::{doc_attrs, serde_derives};
+use crate::attrs::{derive, doc_attrs};
 use crate::names::plain;
 use crate::spans::at;
 use crate::types::is_named;
@@ -191,7 +191,9 @@ impl<'a> Arguments<'a> {
         match self {
             Self::None => TokenStream::new(),
             Self::Own(field) => assert_object(&field.ty, &function.sig.ident),
-            Self::Generated(ident, [only]) => generate(function, ident, std::slice::from_ref(only), single(ident, only)),
+            Self::Generated(ident, [only]) => {
+                generate(function, ident, std::slice::from_ref(only), single(ident, only))
+            }
             Self::Generated(ident, fields) => generate(function, ident, fields, several(ident, fields)),
         }
     }
@@ -214,7 +216,7 @@ fn generate(function: &ItemFn, ident: &Ident, fields: &[WireField], wire: (Token
         let WireField { ident, ty, doc, .. } = field;
         let doc = if doc.is_empty() { format!("The argument `{}`.", plain(ident)) } else { doc.clone() };
         let serde = with_serde.then(|| field.serde_attr());
-        quote!(#[doc = #doc] #serde pub #ident: #ty)
+        quote!(#[doc = #doc] #serde #vis #ident: #ty)
     });
     let types: Vec<_> = fields.iter().map(|field| &field.ty).collect();
     let names: Vec<_> = fields.iter().map(|field| &field.ident).collect();
@@ -273,8 +275,9 @@ fn single(ident: &Ident, field: &WireField) -> (TokenStream, TokenStream) {
 
 /// Several parameters: an object with a field for each.
 fn several(ident: &Ident, fields: &[WireField]) -> (TokenStream, TokenStream) {
-    let [write, read] = serde_derives();
-    let attrs = quote!(#[derive(#write, #read)] #[serde(crate = "::forge::__rt::serde", deny_unknown_fields)]);
+    let mut attrs = Vec::new();
+    derive(&mut attrs, &[], &quote!(, deny_unknown_fields));
+    let attrs = quote!(#(#attrs)*);
     let checks = fields.iter().map(|field| {
         let member = &field.ident;
         field.check(&quote!(&self.#member))

@@ -61,7 +61,13 @@ pub(super) fn read(
     let name = match keys.text("name", "list_cards", mistakes) {
         Some(text) => {
             if !is_function_name(&text.value()) {
-                mistakes.add(&text, format!("`{}` cannot be a name on the wire: use small letters, digits and `_`, beginning with a letter", text.value()));
+                mistakes.add(
+                    &text,
+                    format!(
+                        "`{}` cannot be a name on the wire: use small letters, digits and `_`, beginning with a letter",
+                        text.value()
+                    ),
+                );
             }
             text.value()
         }
@@ -117,7 +123,10 @@ pub(super) fn read(
 
 fn check_roles(roles: Vec<LitStr>, function: &Ident, mistakes: &mut Mistakes) -> Vec<LitStr> {
     if roles.is_empty() {
-        mistakes.add(function, "`role = []` would let nobody in: name a role, or leave it out to let in whoever is signed in");
+        mistakes.add(
+            function,
+            "`role = []` would let nobody in: name a role, or leave it out to let in whoever is signed in",
+        );
     }
     let mut seen: Vec<String> = Vec::new();
     for role in &roles {

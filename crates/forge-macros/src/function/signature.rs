@@ -62,8 +62,32 @@ fn read_output(kind: Kind, function: &ItemFn, drawing: &str, mistakes: &mut Mist
 }
 
 const NO_RESULTS: &[&str] = &[
-    "bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "usize", "isize", "f32", "f64", "String", "Vec", "Option", "Box",
-    "HashMap", "BTreeMap", "Uuid", "Timestamp", "Date", "Time", "Decimal", "Json", "Value",
+    "bool",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "usize",
+    "isize",
+    "f32",
+    "f64",
+    "String",
+    "Vec",
+    "Option",
+    "Box",
+    "HashMap",
+    "BTreeMap",
+    "Uuid",
+    "Timestamp",
+    "Date",
+    "Time",
+    "Decimal",
+    "Json",
+    "Value",
 ];
 
 /// The valid signature, for messages.
@@ -84,7 +108,9 @@ fn refuse_modifiers(kind: Kind, function: &ItemFn, drawing: &str, mistakes: &mut
         mistakes.add(word, format!("{} cannot be `const`", kind.phrase()));
     }
     match &signature.safety {
-        Safety::Unsafe(word) => mistakes.add(word, format!("{} cannot be `unsafe`: anybody may call it with any arguments", kind.phrase())),
+        Safety::Unsafe(word) => {
+            mistakes.add(word, format!("{} cannot be `unsafe`: anybody may call it with any arguments", kind.phrase()))
+        }
         Safety::Safe(word) => mistakes.add(word, "`safe` has no place here"),
         Safety::Default => {}
     }
@@ -173,7 +199,10 @@ fn read_parameter(parameter: &mut PatType, mistakes: &mut Mistakes) -> Option<Wi
     match ungroup(&parameter.ty) {
         Type::Reference(reference) => {
             let owned = owned(&reference.elem);
-            mistakes.add(&parameter.ty, format!("arguments are owned: write `{}`", owned.to_token_stream().to_string().replace(' ', "")));
+            mistakes.add(
+                &parameter.ty,
+                format!("arguments are owned: write `{}`", owned.to_token_stream().to_string().replace(' ', "")),
+            );
             ty = owned;
         }
         Type::ImplTrait(_) => {

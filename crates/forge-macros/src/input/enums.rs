@@ -4,8 +4,8 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::{Fields, ItemEnum};
 
-use super::prepare;
 use super::structs::take_fields;
+use super::{add_derives, prepare};
 use crate::attrs::{docs, refuse_cfg};
 use crate::mistakes::Mistakes;
 use crate::names::snake;
@@ -23,7 +23,7 @@ struct Variant {
 }
 
 pub(super) fn expand(mut item: ItemEnum, mistakes: &mut Mistakes) -> TokenStream {
-    let derives = prepare(&mut item.attrs, &item.generics, mistakes);
+    let sound = prepare(&mut item.attrs, &item.generics, mistakes);
     if item.variants.is_empty() {
         mistakes.add(&item.ident, "an enum without variants has no values");
     }
@@ -33,18 +33,18 @@ pub(super) fn expand(mut item: ItemEnum, mistakes: &mut Mistakes) -> TokenStream
         variants.push(variant);
     }
     let named = item.variants.iter().all(|variant| !matches!(variant.fields, Fields::Unnamed(_)));
-    let Some(derives) = derives.filter(|_| named && !variants.is_empty()) else {
+    if !sound || !named || variants.is_empty() {
         item.variants.iter_mut().for_each(|variant| {
             variant.attrs.retain(|attr| !attr.path().is_ident("serde"));
             variant.fields.iter_mut().for_each(|field| field.attrs.retain(|attr| !attr.path().is_ident("serde")));
         });
         return quote!(#item);
-    };
+    }
 
     let tagged = item.variants.iter().any(|variant| !matches!(variant.fields, Fields::Unit));
-    let definitions = variants.iter().map(|variant| {
-        variant_def(&variant.name, &variant.doc, variant.fields.iter().map(WireField::definition))
-    });
+    let definitions = variants
+        .iter()
+        .map(|variant| variant_def(&variant.name, &variant.doc, variant.fields.iter().map(WireField::definition)));
     let (serde, shape) = if tagged {
         let tag = quote!(, tag = #TAG, deny_unknown_fields);
         let shape = quote!(Union { tag: ::std::string::String::from(#TAG), variants: ::std::vec![#(#definitions),*] });
@@ -53,6 +53,7 @@ pub(super) fn expand(mut item: ItemEnum, mistakes: &mut Mistakes) -> TokenStream
         (TokenStream::new(), quote!(Enum { variants: ::std::vec![#(#definitions),*] }))
     };
     let doc = docs(&item.attrs);
+    add_derives(&mut item.attrs, &serde);
     let implementation = NamedType {
         ident: &item.ident,
         doc: &doc,
@@ -62,8 +63,6 @@ pub(super) fn expand(mut item: ItemEnum, mistakes: &mut Mistakes) -> TokenStream
     }
     .implement();
     quote! {
-        #derives
-        #[serde(crate = "::forge::__rt::serde" #serde)]
         #item
         #implementation
     }
@@ -73,7 +72,8 @@ fn read_variant(variant: &mut syn::Variant, earlier: &[Variant], mistakes: &mut 
     refuse_cfg(&variant.attrs, "a variant", "write two enums instead", mistakes);
     let ident = variant.ident.clone();
     if let Fields::Unnamed(fields) = &variant.fields {
-        mistakes.add(fields, format!("the fields of a variant have names on the wire: write `{ident} {{ name: Type }}`"));
+        mistakes
+            .add(fields, format!("the fields of a variant have names on the wire: write `{ident} {{ name: Type }}`"));
     }
     if let Some((_, value)) = &variant.discriminant {
         mistakes.add(value, "variants are words on the wire, not numbers");

@@ -14,7 +14,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Attribute, Item};
 
-use crate::attrs::{missing_derives, refuse_generics, serde_derives};
+use crate::attrs::{derive, refuse_generics};
 use crate::keys::Grammar;
 use crate::mistakes::Mistakes;
 use crate::wire_field::SerdeKeys;
@@ -41,9 +41,8 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     quote!(#mistakes #expansion)
 }
 
-/// What structs and enums have in common: takes our attributes off the item and gives the derives to add. `None` when the
-/// item cannot be implemented at all.
-fn prepare(attrs: &mut Vec<Attribute>, generics: &syn::Generics, mistakes: &mut Mistakes) -> Option<TokenStream> {
+/// What structs and enums have in common: takes our attributes off the item. Says whether anything can be implemented.
+fn prepare(attrs: &mut Vec<Attribute>, generics: &syn::Generics, mistakes: &mut Mistakes) -> bool {
     refuse_generics(generics, "a type that crosses the wire", mistakes);
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("validate")) {
         mistakes.add(attr, "rules stand on the fields: `#[validate(length(min = 1))] title: String`");
@@ -53,7 +52,10 @@ fn prepare(attrs: &mut Vec<Attribute>, generics: &syn::Generics, mistakes: &mut 
     if let Some(name) = serde.rename {
         mistakes.add(name, "a type has one name, in Rust and in generated clients: rename the type itself");
     }
-    let [write, read] = serde_derives();
-    let derives = missing_derives(attrs, &[quote!(Debug), quote!(Clone), write, read]);
-    generics.params.is_empty().then_some(derives)
+    generics.params.is_empty()
+}
+
+/// Adds the derives.
+fn add_derives(attrs: &mut Vec<Attribute>, serde: &TokenStream) {
+    derive(attrs, &[quote!(Debug), quote!(Clone)], serde);
 }

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Fields, ItemStruct};
 
-use super::prepare;
+use super::{add_derives, prepare};
 use crate::attrs::{docs, refuse_cfg};
 use crate::mistakes::Mistakes;
 use crate::rules::{self, Rule};
@@ -12,33 +12,37 @@ use crate::wire_field::{SerdeKeys, WireField, check_here, refuse_clashes, serde_
 use crate::wire_type::{NamedType, struct_shape};
 
 pub(super) fn expand(mut item: ItemStruct, mistakes: &mut Mistakes) -> TokenStream {
-    let derives = prepare(&mut item.attrs, &item.generics, mistakes);
-    let Some(derives) = derives else {
+    if !prepare(&mut item.attrs, &item.generics, mistakes) {
         take_fields(&mut item.fields, &[], mistakes);
         item.fields.iter_mut().for_each(|field| field.attrs.retain(|attr| !attr.path().is_ident("serde")));
         return quote!(#item);
-    };
+    }
     match &item.fields {
-        Fields::Named(_) => object(item, &derives, mistakes),
-        Fields::Unnamed(fields) if fields.unnamed.len() == 1 => alias(item, &derives, mistakes),
+        Fields::Named(_) => object(item, mistakes),
+        Fields::Unnamed(fields) if fields.unnamed.len() == 1 => alias(item, mistakes),
         Fields::Unnamed(fields) => {
-            mistakes.add(fields, "a struct has named fields, or exactly one without a name; write `{ name: Type, .. }`");
+            mistakes
+                .add(fields, "a struct has named fields, or exactly one without a name; write `{ name: Type, .. }`");
             quote!(#item)
         }
         Fields::Unit => {
-            mistakes.add(&item.ident, "a struct without fields says nothing; write `{ name: Type, .. }`, or `{}` for an empty object");
+            mistakes.add(
+                &item.ident,
+                "a struct without fields says nothing; write `{ name: Type, .. }`, or `{}` for an empty object",
+            );
             quote!(#item)
         }
     }
 }
 
-fn object(mut item: ItemStruct, derives: &TokenStream, mistakes: &mut Mistakes) -> TokenStream {
+fn object(mut item: ItemStruct, mistakes: &mut Mistakes) -> TokenStream {
     let fields = take_fields(&mut item.fields, &[], mistakes);
     let checks = fields.iter().map(|field| {
         let ident = &field.ident;
         field.check(&quote!(&self.#ident))
     });
     let doc = docs(&item.attrs);
+    add_derives(&mut item.attrs, &quote!(, deny_unknown_fields));
     let implementation = NamedType {
         ident: &item.ident,
         doc: &doc,
@@ -48,8 +52,6 @@ fn object(mut item: ItemStruct, derives: &TokenStream, mistakes: &mut Mistakes) 
     }
     .implement();
     quote! {
-        #derives
-        #[serde(crate = "::forge::__rt::serde", deny_unknown_fields)]
         #item
         #implementation
     }
@@ -64,7 +66,10 @@ pub(super) fn take_fields(fields: &mut Fields, taken: &[&str], mistakes: &mut Mi
         refuse_cfg(&field.attrs, "a field", "write two types instead", mistakes);
         let mut wire = WireField::take(&mut field.attrs, &ident, &field.ty, mistakes);
         if taken.contains(&wire.name.as_str()) {
-            mistakes.add(&ident, format!("`{}` tells the variants apart on the wire: give this field another name", wire.name));
+            mistakes.add(
+                &ident,
+                format!("`{}` tells the variants apart on the wire: give this field another name", wire.name),
+            );
             // So that serde does not say the same.
             wire.name.push('_');
         }
@@ -76,7 +81,7 @@ pub(super) fn take_fields(fields: &mut Fields, taken: &[&str], mistakes: &mut Mi
     found
 }
 
-fn alias(mut item: ItemStruct, derives: &TokenStream, mistakes: &mut Mistakes) -> TokenStream {
+fn alias(mut item: ItemStruct, mistakes: &mut Mistakes) -> TokenStream {
     let mut of = TokenStream::new();
     let mut validate = TokenStream::new();
     for field in item.fields.iter_mut() {
@@ -93,10 +98,9 @@ fn alias(mut item: ItemStruct, derives: &TokenStream, mistakes: &mut Mistakes) -
         field.attrs.push(syn::parse_quote!(#[serde(#with)]));
     }
     let doc = docs(&item.attrs);
+    add_derives(&mut item.attrs, &quote!(, transparent));
     let implementation = NamedType { ident: &item.ident, doc: &doc, object: false, shape: of, validate }.implement();
     quote! {
-        #derives
-        #[serde(crate = "::forge::__rt::serde", transparent)]
         #item
         #implementation
     }

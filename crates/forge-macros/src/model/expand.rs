@@ -6,7 +6,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::{ItemStruct, Type};
 
 use super::read::{Column, Model};
-use crate::attrs::{docs, missing_derives, serde_derives};
+use crate::attrs::{derive, docs};
 use crate::names::{plain, quote_identifier};
 use crate::spans::at;
 use crate::types::is_named;
@@ -15,9 +15,8 @@ use crate::wire_type::{NamedType, struct_shape};
 /// The struct, its wire form, its row form, its table, its column tokens and its registration.
 pub(super) fn expand(item: &ItemStruct, model: &Model, sound: bool) -> TokenStream {
     let ident = &item.ident;
-    let [write, read] = serde_derives();
-    let derives = missing_derives(&item.attrs, &[quote!(Debug), quote!(Clone), write, read]);
     let mut item = item.clone();
+    derive(&mut item.attrs, &[quote!(Debug), quote!(Clone)], &TokenStream::new());
     for (field, column) in item.fields.iter_mut().zip(&model.columns) {
         let serde = column.wire.serde_attr();
         field.attrs.push(syn::parse_quote!(#serde));
@@ -34,8 +33,6 @@ pub(super) fn expand(item: &ItemStruct, model: &Model, sound: bool) -> TokenStre
         }
     });
     quote! {
-        #derives
-        #[serde(crate = "::forge::__rt::serde")]
         #item
         #table
         #wire

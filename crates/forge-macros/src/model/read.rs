@@ -22,7 +22,8 @@ const ON_STRUCT: Grammar = Grammar {
 
 const TABLE: Grammar = Grammar { attribute: "#[table(..)]", accepted: &["name", "schema"], planned: &[] };
 const SCHEMA: Grammar = Grammar { attribute: "#[schema(..)]", accepted: &["name"], planned: &[] };
-const INDEX: Grammar = Grammar { attribute: "#[index(..)]", accepted: &["fields", "name"], planned: &["order", "unique"] };
+const INDEX: Grammar =
+    Grammar { attribute: "#[index(..)]", accepted: &["fields", "name"], planned: &["order", "unique"] };
 
 const ON_FIELD: Grammar = Grammar {
     attribute: "a field of a model",
@@ -248,7 +249,10 @@ fn read_indexes(metas: &[Meta], table: &str, columns: &[Column], mistakes: &mut 
     for meta in metas {
         if let Some(index) = read_index(meta, table, columns, mistakes) {
             if indexes.iter().any(|known| known.name == index.name) {
-                mistakes.add(meta, format!("two indexes are called `{}`: give one another name with `name = \"..\"`", index.name));
+                mistakes.add(
+                    meta,
+                    format!("two indexes are called `{}`: give one another name with `name = \"..\"`", index.name),
+                );
             }
             indexes.push(index);
         }
@@ -271,14 +275,20 @@ fn read_index(meta: &Meta, table: &str, columns: &[Column], mistakes: &mut Mista
     for field in &fields {
         let value = field.value();
         match columns.iter().find(|column| plain(&column.wire.ident) == value) {
-            Some(column) if names.contains(&column.name) => mistakes.add(field, format!("`{value}` is in this index twice")),
+            Some(column) if names.contains(&column.name) => {
+                mistakes.add(field, format!("`{value}` is in this index twice"))
+            }
             Some(column) => names.push(column.name.clone()),
             None => {
                 let known: Vec<String> = columns.iter().map(|column| plain(&column.wire.ident)).collect();
                 let known = || known.iter().map(String::as_str);
                 mistakes.add(
                     field,
-                    format!("there is no field `{value}`{}\nthe fields are {}", did_you_mean(&value, known()), list(known())),
+                    format!(
+                        "there is no field `{value}`{}\nthe fields are {}",
+                        did_you_mean(&value, known()),
+                        list(known())
+                    ),
                 );
             }
         }
@@ -302,4 +312,3 @@ fn index_name(table: &str, columns: &[&str]) -> String {
     }
     name
 }
-

@@ -21,7 +21,8 @@ struct Call {
     text: LitStr,
 }
 
-const SHAPE: &str = "write `sql!(Row, \"SELECT .. WHERE id = {id}\")`, or `sql!(\"UPDATE ..\")` when no rows are wanted";
+const SHAPE: &str =
+    "write `sql!(Row, \"SELECT .. WHERE id = {id}\")`, or `sql!(\"UPDATE ..\")` when no rows are wanted";
 
 impl Parse for Call {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
@@ -31,8 +32,12 @@ impl Parse for Call {
         let row = if input.peek(LitStr) {
             None
         } else {
-            let row = input.parse::<Type>().map_err(|error| syn::Error::new(error.span(), format!("the type of the rows is expected here: {SHAPE}")))?;
-            input.parse::<Token![,]>().map_err(|error| syn::Error::new(error.span(), format!("after the type of the rows comes the statement: {SHAPE}")))?;
+            let row = input.parse::<Type>().map_err(|error| {
+                syn::Error::new(error.span(), format!("the type of the rows is expected here: {SHAPE}"))
+            })?;
+            input.parse::<Token![,]>().map_err(|error| {
+                syn::Error::new(error.span(), format!("after the type of the rows comes the statement: {SHAPE}"))
+            })?;
             Some(row)
         };
         let text = input.parse::<LitStr>().map_err(|error| {
@@ -42,7 +47,8 @@ impl Parse for Call {
             input.parse::<Token![,]>()?;
         }
         if !input.is_empty() {
-            return Err(input.error("nothing may follow the statement: arguments are captured by name, as in `WHERE id = {id}`"));
+            return Err(input
+                .error("nothing may follow the statement: arguments are captured by name, as in `WHERE id = {id}`"));
         }
         Ok(Self { row, text })
     }
@@ -82,7 +88,8 @@ fn arguments(statement: &Statement, text: &LitStr) -> syn::Result<Vec<Argument>>
     let span = text.span();
     let wrong = |what: &str| syn::Error::new(span, format!("`{what}` cannot be read as Rust"));
     let read = |Capture { place, ty }: &Capture| {
-        let tokens = |text: &str| text.parse::<TokenStream>().map_err(|_| wrong(text)).map(|tokens| respan(tokens, span));
+        let tokens =
+            |text: &str| text.parse::<TokenStream>().map_err(|_| wrong(text)).map(|tokens| respan(tokens, span));
         let ty = ty.as_deref().map(|ty| syn::parse2(tokens(ty)?)).transpose()?;
         Ok(Argument { place: tokens(place)?, ty })
     };

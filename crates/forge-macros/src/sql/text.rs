@@ -20,7 +20,15 @@ pub(super) struct Capture {
 
 /// Reads a statement, or says everything that is wrong with it.
 pub(super) fn read(source: &str) -> Result<Statement, Vec<String>> {
-    let mut reader = Reader { source, at: 0, text: String::new(), captures: Vec::new(), mistakes: Vec::new(), ended: None, empty: true };
+    let mut reader = Reader {
+        source,
+        at: 0,
+        text: String::new(),
+        captures: Vec::new(),
+        mistakes: Vec::new(),
+        ended: None,
+        empty: true,
+    };
     while reader.at < source.len() {
         reader.step();
     }
@@ -147,7 +155,11 @@ impl<'a> Reader<'a> {
         let after = &rest[1..];
         let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
         if digits > 0 {
-            self.mistake(start, digits + 1, &format!("arguments are captured by name: write `{{name}}` instead of `{}`", &rest[..=digits]));
+            self.mistake(
+                start,
+                digits + 1,
+                &format!("arguments are captured by name: write `{{name}}` instead of `{}`", &rest[..=digits]),
+            );
             return self.copy(digits + 1);
         }
         let tag = after.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(after.len());
@@ -182,10 +194,18 @@ impl<'a> Reader<'a> {
             None => (inner, None),
         };
         if place.is_empty() {
-            return self.mistake(start, length + 1, "an argument has a name: write `{name}`, with a variable of that name in scope");
+            return self.mistake(
+                start,
+                length + 1,
+                "an argument has a name: write `{name}`, with a variable of that name in scope",
+            );
         }
         if place.bytes().all(|byte| byte.is_ascii_digit()) {
-            return self.mistake(start, length + 1, "arguments are captured by name: write `{name}`, with a variable of that name in scope");
+            return self.mistake(
+                start,
+                length + 1,
+                "arguments are captured by name: write `{name}`, with a variable of that name in scope",
+            );
         }
         let Some(place) = place_of(place) else {
             return self.mistake(
@@ -211,7 +231,8 @@ impl<'a> Reader<'a> {
                 let earlier = &mut self.captures[index].ty;
                 match (earlier.as_deref(), ty) {
                     (Some(one), Some(other)) if one != other => {
-                        let message = format!("`{place}` is `{one}` before and `{other}` here: it is one argument with one type");
+                        let message =
+                            format!("`{place}` is `{one}` before and `{other}` here: it is one argument with one type");
                         self.mistake(start, length, &message);
                     }
                     (None, Some(ty)) => *earlier = Some(ty.to_owned()),
@@ -272,101 +293,4 @@ fn place_of(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn good(source: &str) -> (String, Vec<String>) {
-        let statement = read(source).unwrap_or_else(|mistakes| panic!("{source}: {mistakes:?}"));
-        let names = statement.captures.into_iter().map(|capture| match capture.ty {
-            Some(ty) => format!("{}: {ty}", capture.place),
-            None => capture.place,
-        });
-        (statement.text, names.collect())
-    }
-
-    fn bad(source: &str) -> String {
-        read(source).unwrap_err().join("\n---\n")
-    }
-
-    #[test]
-    fn arguments_are_numbered_and_shared() {
-        let (text, captures) = good("SELECT * FROM t WHERE a = {a} AND b = {input.b} AND c > {a} AND d = {id: Option<Uuid>}");
-        assert_eq!(text, "SELECT * FROM t WHERE a = $1 AND b = $2 AND c > $1 AND d = $3");
-        assert_eq!(captures, ["a", "input.b", "id: Option<Uuid>"]);
-        assert_eq!(good("SELECT {self . r#type .0}").1, ["self.r#type.0"]);
-    }
-
-    #[test]
-    fn a_type_written_once_counts_for_all_uses() {
-        assert_eq!(good("SELECT {a}, {a: i32}, { a }").1, ["a: i32"]);
-        assert!(bad("SELECT {a: i64}, {a: i32}").contains("one argument with one type"));
-    }
-
-    #[test]
-    fn nothing_is_captured_inside_of_literals_names_and_comments() {
-        for source in [
-            "SELECT '{a} it''s' FROM t",
-            r"SELECT E'\'{a}' FROM t",
-            r"SELECT 'a\' || '{b}'",
-            r#"SELECT "we{ird}""name" FROM t"#,
-            "SELECT $$ {a} $1 $$",
-            "SELECT $fn$ {a} $$ {b} $fn$",
-            "SELECT 1 -- {a} ; it's",
-            "SELECT 1 /* {a} /* ; */ ' */ + 1",
-            "SELECT note$1 FROM t",
-            "SELECT '{1,2}'::int[]",
-        ] {
-            let (text, captures) = good(source);
-            assert_eq!(text, source);
-            assert!(captures.is_empty(), "{source}");
-        }
-    }
-
-    #[test]
-    fn braces_and_casts() {
-        assert_eq!(good("SELECT {{ {a}::text }} FROM t").0, "SELECT { $1::text } FROM t");
-    }
-
-    #[test]
-    fn a_last_semicolon_is_left_out() {
-        assert_eq!(good("SELECT 1; -- done\n").0, "SELECT 1 -- done\n");
-        assert!(bad("DELETE FROM a; DELETE FROM b").contains("another one follows"));
-    }
-
-    #[test]
-    fn mistakes_are_shown_where_they_are() {
-        for (source, expected) in [
-            ("", "the statement is empty"),
-            (" -- nothing\n ", "the statement is empty"),
-            ("SELECT {}", "an argument has a name"),
-            ("SELECT {0}", "captured by name"),
-            ("SELECT {a", "is not closed"),
-            ("SELECT {a {b}", "is not closed"),
-            ("SELECT a}", "closes nothing"),
-            ("SELECT $1", "instead of `$1`"),
-            ("SELECT {id::text}", "stands outside"),
-            ("SELECT {id:}", "stands outside"),
-            ("SELECT {id: 5}", "stands outside"),
-            ("SELECT {id as i32}", "a variable or a field"),
-            ("SELECT {f()}", "a variable or a field"),
-            ("SELECT {a.}", "a variable or a field"),
-            ("SELECT {type}", "a variable or a field"),
-            ("SELECT {a[0]}", "a variable or a field"),
-            ("SELECT 'a", "this `'` is never closed"),
-            ("SELECT $x$ a", "this `$x$` is never closed"),
-            ("SELECT /* a", "this `/*` is never closed"),
-        ] {
-            let message = bad(source);
-            assert!(message.contains(expected), "{source}: {message}");
-        }
-        assert_eq!(
-            bad("SELECT *\n    FROM ä WHERE id = {}"),
-            "an argument has a name: write `{name}`, with a variable of that name in scope\n\n    FROM ä WHERE id = {}\n                      ^^"
-        );
-    }
-
-    #[test]
-    fn all_mistakes_are_found() {
-        assert_eq!(read("SELECT {}, $1, }").unwrap_err().len(), 3);
-    }
-}
+mod tests;

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::App;
-use crate::config::{Config, Role};
+use crate::auth::{Accounts, Principal};
+use crate::config::{Config, Mode, Role, Secret};
 use crate::db::Database;
 use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, sweep_mutation_ids};
 use crate::gateway::{Authenticator, GatewayServer};
@@ -46,6 +47,7 @@ pub struct NodeParts {
     pub executor: FunctionExecutor,
     /// Knows who calls.
     pub authenticator: Arc<Authenticator>,
+    pub(crate) accounts: Arc<Accounts>,
     pub(crate) stage: watch::Receiver<Stage>,
 }
 
@@ -73,7 +75,7 @@ impl NodeParts {
             client_ip: None,
             user_agent: None,
         };
-        let caller = Arc::new(Caller { auth, request, position: 0 });
+        let caller = Arc::new(Caller { principal: Arc::new(Principal { auth, expires_at: i64::MAX, session: None }), request, position: 0 });
         let mut json = Vec::new();
         wire::write_json(&args, &mut json)?;
         let call = Call { function: F::INFO.name, args: &json, caller, mutation_id: None };
@@ -86,20 +88,26 @@ impl Node {
     ///
     /// # Errors
     /// When the configuration cannot be used, or the address to listen on is taken.
-    pub async fn start(app: App, config: Config) -> Result<Self> {
+    pub async fn start(app: App, mut config: Config) -> Result<Self> {
         config.check()?;
+        if config.security.auth.secret.is_none() && config.mode != Mode::Production {
+            // Production does not start without one; see `check`.
+            tracing::warn!("no FORGE_SECRET is set: tokens are signed with a random one and end with this process");
+            config.security.auth.secret = Some(Secret::new(format!("{}{}", crate::db::new_uuid(), uuid::Uuid::from_u128(rand::random()))));
+        }
         crate::install_crypto();
         observability::set_slow_statement(config.observability.slow_query_threshold);
         let database = Database::new(&config.project.name, &config.database)?;
         observability::watch_database(&database);
         let router = FunctionRouter::new(app.functions().clone());
-        let authenticator = Arc::new(Authenticator::new(&config, &database)?);
-        let executor = FunctionExecutor::new(router, database.clone(), config.function.clone(), config.gateway.max_json_depth)?;
+        let accounts = Arc::new(Accounts::new(&config.security.auth, &database)?);
+        let authenticator = Arc::new(Authenticator::new(&config, &accounts)?);
+        let executor = FunctionExecutor::new(router, database.clone(), accounts.clone(), config.function.clone(), config.gateway.max_json_depth)?;
         let (stage, stage_seen) = watch::channel(Stage::Starting);
         let stage = Arc::new(stage);
         let (app, config) = (Arc::new(app), Arc::new(config));
         let page = Arc::new(app.page());
-        let parts = NodeParts { config: config.clone(), app, page, database: database.clone(), executor, authenticator, stage: stage_seen };
+        let parts = NodeParts { config: config.clone(), app, page, database: database.clone(), executor, authenticator, accounts: accounts.clone(), stage: stage_seen };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let mut address = None;
         if config.node.has(Role::Gateway) {
@@ -109,7 +117,14 @@ impl Node {
             tasks.spawn(server.serve(stop.clone(), config.shutdown.request_drain_timeout));
         }
         tasks.spawn(database.clone().monitor(stop.clone()));
-        tasks.spawn(sweep(database, stage.subscribe(), stop.clone()));
+        let (fetching, stopping) = (parts.authenticator.clone(), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = fetching.preload() => {}
+            }
+        });
+        tasks.spawn(sweep(database, accounts, stage.subscribe(), stop.clone()));
         let (failing, failure) = tokio::sync::mpsc::channel(1);
         let (preparing, stage_set, stopping) = (parts.clone(), stage.clone(), stop.clone());
         tasks.spawn(async move {
@@ -234,18 +249,19 @@ async fn compare(migrator: &Migrator) -> Result<()> {
 }
 
 /// Sweeps old answers of mutations away, now and then. Nodes may do so at the same time: they skip each other's rows.
-async fn sweep(database: Database, mut stage: watch::Receiver<Stage>, stop: CancellationToken) {
+async fn sweep(database: Database, accounts: Arc<Accounts>, mut stage: watch::Receiver<Stage>, stop: CancellationToken) {
     let began = stage.wait_for(|stage| *stage == Stage::Ready);
     tokio::select! {
         () = stop.cancelled() => return,
         ready = began => if ready.is_err() { return },
     }
     loop {
-        match sweep_mutation_ids(&database).await {
+        let swept = async { Ok::<_, Error>(sweep_mutation_ids(&database).await? >= 1000 || accounts.sweep().await?) };
+        match swept.await {
             // A full batch: there is more.
-            Ok(1000) => continue,
-            Ok(_) => {}
-            Err(why) => tracing::debug!(error = ?why, "old answers of mutations could not be swept away; trying again later"),
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(why) => tracing::debug!(error = ?why, "what is over could not be swept away; trying again later"),
         }
         tokio::select! {
             () = stop.cancelled() => return,

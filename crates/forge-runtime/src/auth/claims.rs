@@ -57,7 +57,8 @@ impl Claims {
 
     /// Refuses claims that no verifier would accept, or that would be read as something else.
     pub(super) fn check(&self) -> Result<()> {
-        check_subject(&self.subject).map_err(|problem| Error::internal(format!("a token cannot be issued: its subject {problem}")))?;
+        check_subject(&self.subject)
+            .map_err(|problem| Error::internal(format!("a token cannot be issued: its subject {problem}")))?;
         if self.roles.len() > ROLES_LIMIT {
             return Err(Error::internal(format!("a token cannot be issued: it has more than {ROLES_LIMIT} roles")));
         }

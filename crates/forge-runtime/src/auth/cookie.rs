@@ -37,8 +37,14 @@ impl SessionCookie {
     /// `INTERNAL_ERROR` when the value has characters other than those of tokens (letters, digits, `-`, `_`, `.`), or is
     /// longer than 3800 bytes.
     pub fn set(&self, value: &str, lifetime: Duration) -> Result<HeaderValue> {
-        if value.is_empty() || value.len() > VALUE_LIMIT || !value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
-            return Err(Error::internal(format!("the session's cookie cannot hold this value of {} bytes: it takes a token of at most {VALUE_LIMIT}", value.len())));
+        if value.is_empty()
+            || value.len() > VALUE_LIMIT
+            || !value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        {
+            return Err(Error::internal(format!(
+                "the session's cookie cannot hold this value of {} bytes: it takes a token of at most {VALUE_LIMIT}",
+                value.len()
+            )));
         }
         self.header(value, lifetime.as_secs())
     }
@@ -54,8 +60,15 @@ impl SessionCookie {
     /// The value that a request brings, if it brings exactly one. Two cookies of one name mean that somebody planted one
     /// from a neighbouring host or path; which is the right one cannot be told, so neither is believed.
     pub fn read<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
-        let mut values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == self.name).map(|(_, value)| value);
+        let pairs = headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'));
+        let mut values = pairs
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter(|(name, _)| *name == self.name)
+            .map(|(_, value)| value);
         let value = values.next()?;
         (values.next().is_none() && !value.is_empty()).then_some(value)
     }
@@ -63,7 +76,8 @@ impl SessionCookie {
     fn header(&self, value: &str, max_age: u64) -> Result<HeaderValue> {
         let secure = if self.secure { "; Secure" } else { "" };
         let text = format!("{}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}", self.name);
-        HeaderValue::from_str(&text).map_err(|error| Error::internal("the session's cookie has a name that is none").with_source(error))
+        HeaderValue::from_str(&text)
+            .map_err(|error| Error::internal("the session's cookie has a name that is none").with_source(error))
     }
 }
 

@@ -28,7 +28,9 @@ pub fn check(method: &Method, headers: &HeaderMap, allowed_origins: &[String]) -
     check_origin(headers, allowed_origins)?;
     match headers.get(CSRF_HEADER) {
         Some(value) if !value.is_empty() => Ok(()),
-        _ => Err(refused("the header `x-forge-csrf` is missing; a page adds it to every request, or sends a bearer token instead of a cookie")),
+        _ => Err(refused(
+            "the header `x-forge-csrf` is missing; a page adds it to every request, or sends a bearer token instead of a cookie",
+        )),
     }
 }
 

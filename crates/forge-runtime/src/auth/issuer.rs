@@ -55,8 +55,10 @@ impl TokenIssuer {
     /// `CONFIG_AUTH_ISSUER` when there is no secret, or HS256 is not among `algorithms`, so that nobody could check its
     /// tokens.
     pub fn new(config: &AuthConfig) -> Result<Self> {
-        let cannot = |problem: &str| Error::config("CONFIG_AUTH_ISSUER", format!("this app cannot issue tokens: {problem}"));
-        let secret = config.secret.as_ref().ok_or_else(|| cannot("security.auth.secret is not set; pass it as FORGE_SECRET"))?;
+        let cannot =
+            |problem: &str| Error::config("CONFIG_AUTH_ISSUER", format!("this app cannot issue tokens: {problem}"));
+        let secret =
+            config.secret.as_ref().ok_or_else(|| cannot("security.auth.secret is not set; pass it as FORGE_SECRET"))?;
         if !config.algorithms.contains(&Algorithm::HS256) {
             return Err(cannot("it signs with HS256, which security.auth.algorithms does not list"));
         }
@@ -102,9 +104,13 @@ impl TokenIssuer {
         ];
         body.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         let header = Header { kid: Some(self.kid.clone()), ..Header::new(jsonwebtoken::Algorithm::HS256) };
-        let token = jsonwebtoken::encode(&header, &body, &self.key).map_err(|error| Error::internal(format!("a token could not be signed: {error}")).with_source(error))?;
+        let token = jsonwebtoken::encode(&header, &body, &self.key)
+            .map_err(|error| Error::internal(format!("a token could not be signed: {error}")).with_source(error))?;
         if token.len() > TOKEN_LIMIT {
-            return Err(Error::internal(format!("a token of {} bytes is longer than the {TOKEN_LIMIT} that are accepted; put less into its claims", token.len())));
+            return Err(Error::internal(format!(
+                "a token of {} bytes is longer than the {TOKEN_LIMIT} that are accepted; put less into its claims",
+                token.len()
+            )));
         }
         Ok(IssuedToken { token, expires_at })
     }

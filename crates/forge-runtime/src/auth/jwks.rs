@@ -13,18 +13,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use forge_core::{Error, Result};
-use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
-use serde::Deserialize;
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 
 use crate::config::{Algorithm, is_loopback};
 
 use super::clock::Clock;
-use super::keys::{Key, RSA_LEAST_BYTES, library};
+use super::jwk_set;
+use super::keys::Key;
 
 /// The least seconds between two fetches.
 const PAUSE: i64 = 30;
@@ -34,8 +30,6 @@ const STALE: i64 = 24 * 3600;
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer, in bytes.
 const SIZE_LIMIT: usize = 1 << 20;
-/// The most keys in a set.
-const KEYS_LIMIT: usize = 100;
 
 /// The time of something that has not happened.
 const NEVER: i64 = i64::MIN;
@@ -70,7 +64,11 @@ pub(super) struct Jwks {
 impl Jwks {
     pub(super) fn new(url: &str, keep: Duration, allowed: Vec<Algorithm>, clock: Clock) -> Result<Self> {
         let client = client(url).map_err(|error| {
-            Error::config("CONFIG_AUTH_KEY", format!("security.auth.jwks_url: no HTTP client can be set up for it: {error}")).with_source(error)
+            Error::config(
+                "CONFIG_AUTH_KEY",
+                format!("security.auth.jwks_url: no HTTP client can be set up for it: {error}"),
+            )
+            .with_source(error)
         })?;
         Ok(Self {
             url: url.into(),
@@ -112,14 +110,19 @@ impl Jwks {
     }
 
     /// Whether the keys are old and an attempt to fetch new ones may be made.
-    pub(super) fn is_due(&self) -> bool {
+    fn is_due(&self) -> bool {
         let now = self.clock.now();
         elapsed(self.fetched_at.load(Ordering::Acquire), now) >= self.keep && self.may_attempt(now)
     }
 
+    /// Whether what was found right by the keys of a generation needs no second look.
+    pub(super) fn still_vouches(&self, generation: u64) -> bool {
+        self.generation() == generation && self.is_usable() && !self.is_due()
+    }
+
     /// Fetches the keys if there are none; whether there are some now.
     pub(super) async fn preload(self: &Arc<Self>) -> bool {
-        if self.is_due() {
+        if !self.is_usable() {
             self.refresh().await;
         }
         self.is_usable()
@@ -135,7 +138,8 @@ impl Jwks {
             }
         }
         let mut fitting = self.pick(kid, algorithm);
-        if fitting.is_empty() && kid.is_some() && self.may_attempt(self.clock.now()) {
+        if fitting.is_empty() && (kid.is_some() || !self.is_usable()) {
+            // Others may be waiting for an answer already; then this waits with them.
             self.refresh().await;
             fitting = self.pick(kid, algorithm);
         }
@@ -167,7 +171,8 @@ impl Jwks {
         elapsed(self.attempted_at.load(Ordering::Acquire), now) >= PAUSE
     }
 
-    /// Fetches once, however many call at the same time; all of them wait for that one.
+    /// Fetches once, however many call at the same time; all of them wait for that one. Shortly after a fetch, it does
+    /// nothing.
     async fn refresh(self: &Arc<Self>) {
         let flight = Arc::clone(&self.flight).lock_owned().await;
         let Some(task) = self.start(flight) else {
@@ -199,7 +204,11 @@ impl Jwks {
                 Ok(keys) => this.install(keys),
                 Err(problem) => {
                     this.failing.store(true, Ordering::Release);
-                    tracing::warn!(url = %this.url, "the keys that tokens are checked with cannot be fetched: {problem}; the last ones serve for up to 24 hours");
+                    tracing::warn!(
+                        url = %this.url,
+                        "the keys that tokens are checked with cannot be fetched: {problem}; \
+                         the last ones serve for up to 24 hours"
+                    );
                 }
             }
         }))
@@ -217,37 +226,19 @@ impl Jwks {
     }
 
     async fn fetch(&self) -> Result<(Vec<Key>, [u8; 32]), String> {
-        let body = tokio::time::timeout(TIMEOUT, self.body()).await.map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))??;
-        #[derive(Deserialize)]
-        struct Document {
-            keys: Vec<Value>,
-        }
-        let document: Document = serde_json::from_slice(&body).map_err(|error| format!("the answer is not a JWK set: {error}"))?;
-        if document.keys.len() > KEYS_LIMIT {
-            return Err(format!("the answer has {} keys; at most {KEYS_LIMIT} are accepted", document.keys.len()));
-        }
-        let mut hash = Sha256::new();
-        let mut keys = Vec::new();
-        // A key that is not understood must not take the others with it: sets often hold several kinds.
-        for value in document.keys {
-            let text = value.to_string();
-            if let Some(key) = serde_json::from_value(value).ok().and_then(|jwk| usable(&jwk, &self.allowed)) {
-                hash.update(text.len().to_le_bytes());
-                hash.update(text);
-                keys.push(key);
-            }
-        }
-        // An empty set is far more often a fault at the other end than the wish to lock everybody out.
-        if keys.is_empty() {
-            return Err("the answer has no key that can check a signature of an algorithm in security.auth.algorithms".into());
-        }
-        Ok((keys, hash.finalize().into()))
+        let body = tokio::time::timeout(TIMEOUT, self.body())
+            .await
+            .map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))??;
+        jwk_set::read(&body, &self.allowed)
     }
 
     async fn body(&self) -> Result<Vec<u8>, String> {
         let told = |error: reqwest::Error| {
             let error = error.without_url();
-            std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+            std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source())
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(": ")
         };
         let mut response = self.client.get(&self.url).header("accept", "application/json").send().await.map_err(told)?;
         if response.status() != reqwest::StatusCode::OK {
@@ -272,40 +263,7 @@ fn elapsed(then: i64, now: i64) -> i64 {
 fn client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
     crate::install_crypto();
     let local = reqwest::Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(is_loopback));
-    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT).https_only(!local);
+    let builder =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT).https_only(!local);
     if local { builder.no_proxy().build() } else { builder.build() }
-}
-
-/// A published key as one that tokens can be checked with; nothing when it is not for that.
-fn usable(jwk: &Jwk, allowed: &[Algorithm]) -> Option<Key> {
-    let for_signatures = jwk.common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature)
-        && jwk.common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify));
-    if !for_signatures {
-        return None;
-    }
-    let by_type: &[Algorithm] = match &jwk.algorithm {
-        AlgorithmParameters::RSA(rsa) if rsa_bytes(&rsa.n) >= RSA_LEAST_BYTES => {
-            &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512]
-        }
-        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => &[Algorithm::ES256],
-        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P384 => &[Algorithm::ES384],
-        AlgorithmParameters::OctetKeyPair(okp) if okp.curve == EllipticCurve::Ed25519 => &[Algorithm::EdDSA],
-        // Secrets above all: one that anyone can fetch must never check an HMAC.
-        _ => return None,
-    };
-    let stated = jwk.common.key_algorithm;
-    let matches_stated = |algorithm: Algorithm| stated.is_none_or(|stated| jsonwebtoken::Algorithm::try_from(stated).is_ok_and(|stated| stated == library(algorithm)));
-    let algorithms: Vec<_> = by_type.iter().copied().filter(|a| allowed.contains(a) && matches_stated(*a)).collect();
-    if algorithms.is_empty() {
-        return None;
-    }
-    let decoding = DecodingKey::from_jwk(jwk).ok()?;
-    Some(Key { kid: jwk.common.key_id.clone(), algorithms, decoding, valid_until: i64::MAX, own: false })
-}
-
-/// The size of an RSA modulus given as base64url.
-fn rsa_bytes(modulus: &str) -> usize {
-    use base64::Engine as _;
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(modulus).unwrap_or_default();
-    bytes.iter().skip_while(|byte| **byte == 0).count()
 }

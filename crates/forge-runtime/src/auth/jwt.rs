@@ -46,7 +46,12 @@ impl TokenVerifier {
             audience: config.audience.clone(),
             leeway: i64::try_from(config.leeway.as_secs()).unwrap_or(i64::MAX),
             keys: configured(config)?.into_iter().map(Arc::new).collect(),
-            jwks: config.jwks_url.as_deref().map(|url| Jwks::new(url, config.jwks_cache, allowed, clock.clone())).transpose()?.map(Arc::new),
+            jwks: config
+                .jwks_url
+                .as_deref()
+                .map(|url| Jwks::new(url, config.jwks_cache, allowed, clock.clone()))
+                .transpose()?
+                .map(Arc::new),
             revocations: None,
             cache: TokenCache::new(),
             clock,
@@ -99,12 +104,14 @@ impl TokenVerifier {
     /// What a token says that is genuine and valid now.
     async fn genuine(&self, text: &str) -> Result<Arc<Statement>> {
         if text.len() > TOKEN_LIMIT {
-            return Err(Rejection::invalid(format!("it has {} bytes; at most {TOKEN_LIMIT} are looked at", text.len())).into());
+            return Err(
+                Rejection::invalid(format!("it has {} bytes; at most {TOKEN_LIMIT} are looked at", text.len())).into()
+            );
         }
         let now = self.clock.now();
         let fingerprint = fingerprint(text);
         if let Some(entry) = self.cache.get(&fingerprint) {
-            let fresh = !entry.fetched_key || self.jwks.as_ref().is_some_and(|jwks| !jwks.is_due() && jwks.generation() == entry.generation);
+            let fresh = !entry.fetched_key || self.jwks.as_ref().is_some_and(|jwks| jwks.still_vouches(entry.generation));
             if fresh && now < entry.key_until {
                 if let Err(rejection) = entry.statement.check_times(now, self.leeway) {
                     self.cache.remove(&fingerprint);
@@ -121,7 +128,10 @@ impl TokenVerifier {
         let demands = Demands { issuer: self.issuer.as_deref(), audience: self.audience.as_deref(), own: key.own };
         let statement = Arc::new(Statement::read(token.claims()?, &demands)?);
         statement.check_times(self.clock.now(), self.leeway)?;
-        self.cache.put(fingerprint, Entry { statement: Arc::clone(&statement), key_until: key.valid_until, fetched_key, generation });
+        self.cache.put(
+            fingerprint,
+            Entry { statement: Arc::clone(&statement), key_until: key.valid_until, fetched_key, generation },
+        );
         Ok(statement)
     }
 
@@ -150,7 +160,12 @@ impl TokenVerifier {
         let tried = candidates.len();
         for (key, fetched) in candidates {
             // An error means that the signature is not even base64, or that the key is broken: no match either way.
-            let right = jsonwebtoken::crypto::verify(token.signature, token.signed.as_bytes(), &key.decoding, library(token.algorithm));
+            let right = jsonwebtoken::crypto::verify(
+                token.signature,
+                token.signed.as_bytes(),
+                &key.decoding,
+                library(token.algorithm),
+            );
             if right.unwrap_or(false) {
                 return Ok((key, fetched));
             }
@@ -158,7 +173,10 @@ impl TokenVerifier {
         if missing {
             return Err(unavailable());
         }
-        let kid = token.kid.as_deref().map_or_else(|| "without a key id".into(), |kid| format!("with the key id `{}`", shown(kid)));
+        let kid = token
+            .kid
+            .as_deref()
+            .map_or_else(|| "without a key id".into(), |kid| format!("with the key id `{}`", shown(kid)));
         let reason = match tried {
             0 => format!("there is no {:?} key for a token {kid}", token.algorithm),
             _ => format!("its signature is wrong ({:?}, {kid})", token.algorithm),
@@ -178,6 +196,9 @@ fn unavailable() -> Error {
 
 impl std::fmt::Debug for TokenVerifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenVerifier").field("algorithms", &self.algorithms).field("keys", &self.keys.len()).finish_non_exhaustive()
+        f.debug_struct("TokenVerifier")
+            .field("algorithms", &self.algorithms)
+            .field("keys", &self.keys.len())
+            .finish_non_exhaustive()
     }
 }

@@ -71,11 +71,19 @@ fn public(key: &PublicKey) -> Result<Key> {
         (None, None) => "a public key".into(),
     };
     let wrong = |problem: String| {
-        Error::config("CONFIG_AUTH_KEY", format!("{name} of security.auth.public_keys {problem}; it must be a public key for {:?} in PEM form", key.algorithm))
+        Error::config(
+            "CONFIG_AUTH_KEY",
+            format!(
+                "{name} of security.auth.public_keys {problem}; it must be a public key for {:?} in PEM form",
+                key.algorithm
+            ),
+        )
     };
     let pem = match (&key.pem, &key.file) {
         (Some(pem), None) => pem.clone(),
-        (None, Some(file)) => std::fs::read_to_string(file).map_err(|error| wrong(format!("cannot be read: {error}")).with_source(error))?,
+        (None, Some(file)) => {
+            std::fs::read_to_string(file).map_err(|error| wrong(format!("cannot be read: {error}")).with_source(error))?
+        }
         _ => return Err(wrong("needs either `pem` or `file`".into())),
     };
     if pem.contains("PRIVATE KEY") {
@@ -87,14 +95,19 @@ fn public(key: &PublicKey) -> Result<Key> {
         }
         Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(pem.as_bytes()),
         Algorithm::EdDSA => DecodingKey::from_ed_pem(pem.as_bytes()),
-        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => return Err(wrong("has an HMAC algorithm, which has no public key".into())),
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
+            return Err(wrong("has an HMAC algorithm, which has no public key".into()));
+        }
     };
     let decoding = decoding.map_err(|error| wrong(format!("cannot be understood ({error})")).with_source(error))?;
     // Building a verifier finds a key of another curve now and not with the first token.
     jsonwebtoken::crypto::verify("", b"", &decoding, library(key.algorithm))
         .map_err(|error| wrong(format!("does not fit ({error})")).with_source(error))?;
     // The encoded key is a few bytes longer than its modulus.
-    if decoding.try_get_as_bytes().is_ok_and(|der| decoding.family() == jsonwebtoken::AlgorithmFamily::Rsa && der.len() < RSA_LEAST_BYTES) {
+    if decoding
+        .try_get_as_bytes()
+        .is_ok_and(|der| decoding.family() == jsonwebtoken::AlgorithmFamily::Rsa && der.len() < RSA_LEAST_BYTES)
+    {
         return Err(wrong("has fewer than 2048 bits".into()));
     }
     Ok(Key { kid: key.kid.clone(), algorithms: vec![key.algorithm], decoding, valid_until: i64::MAX, own: false })

@@ -12,18 +12,21 @@
 //!
 //! Deliberately not here: sign-in pages, OAuth, API keys, and what a role may do, which is the app's to say.
 
+mod accounts;
 mod claims;
 pub mod client_ip;
 mod clock;
 pub mod cookie;
 pub mod csrf;
 mod issuer;
+mod jwk_set;
 mod jwks;
 mod jwt;
 mod keys;
 pub mod password;
 mod refresh;
 mod revocation;
+mod session;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -31,6 +34,8 @@ mod throttle;
 mod token;
 mod token_cache;
 
+pub use accounts::{Accounts, PasswordAccess, SessionAccess};
+pub(crate) use accounts::{SessionChange, SessionSlot};
 pub use claims::{Claims, ClaimsBuilder};
 pub use client_ip::ClientIp;
 pub use clock::Clock;
@@ -39,6 +44,7 @@ pub use issuer::{IssuedToken, TokenIssuer, TokenPair};
 pub use jwt::TokenVerifier;
 pub use password::{Passwords, Verdict};
 pub use revocation::RevocationCache;
-pub use sessions::{Refreshed, SessionInfo, SessionMeta, SessionTokens, Sessions};
+pub use session::{Refreshed, SessionInfo, SessionMeta, SessionTokens};
+pub use sessions::Sessions;
 pub use throttle::Throttle;
 pub use token::{Principal, TOKEN_LIMIT};

@@ -51,7 +51,8 @@ pub struct Verdict {
 impl Passwords {
     /// At most so many hashes at once; 0 counts as 1.
     pub fn new(concurrency: u32) -> Self {
-        let (salt, hash) = (STANDARD_NO_PAD.encode(rand::random::<[u8; 16]>()), STANDARD_NO_PAD.encode(rand::random::<[u8; 32]>()));
+        let (salt, hash) =
+            (STANDARD_NO_PAD.encode(rand::random::<[u8; 16]>()), STANDARD_NO_PAD.encode(rand::random::<[u8; 32]>()));
         Self {
             turns: Arc::new(Semaphore::new(concurrency.max(1) as usize)),
             waiting: Arc::default(),
@@ -96,7 +97,10 @@ impl Passwords {
         .await
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T, password_hash::Error> + Send + 'static) -> Result<T> {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, password_hash::Error> + Send + 'static,
+    ) -> Result<T> {
         let turn = self.turn().await?;
         let done = tokio::task::spawn_blocking(move || {
             // Held by the work and not by the caller: one who goes away does not make room before it is there.
@@ -106,7 +110,9 @@ impl Passwords {
         match done.await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
-                let text = format!("a password could not be hashed or checked: {error}; is the stored hash one of Argon2 in PHC form?");
+                let text = format!(
+                    "a password could not be hashed or checked: {error}; is the stored hash one of Argon2 in PHC form?"
+                );
                 Err(Error::internal(text).with_source(error.to_string()))
             }
             Err(error) => Err(Error::internal("hashing a password was cut short").with_source(error)),
@@ -117,8 +123,12 @@ impl Passwords {
         if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
             return Ok(turn);
         }
-        let _place = Place::take(&self.waiting).ok_or_else(|| Error::rate_limited("too many people are signing in at once; try again in a moment", 1))?;
-        Arc::clone(&self.turns).acquire_owned().await.map_err(|error| Error::internal("passwords are no longer checked").with_source(error))
+        let _place = Place::take(&self.waiting)
+            .ok_or_else(|| Error::rate_limited("too many people are signing in at once; try again in a moment", 1))?;
+        Arc::clone(&self.turns)
+            .acquire_owned()
+            .await
+            .map_err(|error| Error::internal("passwords are no longer checked").with_source(error))
     }
 }
 
@@ -163,7 +173,8 @@ fn hasher() -> Result<Argon2<'static>, password_hash::Error> {
 fn is_current(hash: &PasswordHash) -> bool {
     hash.algorithm.as_str() == Algorithm::Argon2id.as_str()
         && hash.version == Some(Version::V0x13.into())
-        && Params::try_from(hash).is_ok_and(|params| (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES))
+        && Params::try_from(hash)
+            .is_ok_and(|params| (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES))
 }
 
 impl fmt::Debug for Passwords {
@@ -181,7 +192,10 @@ mod tests {
         let passwords = Passwords::new(2);
         let hash = passwords.hash("correct horse").await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert_eq!(passwords.verify("correct horse", Some(&hash)).await.unwrap(), Verdict { matches: true, needs_rehash: false });
+        assert_eq!(
+            passwords.verify("correct horse", Some(&hash)).await.unwrap(),
+            Verdict { matches: true, needs_rehash: false }
+        );
         for wrong in ["correct horsf", "", "correct horse ", &"x".repeat(5000)] {
             assert!(!passwords.verify(wrong, Some(&hash)).await.unwrap().matches);
         }
@@ -201,7 +215,10 @@ mod tests {
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8192, 1, 1, None).unwrap());
         let hash: PasswordHash = weak.hash_password(b"correct horse").unwrap();
         let passwords = Passwords::new(1);
-        assert_eq!(passwords.verify("correct horse", Some(&hash.to_string())).await.unwrap(), Verdict { matches: true, needs_rehash: true });
+        assert_eq!(
+            passwords.verify("correct horse", Some(&hash.to_string())).await.unwrap(),
+            Verdict { matches: true, needs_rehash: true }
+        );
         assert!(!passwords.verify("wrong", Some(&hash.to_string())).await.unwrap().needs_rehash);
     }
 

@@ -64,7 +64,8 @@ impl SuccessorKey {
     pub(super) fn of(secret: &[u8]) -> Self {
         // A key shorter than the hash's block of 64 bytes is filled up with zeros; that is how HMAC defines it.
         let mut block = [0; 64];
-        block[..32].copy_from_slice(&Sha256::new().chain_update(b"forge refresh successor\0").chain_update(secret).finalize());
+        block[..32]
+            .copy_from_slice(&Sha256::new().chain_update(b"forge refresh successor\0").chain_update(secret).finalize());
         Self(Hmac::new(&block.into()))
     }
 }

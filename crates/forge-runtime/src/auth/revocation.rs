@@ -79,9 +79,11 @@ impl RevocationCache {
         Ok(ended)
     }
 
-    /// Notes that a session has been ended here, so that this node refuses it at once. Call it once the end is committed.
+    /// Forgets what is known about a session, so that this node asks anew with its next call. For a node that ends a
+    /// session: called once the end is committed, the session is refused here at once; called before, within the usual
+    /// five seconds.
     pub fn forget(&self, session: Uuid) {
-        self.slots().put(session, Arc::new(tokio::sync::Mutex::new(Known::Ended)));
+        self.slots().pop(&session);
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, LruCache<Uuid, Slot>> {
@@ -138,12 +140,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_that_happened_here_counts_at_once() {
-        let (_, cache) = counting(|_| Ok(false));
+    async fn what_is_forgotten_is_asked_anew() {
+        let (asked, cache) = counting(|n| Ok(n > 0));
         let session = Uuid::now_v7();
         assert!(!cache.is_revoked(session).await.unwrap());
         cache.forget(session);
         assert!(cache.is_revoked(session).await.unwrap());
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]

@@ -22,7 +22,6 @@
 //! qualified: the client's search path must begin with the system schema.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use forge_core::{Error, ErrorKind, Result};
 use jiff::Timestamp;
@@ -37,6 +36,7 @@ use crate::config::AuthConfig;
 use super::claims::Claims;
 use super::issuer::TokenIssuer;
 use super::refresh::{RefreshToken, SuccessorKey};
+use super::session::{Refreshed, SessionInfo, SessionMeta, SessionTokens};
 
 /// How long after its use a refresh token is answered once more, in seconds.
 const GRACE: f64 = 10.0;
@@ -53,82 +53,6 @@ pub struct Sessions {
     keys: Vec<SuccessorKey>,
     ends_after: f64,
     ends_unused_after: f64,
-}
-
-/// Where a session begins, for the list that its user sees.
-#[derive(Debug, Clone, Default)]
-pub struct SessionMeta {
-    /// The client's `user-agent`; its first 256 characters are kept.
-    pub user_agent: Option<String>,
-    /// The client's address.
-    pub ip: Option<IpAddr>,
-}
-
-/// What a client gets. `Debug` shows no token.
-#[derive(Clone)]
-pub struct SessionTokens {
-    /// The access token, for an `Authorization: Bearer` header or the session's cookie.
-    pub access: String,
-    /// When the access token expires, in seconds since 1970.
-    pub access_expires_at: i64,
-    /// The refresh token. It works once.
-    pub refresh: String,
-    /// The session.
-    pub session_id: Uuid,
-    /// When the session ends at the latest.
-    pub session_expires_at: Timestamp,
-}
-
-/// What became of a refresh token.
-///
-/// This is not an error where it says no, because the transaction must commit either way: the end of a session whose
-/// token was copied is written in it, and a mutation that fails would undo that.
-#[derive(Debug)]
-#[must_use = "commit first, then turn it into a result"]
-pub enum Refreshed {
-    /// New tokens.
-    Tokens(SessionTokens),
-    /// An old token was presented, so somebody has a copy; the session was ended just now.
-    Reused {
-        /// The session.
-        session_id: Uuid,
-        /// Its user, who may want to know.
-        user_id: String,
-    },
-    /// No token of a living session.
-    Invalid,
-}
-
-impl Refreshed {
-    /// The tokens. To be called once the transaction is committed.
-    ///
-    /// # Errors
-    /// `UNAUTHORIZED` when there are none; the reason is the error's source.
-    pub fn into_tokens(self) -> Result<SessionTokens> {
-        let refused = |reason: String| Error::unauthorized("the session has ended; sign in again").with_source(reason);
-        match self {
-            Self::Tokens(tokens) => Ok(tokens),
-            Self::Reused { session_id, .. } => Err(refused(format!("an old refresh token of session {session_id} was presented; the session was ended"))),
-            Self::Invalid => Err(refused("the refresh token is not one of a living session".into())),
-        }
-    }
-}
-
-/// A living session, as its user sees it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SessionInfo {
-    /// The session.
-    pub id: Uuid,
-    /// When the user signed in.
-    pub created_at: Timestamp,
-    /// When it was last refreshed.
-    pub last_used_at: Timestamp,
-    /// When it ends at the latest.
-    pub expires_at: Timestamp,
-    /// The client's `user-agent` at sign-in.
-    pub user_agent: Option<String>,
-    /// The client's address at sign-in.
-    pub ip: Option<IpAddr>,
 }
 
 /// The part of claims that a session keeps.
@@ -156,7 +80,12 @@ impl Sessions {
         if config.secret.is_none() {
             return Err(Error::config("CONFIG_AUTH_ISSUER", "sessions need security.auth.secret; pass it as FORGE_SECRET"));
         }
-        Ok(Self { issuer, keys, ends_after: config.refresh_token_ttl.as_secs_f64(), ends_unused_after: config.session_ttl.as_secs_f64() })
+        Ok(Self {
+            issuer,
+            keys,
+            ends_after: config.refresh_token_ttl.as_secs_f64(),
+            ends_unused_after: config.session_ttl.as_secs_f64(),
+        })
     }
 
     /// Signs a user in: `claims` are what the session's access tokens will say (their times are the issuer's). A user has
@@ -168,7 +97,8 @@ impl Sessions {
         let (id, token) = (Uuid::now_v7(), RefreshToken::random());
         let kept = Kept::of(claims)?;
         // PostgreSQL stores no NUL, and a header may hold none anyway.
-        let agent: Option<String> = meta.user_agent.as_ref().map(|agent| agent.chars().filter(|c| *c != '\0').take(AGENT_LIMIT).collect());
+        let agent: Option<String> =
+            meta.user_agent.as_ref().map(|agent| agent.chars().filter(|c| *c != '\0').take(AGENT_LIMIT).collect());
         let ip = meta.ip.map(|ip| ip.to_canonical().to_string());
         let row = client
             .query_typed_one(
@@ -187,7 +117,8 @@ impl Sessions {
             )
             .await
             .map_err(database)?;
-        execute(client, include_str!("sql/limit_sessions.sql"), &[(&claims.subject, Type::TEXT), (&PER_USER, Type::INT8)]).await?;
+        execute(client, include_str!("sql/limit_sessions.sql"), &[(&claims.subject, Type::TEXT), (&PER_USER, Type::INT8)])
+            .await?;
         self.tokens(id, claims.clone(), column(&row, "expires_at")?, &token)
     }
 
@@ -207,7 +138,12 @@ impl Sessions {
         let rotated = client
             .query_typed_opt(
                 include_str!("sql/rotate_session.sql"),
-                &[(&family, Type::BYTEA), (&hash, Type::BYTEA), (&next.hash().as_slice(), Type::BYTEA), (&self.ends_unused_after, Type::FLOAT8)],
+                &[
+                    (&family, Type::BYTEA),
+                    (&hash, Type::BYTEA),
+                    (&next.hash().as_slice(), Type::BYTEA),
+                    (&self.ends_unused_after, Type::FLOAT8),
+                ],
             )
             .await
             .map_err(database)?;
@@ -215,7 +151,10 @@ impl Sessions {
             return self.renewed(&row, &next);
         }
         let found = client
-            .query_typed_opt(include_str!("sql/find_family.sql"), &[(&family, Type::BYTEA), (&hash, Type::BYTEA), (&GRACE, Type::FLOAT8)])
+            .query_typed_opt(
+                include_str!("sql/find_family.sql"),
+                &[(&family, Type::BYTEA), (&hash, Type::BYTEA), (&GRACE, Type::FLOAT8)],
+            )
             .await
             .map_err(database)?;
         let Some(row) = found.filter(|row| row.try_get("alive").unwrap_or(false)) else {
@@ -254,7 +193,8 @@ impl Sessions {
     /// # Errors
     /// Those of the database.
     pub async fn list<C: GenericClient>(&self, client: &C, user_id: &str) -> Result<Vec<SessionInfo>> {
-        let rows = client.query_typed(include_str!("sql/list_sessions.sql"), &[(&user_id, Type::TEXT)]).await.map_err(database)?;
+        let rows =
+            client.query_typed(include_str!("sql/list_sessions.sql"), &[(&user_id, Type::TEXT)]).await.map_err(database)?;
         rows.iter()
             .map(|row| {
                 Ok(SessionInfo {
@@ -284,7 +224,10 @@ impl Sessions {
     /// # Errors
     /// Those of the database.
     pub async fn is_revoked<C: GenericClient>(client: &C, session_id: Uuid) -> Result<bool> {
-        let row = client.query_typed_opt(include_str!("sql/is_alive.sql"), &[(&session_id, Type::UUID)]).await.map_err(database)?;
+        let row = client
+            .query_typed_opt(include_str!("sql/is_alive.sql"), &[(&session_id, Type::UUID)])
+            .await
+            .map_err(database)?;
         row.map_or(Ok(true), |row| column::<bool>(&row, "alive").map(|alive| !alive))
     }
 
@@ -297,7 +240,9 @@ impl Sessions {
     }
 
     async fn end<C: GenericClient>(&self, client: &C, session_id: Uuid, why: &str) -> Result<bool> {
-        let ended = execute(client, include_str!("sql/revoke_session.sql"), &[(&session_id, Type::UUID), (&why, Type::TEXT)]).await?;
+        let ended =
+            execute(client, include_str!("sql/revoke_session.sql"), &[(&session_id, Type::UUID), (&why, Type::TEXT)])
+                .await?;
         Ok(ended > 0)
     }
 
@@ -308,18 +253,35 @@ impl Sessions {
         self.tokens(column(row, "id")?, claims, column(row, "expires_at")?, next).map(Refreshed::Tokens)
     }
 
-    fn tokens(&self, session_id: Uuid, mut claims: Claims, session_expires_at: Timestamp, refresh: &RefreshToken) -> Result<SessionTokens> {
+    fn tokens(
+        &self,
+        session_id: Uuid,
+        mut claims: Claims,
+        session_expires_at: Timestamp,
+        refresh: &RefreshToken,
+    ) -> Result<SessionTokens> {
         // An access token does not outlive its session.
         let left = u64::try_from(session_expires_at.as_second().saturating_sub(self.issuer.now())).unwrap_or(0);
-        claims.expires_in = Some(claims.expires_in.unwrap_or(self.issuer.lifetime()).min(std::time::Duration::from_secs(left)));
+        claims.expires_in =
+            Some(claims.expires_in.unwrap_or(self.issuer.lifetime()).min(std::time::Duration::from_secs(left)));
         claims.session = Some(session_id);
         let access = self.issuer.issue(&claims)?;
-        Ok(SessionTokens { access: access.token, access_expires_at: access.expires_at, refresh: refresh.encode(), session_id, session_expires_at })
+        Ok(SessionTokens {
+            access: access.token,
+            access_expires_at: access.expires_at,
+            refresh: refresh.encode(),
+            session_id,
+            session_expires_at,
+        })
     }
 }
 
 /// Runs a statement that returns nothing.
-pub(super) async fn execute<C: GenericClient>(client: &C, sql: &str, params: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)]) -> Result<u64> {
+pub(super) async fn execute<C: GenericClient>(
+    client: &C,
+    sql: &str,
+    params: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)],
+) -> Result<u64> {
     client.execute_typed(sql, params).await.map_err(database)
 }
 
@@ -333,18 +295,13 @@ pub(super) fn database(error: tokio_postgres::Error) -> Error {
     if error.is_closed() {
         return Error::database_unavailable("the connection to the database was lost").with_source(error);
     }
-    let text = error.as_db_error().map_or_else(|| error.to_string(), |db| format!("{}: {}", db.code().code(), db.message()));
+    let text =
+        error.as_db_error().map_or_else(|| error.to_string(), |db| format!("{}: {}", db.code().code(), db.message()));
     Error::new(ErrorKind::Database, format!("sessions: {text}")).with_source(error)
 }
 
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sessions").field("issuer", &self.issuer).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for SessionTokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionTokens").field("session_id", &self.session_id).field("access_expires_at", &self.access_expires_at).finish_non_exhaustive()
     }
 }

@@ -28,7 +28,10 @@ pub struct Throttle {
 impl Throttle {
     /// By the configured `security.auth.login_attempts` and `security.auth.login_window`.
     pub fn new(config: &AuthConfig) -> Self {
-        Self { attempts: i32::try_from(config.login_attempts).unwrap_or(i32::MAX), window: config.login_window.as_secs_f64() }
+        Self {
+            attempts: i32::try_from(config.login_attempts).unwrap_or(i32::MAX),
+            window: config.login_window.as_secs_f64(),
+        }
     }
 
     /// Counts an attempt, before the password is checked. The window begins with the first one. Upper and lower case of
@@ -39,7 +42,10 @@ impl Throttle {
     pub async fn attempt<C: GenericClient>(&self, client: &C, account: &str, ip: Option<IpAddr>) -> Result<()> {
         let key = key(account, ip);
         let row = client
-            .query_typed_one(include_str!("sql/count_attempt.sql"), &[(&key.as_slice(), Type::BYTEA), (&self.window, Type::FLOAT8)])
+            .query_typed_one(
+                include_str!("sql/count_attempt.sql"),
+                &[(&key.as_slice(), Type::BYTEA), (&self.window, Type::FLOAT8)],
+            )
             .await
             .map_err(database)?;
         if column::<i32>(&row, "count")? <= self.attempts {
@@ -54,7 +60,9 @@ impl Throttle {
     /// # Errors
     /// Those of the database.
     pub async fn succeeded<C: GenericClient>(&self, client: &C, account: &str, ip: Option<IpAddr>) -> Result<()> {
-        execute(client, include_str!("sql/forget_attempts.sql"), &[(&key(account, ip).as_slice(), Type::BYTEA)]).await.map(drop)
+        execute(client, include_str!("sql/forget_attempts.sql"), &[(&key(account, ip).as_slice(), Type::BYTEA)])
+            .await
+            .map(drop)
     }
 
     /// Deletes up to 1,000 counts whose window is over; how many. Call it again while it returns 1,000.

@@ -78,7 +78,8 @@ impl<'a> Token<'a> {
     /// Takes a token apart and looks at its header; `allowed` decides about the algorithm before anything else does.
     pub(super) fn parse(text: &'a str, allowed: &[Algorithm]) -> Result<Self, Rejection> {
         let mut parts = text.split('.');
-        let (Some(header), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let (Some(header), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Err(Rejection::invalid("it does not have three parts"));
         };
         if signature.is_empty() {
@@ -88,9 +89,10 @@ impl<'a> Token<'a> {
         let header = decode(header).ok_or_else(|| Rejection::invalid("its header is not base64url"))?;
         let header: RawHeader = serde_json::from_slice(&header)
             .map_err(|error| Rejection::invalid(format!("its header is not understood (column {})", error.column())))?;
-        let algorithm = allowed.iter().copied().find(|algorithm| format!("{algorithm:?}") == header.alg).ok_or_else(|| {
-            Rejection::invalid(format!("its algorithm `{}` is not in security.auth.algorithms", shown(&header.alg)))
-        })?;
+        let algorithm =
+            allowed.iter().copied().find(|algorithm| format!("{algorithm:?}") == header.alg).ok_or_else(|| {
+                Rejection::invalid(format!("its algorithm `{}` is not in security.auth.algorithms", shown(&header.alg)))
+            })?;
         if header.crit.is_some() {
             return Err(Rejection::invalid("its header demands extensions (`crit`)"));
         }
@@ -107,7 +109,8 @@ impl<'a> Token<'a> {
     /// The claims. To be read only after the signature was found right.
     pub(super) fn claims(&self) -> Result<Map<String, Value>, Rejection> {
         let payload = decode(self.payload).ok_or_else(|| Rejection::invalid("its payload is not base64url"))?;
-        serde_json::from_slice(&payload).map_err(|error| Rejection::invalid(format!("its payload is not a JSON object (column {})", error.column())))
+        serde_json::from_slice(&payload)
+            .map_err(|error| Rejection::invalid(format!("its payload is not a JSON object (column {})", error.column())))
     }
 }
 
@@ -160,7 +163,8 @@ impl Statement {
         };
         check_subject(&id).map_err(|problem| Rejection::invalid(format!("its `sub` {problem}")))?;
         let roles = roles(&mut claims)?;
-        let session = claims.get("sid").and_then(Value::as_str).filter(|_| demands.own).and_then(|sid| Uuid::parse_str(sid).ok());
+        let session =
+            claims.get("sid").and_then(Value::as_str).filter(|_| demands.own).and_then(|sid| Uuid::parse_str(sid).ok());
         if session.is_some() {
             claims.remove("sid");
         }
@@ -197,7 +201,9 @@ fn issuer(claims: &Map<String, Value>, expected: Option<&str>) -> Result<(), Rej
     match (expected, claims.get("iss").and_then(Value::as_str)) {
         (None, _) => Ok(()),
         (Some(expected), Some(found)) if expected == found => Ok(()),
-        (Some(_), Some(found)) => Err(Rejection::invalid(format!("its issuer `{}` is not security.auth.issuer", shown(found)))),
+        (Some(_), Some(found)) => {
+            Err(Rejection::invalid(format!("its issuer `{}` is not security.auth.issuer", shown(found))))
+        }
         (Some(_), None) => Err(Rejection::invalid("it has no `iss`, and security.auth.issuer demands one")),
     }
 }

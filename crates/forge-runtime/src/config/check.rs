@@ -11,7 +11,8 @@ const UNSAFE: &str = "CONFIG_UNSAFE";
 
 /// Adds everything that is wrong. `place` says where a key was written.
 pub(super) fn check(config: &Config, place: &dyn Fn(&str) -> At, mistakes: &mut Mistakes) {
-    let mut report = |key: &str, code: &'static str, text: String| mistakes.add(place(key), code, format!("`{key}`: {text}"));
+    let mut report =
+        |key: &str, code: &'static str, text: String| mistakes.add(place(key), code, format!("`{key}`: {text}"));
     contradictions(config, &mut report);
     auth(&config.security.auth, config.mode.is_production(), &mut report);
     if config.mode.is_production() {
@@ -40,7 +41,8 @@ fn contradictions(config: &Config, report: Report<'_>) {
     }
     let cookie = &config.security.auth.cookie_name;
     if !config.mode.is_production() && (cookie.starts_with("__Host-") || cookie.starts_with("__Secure-")) {
-        let text = "begins with a prefix that browsers accept with TLS only; give it in production alone, for example by FORGE_SECURITY_AUTH_COOKIE_NAME";
+        let text = "begins with a prefix that browsers accept with TLS only; give it in production alone, \
+                    for example by FORGE_SECURITY_AUTH_COOKIE_NAME";
         report("security.auth.cookie_name", INVALID, text.into());
     }
 }
@@ -53,7 +55,8 @@ fn auth(auth: &AuthConfig, production: bool, report: Report<'_>) {
     let shared = least > 0;
     let keyed = auth.algorithms.iter().any(|algorithm| !algorithm.is_hmac());
     if keyed && auth.public_keys.is_empty() && auth.jwks_url.is_none() {
-        let text = "has algorithms that are checked with public keys, but neither security.auth.public_keys nor security.auth.jwks_url is set";
+        let text = "has algorithms that are checked with public keys, \
+                    but neither security.auth.public_keys nor security.auth.jwks_url is set";
         report("security.auth.algorithms", INVALID, text.into());
     }
     let mut kids = HashSet::new();
@@ -74,7 +77,8 @@ fn auth(auth: &AuthConfig, production: bool, report: Report<'_>) {
     }
     match &auth.secret {
         None if shared => {
-            let text = "is not set; production does not start without it. Make one with `openssl rand -base64 48` and pass it as FORGE_SECRET";
+            let text = "is not set; production does not start without it. \
+                        Make one with `openssl rand -base64 48` and pass it as FORGE_SECRET";
             report("security.auth.secret", UNSAFE, text.into());
         }
         Some(secret) => strength("security.auth.secret", secret, least.max(32), report),
@@ -90,10 +94,19 @@ fn strength(key: &str, secret: &Secret, least: usize, report: Report<'_>) {
     let bytes = secret.expose().as_bytes();
     let distinct = bytes.iter().collect::<HashSet<_>>().len();
     if bytes.len() < least {
-        let text = format!("has {} bytes; production needs {least} random ones. Make one with `openssl rand -base64 48`", bytes.len());
+        let text = format!(
+            "has {} bytes; production needs {least} random ones. Make one with `openssl rand -base64 48`",
+            bytes.len()
+        );
         report(key, UNSAFE, text);
     } else if distinct < 8 {
-        report(key, UNSAFE, format!("has only {distinct} different characters, so it is not random. Make one with `openssl rand -base64 48`"));
+        report(
+            key,
+            UNSAFE,
+            format!(
+                "has only {distinct} different characters, so it is not random. Make one with `openssl rand -base64 48`"
+            ),
+        );
     }
 }
 
@@ -116,7 +129,8 @@ fn production(config: &Config, report: Report<'_>) {
         match database.endpoint(url) {
             Ok(endpoint) if endpoint.local || matches!(endpoint.tls, TlsMode::Require | TlsMode::VerifyFull) => {}
             Ok(_) => {
-                let text = "leads to another host, and the connection could be without TLS; set database.tls to \"verify-full\" or \"require\", or say database.tls = \"disable\" if the network is trusted";
+                let text = "leads to another host, and the connection could be without TLS; set database.tls to \"verify-full\" \
+                            or \"require\", or say database.tls = \"disable\" if the network is trusted";
                 report(key, UNSAFE, text.into());
             }
             Err(error) => report(key, INVALID, error.message().into()),

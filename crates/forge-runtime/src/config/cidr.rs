@@ -24,8 +24,12 @@ impl Cidr {
     /// Whether an address lies in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => masked_v4(own.into(), self.prefix) == masked_v4(other.into(), self.prefix),
-            (IpAddr::V6(own), IpAddr::V6(other)) => masked_v6(own.into(), self.prefix) == masked_v6(other.into(), self.prefix),
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                masked_v4(own.into(), self.prefix) == masked_v4(other.into(), self.prefix)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                masked_v6(own.into(), self.prefix) == masked_v6(other.into(), self.prefix)
+            }
             _ => false,
         }
     }
@@ -43,7 +47,12 @@ impl FromStr for Cidr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{}` is not an address or a range; write it like 10.0.0.7, 10.0.0.0/8 or fd00::/8", text.escape_debug());
+        let wrong = || {
+            format!(
+                "`{}` is not an address or a range; write it like 10.0.0.7, 10.0.0.0/8 or fd00::/8",
+                text.escape_debug()
+            )
+        };
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) if prefix.bytes().all(|b| b.is_ascii_digit()) => {
                 (address, Some(prefix.parse::<u8>().map_err(|_| wrong())?))
@@ -65,7 +74,10 @@ impl FromStr for Cidr {
             IpAddr::V6(ip) => IpAddr::V6(masked_v6(ip.into(), prefix).into()),
         };
         if start != address {
-            return Err(format!("`{text}` begins in the middle of its range; write {start}/{prefix} for the range, or {address} for the one address"));
+            return Err(format!(
+                "`{text}` begins in the middle of its range; \
+                 write {start}/{prefix} for the range, or {address} for the one address"
+            ));
         }
         Ok(Self { address, prefix })
     }
@@ -100,7 +112,17 @@ mod tests {
 
     #[test]
     fn what_is_not_a_range() {
-        for text in ["", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "::/129", "::ffff:10.0.0.0/90", "example.org", "10.0.0.0/8/8"] {
+        for text in [
+            "",
+            "10.0.0",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "::/129",
+            "::ffff:10.0.0.0/90",
+            "example.org",
+            "10.0.0.0/8/8",
+        ] {
             assert!(text.parse::<Cidr>().is_err(), "{text}");
         }
         let hint = "10.1.2.3/8".parse::<Cidr>().unwrap_err();

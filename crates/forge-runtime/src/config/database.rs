@@ -93,5 +93,6 @@ fn identifier(text: &str) -> Result<String, String> {
     if fine {
         return Ok(text.into());
     }
-    Err("is not the name of a schema: lower-case letters, digits and `_`, not beginning with a digit or `pg_`, at most 63 characters".into())
+    let rules = "lower-case letters, digits and `_`, not beginning with a digit or `pg_`, at most 63 characters";
+    Err(format!("is not the name of a schema: {rules}"))
 }

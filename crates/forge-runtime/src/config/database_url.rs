@@ -81,7 +81,11 @@ impl Address {
         };
         let sslmode = match sslmode.as_deref() {
             None => None,
-            Some("verify-ca") => return Err("has `sslmode=verify-ca`, which is not supported; `verify-full` also checks the host's name, `require` checks nothing".into()),
+            Some("verify-ca") => {
+                return Err("has `sslmode=verify-ca`, which is not supported; \
+                            `verify-full` also checks the host's name, `require` checks nothing"
+                    .into());
+            }
             Some("allow") => return Err("has `sslmode=allow`, which is not supported; use `prefer` or `disable`".into()),
             Some(word) => match TlsMode::WORDS.iter().find(|(w, _)| *w == word) {
                 Some((_, mode)) => Some(*mode),
@@ -90,7 +94,10 @@ impl Address {
         };
         let pg: tokio_postgres::Config = rest.parse().map_err(|error: tokio_postgres::Error| {
             let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            format!("cannot be read: {cause}; write it like postgres://user:password@host:5432/name, with special characters of the password as %XX")
+            format!(
+                "cannot be read: {cause}; write it like postgres://user:password@host:5432/name, \
+                 with special characters of the password as %XX"
+            )
         })?;
         if pg.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
             return Err("has an `@` in its host: special characters of a password are written as %XX, `@` as %40".into());
@@ -202,13 +209,28 @@ mod tests {
 
     #[test]
     fn an_address_says_how_it_is_reached() {
-        check("postgres://ada:s3cret@db.example/app", TlsMode::VerifyFull, false, "postgres://ada@db.example:5432/app (with a password)");
+        check(
+            "postgres://ada:s3cret@db.example/app",
+            TlsMode::VerifyFull,
+            false,
+            "postgres://ada@db.example:5432/app (with a password)",
+        );
         check("postgresql://localhost:5433/app", TlsMode::Disable, true, "postgres://localhost:5433/app");
         check("postgres://ada@[::1]/app?sslmode=require", TlsMode::Require, true, "postgres://ada@::1:5432/app");
         check("postgres:///app?host=/run/pg&sslmode=verify-full", TlsMode::VerifyFull, true, "postgres:///run/pg:5432/app");
-        check("host=/run/pg user=ada dbname=app password='a b\\' c'", TlsMode::Disable, true, "postgres://ada@/run/pg:5432/app (with a password)");
+        check(
+            "host=/run/pg user=ada dbname=app password='a b\\' c'",
+            TlsMode::Disable,
+            true,
+            "postgres://ada@/run/pg:5432/app (with a password)",
+        );
         check("host=a,b port=1,2 dbname=app sslmode = 'prefer'", TlsMode::Prefer, false, "postgres://a:1,b:2/app");
-        check("postgres://127.0.0.1,db.example/app", TlsMode::VerifyFull, false, "postgres://127.0.0.1:5432,db.example:5432/app");
+        check(
+            "postgres://127.0.0.1,db.example/app",
+            TlsMode::VerifyFull,
+            false,
+            "postgres://127.0.0.1:5432,db.example:5432/app",
+        );
         check("host=db.example hostaddr=127.0.0.1 dbname=app", TlsMode::Disable, true, "postgres://db.example:5432/app");
     }
 

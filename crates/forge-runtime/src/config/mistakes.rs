@@ -9,10 +9,7 @@ use forge_core::Error;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum At {
     /// In the file, at a line and column counted from 1; columns count characters, not bytes.
-    File {
-        line: u32,
-        column: u32,
-    },
+    File { line: u32, column: u32 },
     /// In an environment variable.
     Env(String),
     /// Nowhere: it is a default, or its absence is the mistake.

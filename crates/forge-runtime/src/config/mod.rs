@@ -45,7 +45,9 @@ pub use read::Loaded;
 pub use secret::Secret;
 pub(crate) use security::is_loopback;
 pub use security::{Algorithm, AuthConfig, CorsConfig, PreviousSecret, PublicKey, SecurityConfig};
-pub use server::{FunctionConfig, GatewayConfig, LogFormat, NodeConfig, ObservabilityConfig, ProjectConfig, Role, ShutdownConfig};
+pub use server::{
+    FunctionConfig, GatewayConfig, LogFormat, NodeConfig, ObservabilityConfig, ProjectConfig, Role, ShutdownConfig,
+};
 
 use table::{Key, Section};
 

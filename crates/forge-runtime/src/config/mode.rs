@@ -36,7 +36,10 @@ impl Mode {
             "test" => Ok(Self::Test),
             other => Err(Error::config(
                 "CONFIG_INVALID_VALUE",
-                format!("environment variable FORGE_ENV: `{}` is not a mode; it is one of development, production, test", other.escape_debug()),
+                format!(
+                    "environment variable FORGE_ENV: `{}` is not a mode; it is one of development, production, test",
+                    other.escape_debug()
+                ),
             )),
         }
     }

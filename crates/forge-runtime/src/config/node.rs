@@ -18,7 +18,10 @@ pub(super) struct Node {
 pub(super) enum Value {
     /// A string. A `loose` one comes from the environment, whole or in part, and may stand for a number, a switch or
     /// a list; one written in the file may not.
-    Text { text: String, loose: bool },
+    Text {
+        text: String,
+        loose: bool,
+    },
     Integer(i64),
     Float(f64),
     Bool(bool),
@@ -95,7 +98,11 @@ impl Reader<'_> {
                 let mut whole = true;
                 for (name, value) in entries {
                     match self.node(&format!("{key}.{}", name.get_ref()), value) {
-                        Some(node) => read.push(Entry { at: self.lines.at(name.span().start), key: name.get_ref().to_string(), value: node }),
+                        Some(node) => read.push(Entry {
+                            at: self.lines.at(name.span().start),
+                            key: name.get_ref().to_string(),
+                            value: node,
+                        }),
                         None => whole = false,
                     }
                 }
@@ -114,9 +121,14 @@ impl Reader<'_> {
                 Unfilled::Unset(name) => self.mistakes.add(
                     at.clone(),
                     "CONFIG_MISSING_VARIABLE",
-                    format!("`{key}` uses ${{{name}}}, and that environment variable is not set; set it, or write a default: ${{{name}:-…}}"),
+                    format!(
+                        "`{key}` uses ${{{name}}}, and that environment variable is not set; \
+                         set it, or write a default: ${{{name}:-…}}"
+                    ),
                 ),
-                Unfilled::Malformed(problem) => self.mistakes.add(at.clone(), "CONFIG_INVALID_VALUE", format!("`{key}`: {problem}")),
+                Unfilled::Malformed(problem) => {
+                    self.mistakes.add(at.clone(), "CONFIG_INVALID_VALUE", format!("`{key}`: {problem}"))
+                }
             }
         }
     }

@@ -31,7 +31,13 @@ pub(super) fn load(path: Option<&Path>, env: &dyn Fn(&str) -> Option<String>, un
     let mode = Mode::from_env(env, unsaid)?;
     let text = path.map(read_file).transpose()?.flatten();
     let file = path.filter(|_| text.is_some());
-    let mut load = Load { config: Config::defaults(mode), sections: sections(), written: HashMap::new(), mistakes: Mistakes::default(), env };
+    let mut load = Load {
+        config: Config::defaults(mode),
+        sections: sections(),
+        written: HashMap::new(),
+        mistakes: Mistakes::default(),
+        env,
+    };
     if let Some(text) = &text {
         load.file(text);
     }
@@ -54,7 +60,8 @@ pub(super) fn load(path: Option<&Path>, env: &dyn Fn(&str) -> Option<String>, un
 
 /// The text of the file, nothing when it does not exist.
 fn read_file(path: &Path) -> Result<Option<String>> {
-    let unreadable = |problem: String| Error::config("CONFIG_UNREADABLE", format!("{} cannot be read: {problem}", path.display()));
+    let unreadable =
+        |problem: String| Error::config("CONFIG_UNREADABLE", format!("{} cannot be read: {problem}", path.display()));
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -67,7 +74,9 @@ fn read_file(path: &Path) -> Result<Option<String>> {
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text)),
-        Err(error) => Err(unreadable(format!("it is not UTF-8 (at byte {})", error.utf8_error().valid_up_to())).with_source(error)),
+        Err(error) => {
+            Err(unreadable(format!("it is not UTF-8 (at byte {})", error.utf8_error().valid_up_to())).with_source(error))
+        }
     }
 }
 
@@ -87,7 +96,8 @@ impl Load<'_> {
         for error in &errors {
             let at = error.span().map_or(At::Nowhere, |span| lines.at(span.start));
             let bare = matches!(at, At::File { line, .. } if lines.line(line).contains("${"));
-            let hint = if bare { "; a value with `${…}` needs quotes, also for a number: port = \"${PORT}\"" } else { "" };
+            let hint =
+                if bare { "; a value with `${…}` needs quotes, also for a number: port = \"${PORT}\"" } else { "" };
             self.mistakes.add(at, "CONFIG_SYNTAX", format!("this is not TOML: {}{hint}", error.message()));
         }
         if errors.is_empty() {
@@ -115,7 +125,11 @@ impl Load<'_> {
                     DeValue::Table(table) => self.table(&inner, table, lines),
                     other => {
                         let found = other.type_str();
-                        self.mistakes.add(at, "CONFIG_INVALID_VALUE", format!("`{written}` is a table, written [{written}]; found {found}"));
+                        self.mistakes.add(
+                            at,
+                            "CONFIG_INVALID_VALUE",
+                            format!("`{written}` is a table, written [{written}]; found {found}"),
+                        );
                     }
                 }
             } else {
@@ -127,8 +141,12 @@ impl Load<'_> {
     fn unknown(&mut self, path: &str, whole: &str, name: &str, at: At) {
         let shown = name.escape_debug();
         match absent(whole) {
-            Some(Absent::NotYet) => self.mistakes.add(at, "CONFIG_NOT_AVAILABLE", format!("`{whole}` is not available yet; remove it")),
-            Some(Absent::Instead(instead)) => self.mistakes.add(at, "CONFIG_UNKNOWN_KEY", format!("`{whole}` is not a key: {instead}")),
+            Some(Absent::NotYet) => {
+                self.mistakes.add(at, "CONFIG_NOT_AVAILABLE", format!("`{whole}` is not available yet; remove it"))
+            }
+            Some(Absent::Instead(instead)) => {
+                self.mistakes.add(at, "CONFIG_UNKNOWN_KEY", format!("`{whole}` is not a key: {instead}"))
+            }
             None => {
                 let text = match self.sections.iter().find(|s| s.path == path) {
                     Some(section) => {
@@ -170,7 +188,8 @@ impl Load<'_> {
         let key = &section.keys[key];
         let path = section.path_of(key);
         if let (At::File { .. }, Some(At::File { line, .. })) = (&at, self.written.get(&path)) {
-            let text = format!("`{path}` is already said in line {line}: [auth] is another name of [security.auth]; keep one");
+            let text =
+                format!("`{path}` is already said in line {line}: [auth] is another name of [security.auth]; keep one");
             self.mistakes.add(at, "CONFIG_INVALID_VALUE", text);
             return;
         }

@@ -81,7 +81,7 @@ section! {
         session_ttl: Duration = days(7), duration(mins(1)..=days(3650));
         /// The cookie that carries a browser's session. A name with `__Host-` makes browsers refuse it when it is set by
         /// another host or without TLS; development has no TLS, hence the other default there.
-        cookie_name: String = if mode.is_production() { "__Host-forge_session" } else { "forge_session" }.into(), cookie_name();
+        cookie_name: String = usual_cookie(mode).into(), cookie_name();
         /// How many passwords are hashed at once. Each takes 19 MiB and about 20 ms of a core; up to 64 more wait, further
         /// ones are answered `RATE_LIMITED`.
         password_concurrency: u32 = 2, int(1..=64);
@@ -191,8 +191,14 @@ impl Choice for Algorithm {
     ];
 }
 
+fn usual_cookie(mode: Mode) -> &'static str {
+    if mode.is_production() { "__Host-forge_session" } else { "forge_session" }
+}
+
 fn usual_headers() -> Vec<String> {
-    ["authorization", "content-type", "traceparent", "x-correlation-id", "x-forge-csrf", "x-request-id"].map(String::from).into()
+    ["authorization", "content-type", "traceparent", "x-correlation-id", "x-forge-csrf", "x-request-id"]
+        .map(String::from)
+        .into()
 }
 
 fn origin() -> impl Kind<String> {
@@ -226,11 +232,16 @@ fn read_origin(text: &str) -> Result<String, String> {
     if text == "*" {
         return Ok(text.into());
     }
-    let fine = reqwest::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text && matches!(url.scheme(), "http" | "https"));
+    let fine = reqwest::Url::parse(text)
+        .is_ok_and(|url| url.origin().ascii_serialization() == text && matches!(url.scheme(), "http" | "https"));
     if fine {
         return Ok(text.into());
     }
-    Err(format!("`{}` is not an origin: scheme, host and, if it is not the usual one, port, with no slash at the end, like https://app.example", text.escape_debug()))
+    Err(format!(
+        "`{}` is not an origin: scheme, host and, if it is not the usual one, port, \
+         with no slash at the end, like https://app.example",
+        text.escape_debug()
+    ))
 }
 
 fn read_method(text: &str) -> Result<String, String> {
@@ -248,7 +259,8 @@ fn read_header(text: &str) -> Result<String, String> {
 }
 
 fn read_cookie_name(text: &str) -> Result<String, String> {
-    let fine = !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let fine =
+        !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if fine { Ok(text.into()) } else { Err("is not a cookie name: letters, digits, `_` and `-`, at most 64".into()) }
 }
 
@@ -265,5 +277,6 @@ fn read_jwks_url(text: &str) -> Result<String, String> {
 /// Whether the host of a URL is this machine.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::Mode;
 use super::cidr::Cidr;
 use super::kind::{Choice, Kind, choice, duration, int, list, parsed, share, size, switch, text};
 use super::table::section;
 use super::units::{hours, ki, mb, mi, mins, ms, secs};
-use super::Mode;
 
 section! {
     /// What this app is.
@@ -53,8 +53,12 @@ impl Role {
 }
 
 impl Choice for Role {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("gateway", Self::Gateway), ("function", Self::Function), ("worker", Self::Worker), ("scheduler", Self::Scheduler)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("gateway", Self::Gateway),
+        ("function", Self::Function),
+        ("worker", Self::Worker),
+        ("scheduler", Self::Scheduler),
+    ];
 }
 
 section! {

@@ -60,7 +60,9 @@ fn value(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, U
     let (name, rest) = inside.split_at(end);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         let shown = inside.escape_debug();
-        return Err(Unfilled::Malformed(format!("`${{{shown}}}` does not begin with the name of a variable; write `$${{` for a literal `${{`")));
+        return Err(Unfilled::Malformed(format!(
+            "`${{{shown}}}` does not begin with the name of a variable; write `$${{` for a literal `${{`"
+        )));
     }
     let set = env(name);
     let (set, default) = match (rest.strip_prefix(":-"), rest.strip_prefix('-')) {
@@ -68,7 +70,9 @@ fn value(inside: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, U
         (None, Some(default)) => (set, default),
         (None, None) if rest.is_empty() => return set.ok_or_else(|| Unfilled::Unset(name.into())),
         (None, None) => {
-            return Err(Unfilled::Malformed(format!("`${{{name}` may be followed by `:-default`, `-default` or `}}` only")));
+            return Err(Unfilled::Malformed(format!(
+                "`${{{name}` may be followed by `:-default`, `-default` or `}}` only"
+            )));
         }
     };
     if default.contains("${") {

@@ -113,7 +113,8 @@ impl Database {
     }
 
     async fn read_on(&self, pool: &Pool, mut lease: super::pool::Lease, shape: &Arc<Shape>, params: Params<'_>, deadline: Instant) -> Result<Answer> {
-        let mut repeated = false;
+        // A read may simply be asked again. Several times, as a migration may change a table several times in a row.
+        let mut repeats = 0;
         loop {
             let began = Instant::now();
             match transaction::read_alone(&lease, shape, params, deadline).await {
@@ -121,17 +122,16 @@ impl Database {
                     shape.measured(began.elapsed());
                     return Ok(answer);
                 }
-                // A read may be asked again: once, when the schema changed under its plan, or when the connection had
-                // died in the pool.
-                Err(why) if !repeated && error::is_stale_plan(&why) => lease.forget_statements(),
-                Err(why) if !repeated && error::is_disconnect(&why) => {
+                Err(why) if repeats < 5 && error::is_stale_plan(&why) => lease.forget_statements(),
+                // The connection had died in the pool.
+                Err(why) if repeats < 1 && error::is_disconnect(&why) => {
                     pool.clear();
                     drop(lease);
                     lease = pool.get().await?;
                 }
                 Err(why) => return Err(mapped(why, shape)),
             }
-            repeated = true;
+            repeats += 1;
         }
     }
 

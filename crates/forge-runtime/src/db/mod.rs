@@ -152,6 +152,22 @@ impl Db {
         }
     }
 
+    /// The driver's client inside the mutation's transaction, for the framework's own statements.
+    pub(crate) async fn client(&self) -> Result<&tokio_postgres::Client> {
+        match &self.access {
+            Access::Write(transaction) => transaction.client().await,
+            Access::Read { .. } | Access::ReadIn(_) => Err(Error::internal("this needs a mutation")),
+        }
+    }
+
+    /// Notes when something done through [`client`](Self::client) failed.
+    pub(crate) fn watch<T>(&self, result: Result<T>) -> Result<T> {
+        if let (Err(why), Access::Write(transaction)) = (&result, &self.access) {
+            transaction.failed_with(why);
+        }
+        result
+    }
+
     pub(crate) fn transaction(&self) -> Option<&Arc<Transaction>> {
         match &self.access {
             Access::Read { .. } => None,

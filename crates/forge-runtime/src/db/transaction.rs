@@ -75,6 +75,7 @@ statements! {
                  set_config('forge.function_name', $3, true), set_config('forge.trace_id', $4, true)";
     SET_READ = "SELECT set_config('statement_timeout', $1, true)";
     BEGIN_READ = "BEGIN READ ONLY";
+    NOTHING = "SELECT";
     COMMIT = "COMMIT";
     ROLLBACK = "ROLLBACK";
     SAVEPOINT = "SAVEPOINT forge_nested";
@@ -159,6 +160,23 @@ impl Transaction {
             self.conflict.store(true, Ordering::Relaxed);
         }
         mapped(why, shape)
+    }
+
+    /// The client, inside of the transaction: begins it when nothing did yet.
+    pub(crate) async fn client(&self) -> Result<&tokio_postgres::Client> {
+        if !self.begun.load(Ordering::Relaxed) {
+            self.query(&NOTHING, &[]).await?;
+        }
+        Ok(self.lease.client())
+    }
+
+    /// Notes that something done through [`client`](Self::client) failed.
+    pub(crate) fn failed_with(&self, why: &Error) {
+        self.failed.store(true, Ordering::Relaxed);
+        let driver = why.source().and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+        if driver.is_some_and(error::is_conflict) {
+            self.conflict.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether the transaction failed for a reason that may be gone when it is run again from its start.

@@ -12,12 +12,13 @@ use forge_core::Result;
 
 use super::executor::FunctionExecutor;
 use super::http::HttpClient;
+use crate::auth::{Accounts, PasswordAccess, Principal, SessionAccess, SessionSlot};
 use crate::db::Db;
 
 /// Who calls, and what is known about the call. Shared by everything that one call sets off.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    pub(crate) auth: AuthContext,
+    pub(crate) principal: Arc<Principal>,
     pub(crate) request: RequestMetadata,
     /// A log position that the caller's reads must not fall behind; 0 when it has written nothing.
     pub(crate) position: u64,
@@ -28,7 +29,7 @@ macro_rules! common {
         impl $context {
             /// Who is calling.
             pub fn auth(&self) -> &AuthContext {
-                &self.caller.auth
+                &self.caller.principal.auth
             }
 
             /// The user who is calling.
@@ -36,12 +37,12 @@ macro_rules! common {
             /// # Errors
             /// `UNAUTHORIZED` when nobody is signed in; that happens only in `public` functions.
             pub fn require_user(&self) -> Result<&AuthUser> {
-                self.caller.auth.require_user()
+                self.caller.principal.auth.require_user()
             }
 
             /// The id of the user who is calling, if somebody is signed in.
             pub fn user_id(&self) -> Option<&str> {
-                self.caller.auth.user_id()
+                self.caller.principal.auth.user_id()
             }
 
             /// The request: its ids, its trace, where it comes from.
@@ -68,6 +69,8 @@ pub struct QueryContext {
 /// What a mutation is given.
 #[derive(Debug)]
 pub struct MutationContext {
+    accounts: Arc<Accounts>,
+    session: SessionSlot,
     caller: Arc<Caller>,
     db: Db,
     deadline: Instant,
@@ -107,8 +110,25 @@ impl QueryContext {
 }
 
 impl MutationContext {
-    pub(crate) fn new(caller: Arc<Caller>, db: Db, deadline: Instant) -> Self {
-        Self { caller, db, deadline }
+    pub(crate) fn new(accounts: Arc<Accounts>, session: SessionSlot, caller: Arc<Caller>, db: Db, deadline: Instant) -> Self {
+        Self { accounts, session, caller, db, deadline }
+    }
+
+    /// Passwords: hashing, checking, counting attempts.
+    pub fn passwords(&self) -> PasswordAccess<'_> {
+        PasswordAccess { accounts: &self.accounts, request: &self.caller.request }
+    }
+
+    /// Sessions: signing in and out, in the mutation's transaction.
+    pub fn sessions(&self) -> SessionAccess<'_> {
+        SessionAccess {
+            accounts: &self.accounts,
+            auth: &self.caller.principal.auth,
+            session: self.caller.principal.session,
+            request: &self.caller.request,
+            db: &self.db,
+            slot: &self.session,
+        }
     }
 
     /// The database: the mutation's one transaction.
@@ -177,7 +197,7 @@ impl ActionContext {
 
 /// The same checks for a call from Rust as for one from the wire: may the caller, and are the values valid?
 fn prepare<F: forge_core::function::Function>(_: &F, args: F::Args, caller: &Caller) -> Result<F::Args> {
-    super::router::permit(&F::INFO, &caller.auth)?;
+    super::router::permit(&F::INFO, &caller.principal.auth)?;
     let mut violations = Violations::default();
     args.validate(&mut violations);
     violations.into_result()?;

@@ -1,7 +1,7 @@
 //! Runs a function from its arguments to its answer.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use forge_core::function::{Function, FunctionKind};
@@ -17,6 +17,7 @@ use super::http::HttpClient;
 use super::idempotency::{self, MutationId};
 use super::registry::{Entry, Run};
 use super::router::FunctionRouter;
+use crate::auth::{Accounts, SessionChange, SessionSlot};
 use crate::config::FunctionConfig;
 use crate::db::transaction::{Purpose, Transaction};
 use crate::db::{Database, Db};
@@ -46,6 +47,8 @@ pub(crate) struct Call<'a> {
 pub(crate) struct Answer {
     /// The result as JSON.
     pub(crate) json: Vec<u8>,
+    /// What the call did to its caller's session.
+    pub(crate) session: Option<SessionChange>,
     /// The log position that contains what was written, where replicas make that matter.
     pub(crate) position: Option<u64>,
 }
@@ -58,6 +61,7 @@ pub struct FunctionExecutor(Arc<Inner>);
 struct Inner {
     router: FunctionRouter,
     database: Database,
+    accounts: Arc<Accounts>,
     config: FunctionConfig,
     max_json_depth: usize,
     http: HttpClient,
@@ -69,10 +73,10 @@ impl FunctionExecutor {
     ///
     /// # Errors
     /// When the HTTP client of actions cannot be set up.
-    pub fn new(router: FunctionRouter, database: Database, config: FunctionConfig, max_json_depth: u32) -> Result<Self> {
+    pub fn new(router: FunctionRouter, database: Database, accounts: Arc<Accounts>, config: FunctionConfig, max_json_depth: u32) -> Result<Self> {
         let room = Semaphore::new(config.max_concurrent as usize);
         let max_json_depth = max_json_depth as usize;
-        Ok(Self(Arc::new(Inner { router, database, config, max_json_depth, http: HttpClient::new()?, room })))
+        Ok(Self(Arc::new(Inner { router, database, accounts, config, max_json_depth, http: HttpClient::new()?, room })))
     }
 
     /// The functions.
@@ -82,7 +86,7 @@ impl FunctionExecutor {
 
     /// Runs a call.
     pub(crate) async fn call(&self, call: Call<'_>) -> Result<Answer> {
-        let entry = self.0.router.route(call.function, &call.caller.auth)?;
+        let entry = self.0.router.route(call.function, &call.caller.principal.auth)?;
         let Ok(_room) = self.0.room.try_acquire() else {
             return Err(Error::rate_limited("the server runs as many calls as it may; try again", 1));
         };
@@ -92,7 +96,7 @@ impl FunctionExecutor {
 
     /// Runs a call from Rust in the same way, within the time that the outer call has left.
     pub(crate) async fn call_typed<F: Function>(&self, args: F::Args, caller: &Arc<Caller>, deadline: Instant) -> Result<F::Output> {
-        let entry = self.0.router.route(F::INFO.name, &caller.auth)?;
+        let entry = self.0.router.route(F::INFO.name, &caller.principal.auth)?;
         let deadline = deadline.min(Instant::now() + entry.info.timeout.unwrap_or(self.0.config.timeout));
         let mut json = Vec::new();
         wire::write_json(&args, &mut json)?;
@@ -111,7 +115,7 @@ impl FunctionExecutor {
                 let http = self.0.http.in_trace(call.caller.request.trace);
                 let ctx = ActionContext::new(self.clone(), call.caller.clone(), http, deadline);
                 let body = within(entry, deadline, run(&ctx, call.args));
-                body.await.map(|json| Answer { json, position: None })
+                body.await.map(|json| Answer { json, session: None, position: None })
             }
         };
         drop(running);
@@ -151,7 +155,7 @@ impl FunctionExecutor {
         if let Some(snapshot) = snapshot {
             snapshot.rollback().await;
         }
-        result.map(|json| Answer { json, position: None })
+        result.map(|json| Answer { json, session: None, position: None })
     }
 
     async fn mutation(
@@ -199,7 +203,7 @@ impl FunctionExecutor {
         let database = &self.0.database;
         let purpose = Purpose::Write {
             isolation: entry.info.isolation,
-            user_id: call.caller.auth.user_id().unwrap_or_default().to_owned(),
+            user_id: call.caller.principal.auth.user_id().unwrap_or_default().to_owned(),
             function: entry.info.name,
             trace_id: format!("{:032x}", call.caller.request.trace.trace_id),
         };
@@ -207,6 +211,7 @@ impl FunctionExecutor {
             Ok(transaction) => Arc::new(transaction),
             Err(why) => return Attempt::Ended(Err(why)),
         };
+        let slot = SessionSlot::default();
         let body = async {
             if let Some(id) = id
                 && let Some(json) = id.earlier_answer(&transaction).await?
@@ -214,7 +219,7 @@ impl FunctionExecutor {
                 return Ok((json, true));
             }
             let db = Db::write(transaction.clone(), deadline);
-            let ctx = MutationContext::new(call.caller.clone(), db, deadline);
+            let ctx = MutationContext::new(self.0.accounts.clone(), slot.clone(), call.caller.clone(), db, deadline);
             Ok((run(&ctx, call.args).await?, false))
         };
         let (json, repeated) = match within(entry, deadline, body).await {
@@ -230,17 +235,20 @@ impl FunctionExecutor {
         };
         if repeated {
             transaction.rollback().await;
-            return Attempt::Ended(Ok(Answer { json, position: None }));
+            return Attempt::Ended(Ok(Answer { json, session: None, position: None }));
         }
         if json.len() as u64 > self.0.config.max_result_size {
             transaction.rollback().await;
-            let answer = Answer { json, position: None };
+            let answer = Answer { json, session: None, position: None };
             return Attempt::Ended(Err(too_large(entry, &answer, self.0.config.max_result_size)));
         }
+        let session = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // An answer with tokens in it is not kept: secrets do not lie in a table. A repeat signs in once more.
+        let id = if session.is_some() { None } else { id };
         match self.commit(&transaction, id, &json).await {
             Ok(()) => {
                 let position = if database.has_replicas() { Some(database.position().await.unwrap_or(u64::MAX)) } else { None };
-                Attempt::Ended(Ok(Answer { json, position }))
+                Attempt::Ended(Ok(Answer { json, session, position }))
             }
             // Another call with this id was faster: its answer is the answer, found at the next attempt.
             Err(why) if transaction.is_conflict() || id.is_some_and(|_| idempotency::is_taken(&why)) => Attempt::Conflict(why),

@@ -43,7 +43,7 @@ impl MutationId {
         hash.update(entry.info.name);
         hash.update([0]);
         hash.update(call.args);
-        let caller = call.caller.auth.user_id().unwrap_or_default().to_owned();
+        let caller = call.caller.principal.auth.user_id().unwrap_or_default().to_owned();
         Ok(Self { id: id.to_owned(), caller, fingerprint: hash.finalize().to_vec() })
     }
 

@@ -18,8 +18,9 @@ use tracing::Instrument as _;
 
 use super::answer::{self, Told};
 use super::cors::Cors;
-use super::{page, probes, rpc};
+use super::{page, probes, rpc, session};
 use crate::app::NodeParts;
+use crate::auth::ClientIp;
 
 use crate::observability::{self, HttpLabels};
 
@@ -37,6 +38,7 @@ pub(super) struct Edge {
     router: Router,
     cors: Cors,
 
+    client_ip: ClientIp,
     room: Semaphore,
     sample_rate: f64,
     log: bool,
@@ -48,10 +50,11 @@ impl Edge {
         Ok(Self {
             cors: Cors::new(&config.security.cors)?,
 
+            client_ip: ClientIp::new(config.gateway.trusted_proxies.clone()),
             room: Semaphore::new(config.gateway.max_in_flight as usize),
             sample_rate: config.observability.sample_rate,
             log: config.observability.request_log,
-            router: Router::new().merge(rpc::routes()).merge(probes::routes(&config)).fallback(page::serve).with_state(parts),
+            router: Router::new().merge(rpc::routes()).merge(session::routes()).merge(probes::routes(&config)).fallback(page::serve).with_state(parts),
         })
     }
 
@@ -117,7 +120,7 @@ impl Edge {
             request_id: text(headers, &REQUEST_ID).filter(|id| is_id(id)).map_or_else(|| crate::db::new_uuid().to_string(), str::to_owned),
             correlation_id: text(headers, &CORRELATION_ID).filter(|id| is_id(id)).map(str::to_owned),
             trace,
-            client_ip: Some(peer),
+            client_ip: Some(self.client_ip.of(peer, headers)),
             user_agent,
         }
     }

@@ -6,6 +6,7 @@
 //!                                                           ├ POST /rpc, /rpc/{function}   the pipeline
 //!                                                           ├ GET /health, /ready, /metrics
 //!                                                           └ GET anything else            the app's page
+//!                                                           └ POST /auth/refresh           a new access token
 //! ```
 //!
 //! `/health` says that the process lives and never looks at the database, so that an outage of the database does not make an
@@ -21,6 +22,7 @@ mod page;
 mod probes;
 mod rpc;
 mod server;
+mod session;
 
 pub use authenticator::Authenticator;
 pub use page::Page;

@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{self, Told};
 use crate::app::{NodeParts, Stage};
+use crate::auth::SessionChange;
 use crate::function::{Answer, Call, Caller};
 
 /// A mutation repeated with the same id takes effect once.
@@ -32,13 +33,13 @@ pub(super) fn routes() -> Router<NodeParts> {
 async fn call_by_path(State(parts): State<NodeParts>, Path(function): Path<String>, request: Request<Body>) -> Response {
     let mut told = Told::default();
     let (metadata, result) = run(&parts, request, Some(&function), &mut told).await;
-    respond(result, &metadata, told)
+    respond(&parts, result, &metadata, told)
 }
 
 async fn call_by_body(State(parts): State<NodeParts>, request: Request<Body>) -> Response {
     let mut told = Told::default();
     let (metadata, result) = run(&parts, request, None, &mut told).await;
-    respond(result, &metadata, told)
+    respond(&parts, result, &metadata, told)
 }
 
 #[derive(Deserialize)]
@@ -68,8 +69,8 @@ async fn run(parts: &NodeParts, request: Request<Body>, function: Option<&str>, 
         if *parts.stage.borrow() == Stage::Starting {
             return Err(Error::database_unavailable("the server is starting: the database is not ready yet"));
         }
-        let auth = parts.authenticator.authenticate(&head.method, &head.headers).await?;
-        told.user = auth.user_id().map(str::to_owned);
+        let principal = parts.authenticator.authenticate(&head.method, &head.headers).await?;
+        told.user = principal.auth.user_id().map(str::to_owned);
         let body = read(body, &parts.config.gateway).await?;
         told.request_bytes = body.len();
         let (function, args) = match function {
@@ -84,7 +85,7 @@ async fn run(parts: &NodeParts, request: Request<Body>, function: Option<&str>, 
         if parts.app.functions().get(&function).is_some() {
             told.function = Some(function.clone().into_owned());
         }
-        let caller = Arc::new(Caller { auth, request: (*metadata).clone(), position: position(&head.headers)? });
+        let caller = Arc::new(Caller { principal, request: (*metadata).clone(), position: position(&head.headers)? });
         let mutation_id = head.headers.get(&MUTATION_ID).map(|id| id.to_str().unwrap_or_default().to_owned());
         parts.executor.call(Call { function: &function, args, caller, mutation_id }).await
     }
@@ -92,14 +93,22 @@ async fn run(parts: &NodeParts, request: Request<Body>, function: Option<&str>, 
     (metadata, result)
 }
 
-fn respond(result: Result<Answer>, metadata: &RequestMetadata, mut told: Told) -> Response {
+fn respond(parts: &NodeParts, result: Result<Answer>, metadata: &RequestMetadata, mut told: Told) -> Response {
     let mut response = match result {
         Ok(answer) => {
             let mut response = answer::success(&answer.json, &metadata.request_id);
             if let Some(position) = answer.position {
                 response.headers_mut().insert(POSITION, HeaderValue::from(position));
             }
-            response
+            let told_browser = match &answer.session {
+                None => Ok(()),
+                Some(SessionChange::Started(tokens)) => parts.authenticator.sign_in(tokens, response.headers_mut()),
+                Some(SessionChange::Ended) => parts.authenticator.sign_out(response.headers_mut()),
+            };
+            match told_browser {
+                Ok(()) => response,
+                Err(why) => answer::failure(&why, &metadata.request_id),
+            }
         }
         Err(error) => {
             told.code = Some(error.code().to_owned());
@@ -111,7 +120,7 @@ fn respond(result: Result<Answer>, metadata: &RequestMetadata, mut told: Told) -
 }
 
 /// Reads a body within its limits of size and time.
-async fn read(body: Body, config: &crate::config::GatewayConfig) -> Result<Bytes> {
+pub(super) async fn read(body: Body, config: &crate::config::GatewayConfig) -> Result<Bytes> {
     let max = config.max_body_size;
     let reading = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX)).collect();
     match tokio::time::timeout(config.request_timeout, reading).await {

@@ -83,7 +83,7 @@ macro_rules! made_by_a_macro {
         #[doc = $doc]
         #[forge::query]
         pub async fn $two(_ctx: &QueryContext, id: $ty, #[validate(range(max = 3))] number: u32) -> Result<$ty> {
-            drop(number);
+            let _ = number;
             Ok(id)
         }
     };

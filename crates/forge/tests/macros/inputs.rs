@@ -70,6 +70,13 @@ pub enum Target {
     Everything,
 }
 
+/// Its traits are derived by hand.
+#[forge::input]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ByHand {
+    pub long_name: i64,
+}
+
 /// It may contain itself.
 #[forge::input]
 pub struct Tree {
@@ -96,6 +103,7 @@ fn a_struct_is_an_object_in_camel_case() {
     assert_eq!(written(&card()), card_json());
     assert_eq!(read::<NewCard>(card_json()), card());
     assert_eq!(written(&Empty {}), json!({}));
+    assert_eq!(read::<ByHand>(json!({ "longName": "5" })), ByHand { long_name: 5 });
 }
 
 #[test]
@@ -172,10 +180,7 @@ fn types_describe_themselves() {
         })
     );
     assert_eq!(types[1]["shape"]["fields"][6]["optional"], true);
-    assert_eq!(
-        types[1]["shape"]["fields"][3]["rules"],
-        json!([{ "rule": "range", "min": "-1" }])
-    );
+    assert_eq!(types[1]["shape"]["fields"][3]["rules"], json!([{ "rule": "range", "min": "-1" }]));
     assert_eq!(
         types[2]["shape"],
         json!({ "kind": "alias", "of": { "kind": "string" }, "rules": [{ "rule": "length", "min": 2 }] })

@@ -1,5 +1,8 @@
 //! What the attributes make of an app's items, seen from outside: names on the wire, rules, tables, statements.
 
+// Items are `pub` as in an app, where others could reach them.
+#![allow(unreachable_pub)]
+
 mod app_errors;
 mod enums;
 mod functions;

@@ -28,7 +28,8 @@ pub(super) async fn testing_clients<const N: usize>() -> [Client; N] {
 }
 
 async fn connect() -> Client {
-    let url = std::env::var("FORGE_TEST_DATABASE_URL").expect("FORGE_TEST_DATABASE_URL names a PostgreSQL in which these tests may make schemas");
+    let url = std::env::var("FORGE_TEST_DATABASE_URL")
+        .expect("FORGE_TEST_DATABASE_URL names a PostgreSQL in which these tests may make schemas");
     let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client

@@ -39,7 +39,11 @@ impl Provider {
                     count.fetch_add(1, Ordering::SeqCst);
                     let _ = gate.wait_for(|open| *open).await;
                     let (status, body) = said.lock().unwrap().clone();
-                    let text = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nlocation: /elsewhere\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    let text = format!(
+                        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nlocation: /elsewhere\r\n\
+                         connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
                     let _ = socket.write_all(text.as_bytes()).await;
                 });
             }
@@ -56,7 +60,11 @@ impl Provider {
     }
 
     fn config(&self) -> AuthConfig {
-        AuthConfig { algorithms: vec![Algorithm::HS256, Algorithm::RS256, Algorithm::ES256], jwks_url: Some(self.url.clone()), ..config() }
+        AuthConfig {
+            algorithms: vec![Algorithm::HS256, Algorithm::RS256, Algorithm::ES256],
+            jwks_url: Some(self.url.clone()),
+            ..config()
+        }
     }
 
     fn verifier(&self, hands: &Hands) -> TokenVerifier {
@@ -96,7 +104,12 @@ async fn a_published_key_checks_a_token_and_is_fetched_once() {
     for _ in 0..3 {
         verifier.verify(&long(RSA_A, "a")).await.unwrap();
     }
-    let ec = signed(&json!({ "alg": "ES256", "kid": "p" }), &claims(), &EncodingKey::from_ec_pem(P256.as_bytes()).unwrap(), Library::ES256);
+    let ec = signed(
+        &json!({ "alg": "ES256", "kid": "p" }),
+        &claims(),
+        &EncodingKey::from_ec_pem(P256.as_bytes()).unwrap(),
+        Library::ES256,
+    );
     verifier.verify(&ec).await.unwrap();
     assert_eq!(code(verifier.verify(&long(RSA_B, "a")).await), "UNAUTHORIZED");
     // Own tokens need nobody's keys.
@@ -197,6 +210,16 @@ async fn nobody_waits_for_a_provider_that_is_known_to_be_down() {
 }
 
 #[tokio::test]
+async fn those_who_come_first_together_share_one_fetch() {
+    let provider = Provider::start(&set(&[jwk(RSA_A, "a")])).await;
+    let verifier = provider.verifier(&Hands::at_now());
+    let (named, unnamed) = (long(RSA_A, "a"), rs256(RSA_A, None, &claims()));
+    let calls = (0..20).map(|n| verifier.verify(if n % 2 == 0 { &named } else { &unnamed }));
+    assert!(futures_util::future::join_all(calls).await.into_iter().all(|call| call.is_ok()));
+    assert_eq!(provider.requests(), 1);
+}
+
+#[tokio::test]
 async fn a_caller_who_leaves_does_not_undo_the_fetch() {
     let provider = Provider::start(&set(&[jwk(RSA_A, "a")])).await;
     let verifier = provider.verifier(&Hands::at_now());
@@ -264,7 +287,12 @@ async fn only_keys_for_signatures_are_taken_and_secrets_never() {
     for kid in ["e", "o", "x", "w", "q"] {
         assert_eq!(code(verifier.verify(&long(RSA_A, kid)).await), "UNAUTHORIZED", "{kid}");
     }
-    let by_secret = signed(&json!({ "alg": "HS256", "kid": "s" }), &claims(), &EncodingKey::from_secret(SECRET.as_bytes()), Library::HS256);
+    let by_secret = signed(
+        &json!({ "alg": "HS256", "kid": "s" }),
+        &claims(),
+        &EncodingKey::from_secret(SECRET.as_bytes()),
+        Library::HS256,
+    );
     assert_eq!(code(verifier.verify(&by_secret).await), "UNAUTHORIZED");
 }
 

@@ -12,7 +12,10 @@ fn sessions(config: &AuthConfig) -> Sessions {
 }
 
 async fn sign_in(sessions: &Sessions, client: &impl GenericClient, user: &str) -> SessionTokens {
-    sessions.create(client, &Claims::builder(user).role("editor").claim("tenant", "acme").build(), &SessionMeta::default()).await.unwrap()
+    sessions
+        .create(client, &Claims::builder(user).role("editor").claim("tenant", "acme").build(), &SessionMeta::default())
+        .await
+        .unwrap()
 }
 
 fn tokens(refreshed: Refreshed) -> SessionTokens {
@@ -30,7 +33,10 @@ async fn a_session_is_created_refreshed_and_ended() {
     let sessions = sessions(&config);
     let verifier = TokenVerifier::new(&config).unwrap();
     let meta = SessionMeta { user_agent: Some("x\0".repeat(400)), ip: Some("::ffff:1.2.3.4".parse().unwrap()) };
-    let first = sessions.create(&client, &Claims::builder("ada").role("editor").claim("tenant", "acme").build(), &meta).await.unwrap();
+    let first = sessions
+        .create(&client, &Claims::builder("ada").role("editor").claim("tenant", "acme").build(), &meta)
+        .await
+        .unwrap();
     let principal = verifier.verify(&first.access).await.unwrap();
     assert_eq!((principal.session, principal.auth.user_id()), (Some(first.session_id), Some("ada")));
 
@@ -43,7 +49,10 @@ async fn a_session_is_created_refreshed_and_ended() {
 
     let list = sessions.list(&client, "ada").await.unwrap();
     assert_eq!(list.len(), 1);
-    assert_eq!((list[0].id, list[0].ip, list[0].user_agent.as_ref().map(String::len)), (first.session_id, Some("1.2.3.4".parse().unwrap()), Some(256)));
+    assert_eq!(
+        (list[0].id, list[0].ip, list[0].user_agent.as_ref().map(String::len)),
+        (first.session_id, Some("1.2.3.4".parse().unwrap()), Some(256))
+    );
     assert!(!Sessions::is_revoked(&client, first.session_id).await.unwrap());
 
     assert!(sessions.revoke(&client, first.session_id).await.unwrap());
@@ -99,7 +108,10 @@ async fn an_old_token_ends_the_whole_session() {
         }
         let_grace_pass(&client).await;
         let reused = sessions.refresh(&client, &first.refresh).await.unwrap();
-        assert!(matches!(&reused, Refreshed::Reused { session_id, user_id } if *session_id == first.session_id && user_id == "ada"), "{reused:?}");
+        assert!(
+            matches!(&reused, Refreshed::Reused { session_id, user_id } if *session_id == first.session_id && user_id == "ada"),
+            "{reused:?}"
+        );
         assert_eq!(reused.into_tokens().unwrap_err().code(), "UNAUTHORIZED");
         // Neither the thief nor the owner goes on with it.
         assert!(matches!(sessions.refresh(&client, &last.refresh).await.unwrap(), Refreshed::Invalid));
@@ -120,7 +132,14 @@ async fn an_older_token_has_no_grace() {
 async fn a_made_up_token_harms_nobody() {
     let (client, sessions) = (testing_client().await, sessions(&config()));
     let first = sign_in(&sessions, &client, "ada").await;
-    for made_up in ["", "x", &"A".repeat(64), &first.session_id.to_string(), &first.access, &format!("{}{}", first.session_id.simple(), "A".repeat(32))] {
+    for made_up in [
+        "",
+        "x",
+        &"A".repeat(64),
+        &first.session_id.to_string(),
+        &first.access,
+        &format!("{}{}", first.session_id.simple(), "A".repeat(32)),
+    ] {
         assert!(matches!(sessions.refresh(&client, made_up).await.unwrap(), Refreshed::Invalid), "{made_up}");
     }
     tokens(sessions.refresh(&client, &first.refresh).await.unwrap());
@@ -131,7 +150,8 @@ async fn two_tabs_that_refresh_at_once_get_the_same() {
     let clients: [Client; 4] = testing_clients().await;
     let sessions = sessions(&config());
     let first = sign_in(&sessions, &clients[0], "ada").await;
-    let answers = futures_util::future::join_all(clients.iter().map(|client| sessions.refresh(client, &first.refresh))).await;
+    let answers =
+        futures_util::future::join_all(clients.iter().map(|client| sessions.refresh(client, &first.refresh))).await;
     let answers: Vec<_> = answers.into_iter().map(|answer| tokens(answer.unwrap()).refresh).collect();
     assert!(answers.iter().all(|refresh| *refresh == answers[0]));
     tokens(sessions.refresh(&clients[0], &answers[0]).await.unwrap());
@@ -154,10 +174,12 @@ async fn it_is_part_of_the_callers_transaction() {
 #[tokio::test]
 async fn sessions_end_by_themselves() {
     let client = testing_client().await;
-    let config = AuthConfig { session_ttl: Duration::from_secs(3600), refresh_token_ttl: Duration::from_secs(7200), ..config() };
+    let config =
+        AuthConfig { session_ttl: Duration::from_secs(3600), refresh_token_ttl: Duration::from_secs(7200), ..config() };
     let sessions = sessions(&config);
     let age = async |minutes: i32| {
-        let sql = "UPDATE forge_sessions SET idle_until = idle_until - make_interval(mins => $1), expires_at = expires_at - make_interval(mins => $1), \
+        let sql = "UPDATE forge_sessions SET idle_until = idle_until - make_interval(mins => $1), \
+                   expires_at = expires_at - make_interval(mins => $1), \
                    rotated_at = rotated_at - make_interval(mins => $1)";
         client.execute(sql, &[&minutes]).await.unwrap();
     };
@@ -232,7 +254,10 @@ async fn attempts_are_counted_per_account_and_address() {
     throttle.attempt(client, "ada", there).await.unwrap();
     throttle.attempt(client, "bob", here).await.unwrap();
     // The window ends, or the user signs in.
-    client.batch_execute("UPDATE forge_login_attempts SET window_start = window_start - interval '15 minutes'").await.unwrap();
+    client
+        .batch_execute("UPDATE forge_login_attempts SET window_start = window_start - interval '15 minutes'")
+        .await
+        .unwrap();
     throttle.attempt(client, "ada", here).await.unwrap();
     throttle.succeeded(client, "ada", here).await.unwrap();
     for _ in 0..10 {

@@ -77,7 +77,12 @@ async fn every_algorithm_works_with_its_own_kind_of_key() {
         assert_eq!(principal.auth.user_id(), Some("ada"));
         // The same token where its algorithm is not allowed.
         let other = if algorithm == Algorithm::HS256 { Algorithm::HS384 } else { Algorithm::HS256 };
-        refuses(&AuthConfig { algorithms: vec![other], public_keys: Vec::new(), ..config }, &token, "is not in security.auth.algorithms").await;
+        refuses(
+            &AuthConfig { algorithms: vec![other], public_keys: Vec::new(), ..config },
+            &token,
+            "is not in security.auth.algorithms",
+        )
+        .await;
     }
 }
 
@@ -87,7 +92,12 @@ async fn forged_and_mangled_tokens_are_refused() {
     let parts: Vec<&str> = good.split('.').collect();
     let (header, payload, signature) = (parts[0], parts[1], parts[2]);
     let forged_claims = part(&with(|c| c["sub"] = "root".into()));
-    let other_key = signed(&json!({ "alg": "HS256" }), &claims(), &EncodingKey::from_secret(b"another secret of thirty-two byte"), Library::HS256);
+    let other_key = signed(
+        &json!({ "alg": "HS256" }),
+        &claims(),
+        &EncodingKey::from_secret(b"another secret of thirty-two byte"),
+        Library::HS256,
+    );
     for (token, why) in [
         (other_key, "its signature is wrong"),
         (format!("{header}.{forged_claims}.{signature}"), "its signature is wrong"),
@@ -125,7 +135,10 @@ async fn forged_and_mangled_tokens_are_refused() {
     ] {
         refuses(&config(), &signed(&header, &claims(), &secret, Library::HS256), why).await;
     }
-    for header in [json!({ "alg": "HS256", "typ": "at+JWT" }), json!({ "alg": "HS256", "typ": "application/jwt", "jwk": {}, "jku": "https://evil.example" })] {
+    for header in [
+        json!({ "alg": "HS256", "typ": "at+JWT" }),
+        json!({ "alg": "HS256", "typ": "application/jwt", "jwk": {}, "jku": "https://evil.example" }),
+    ] {
         verifier(&config()).verify(&signed(&header, &claims(), &secret, Library::HS256)).await.unwrap();
     }
 }
@@ -150,7 +163,8 @@ async fn a_public_key_is_never_a_secret_and_a_secret_never_a_public_key() {
     // And the other way: an HMAC where an RSA signature is said to be.
     let claims = part(&claims());
     let message = format!("{}.{claims}", part(&json!({ "alg": "RS256" })));
-    let mac = jsonwebtoken::crypto::sign(message.as_bytes(), &EncodingKey::from_secret(SECRET.as_bytes()), Library::HS256).unwrap();
+    let mac = jsonwebtoken::crypto::sign(message.as_bytes(), &EncodingKey::from_secret(SECRET.as_bytes()), Library::HS256)
+        .unwrap();
     refuses(&config, &format!("{message}.{mac}"), "its signature is wrong").await;
     // Without HMAC in the list, the secret is no key at all.
     let rsa_only = AuthConfig { algorithms: vec![Algorithm::RS256], ..config };
@@ -161,7 +175,14 @@ async fn a_public_key_is_never_a_secret_and_a_secret_never_a_public_key() {
 async fn keys_are_told_apart_by_their_ids() {
     let mut config = rsa_config();
     config.public_keys.push(public(Some("b"), Algorithm::RS256, RSA_B_PUBLIC));
-    for (pem, kid, fine) in [(RSA_A, Some("a"), true), (RSA_B, Some("b"), true), (RSA_A, Some("b"), false), (RSA_A, None, true), (RSA_B, None, true), (RSA_A, Some("c"), false)] {
+    for (pem, kid, fine) in [
+        (RSA_A, Some("a"), true),
+        (RSA_B, Some("b"), true),
+        (RSA_A, Some("b"), false),
+        (RSA_A, None, true),
+        (RSA_B, None, true),
+        (RSA_A, Some("c"), false),
+    ] {
         assert_eq!(verifier(&config).verify(&rs256(pem, kid, &claims())).await.is_ok(), fine, "{kid:?}");
     }
     // A key without an id serves tokens that name one which nobody has.
@@ -181,7 +202,8 @@ fn keys_that_cannot_be_used_are_found_at_start() {
         (Algorithm::ES384, P256_PUBLIC, "does not fit"),
         (Algorithm::EdDSA, P256_PUBLIC, "cannot be understood"),
     ] {
-        let config = AuthConfig { algorithms: vec![algorithm], public_keys: vec![public(Some("k"), algorithm, pem)], ..config() };
+        let config =
+            AuthConfig { algorithms: vec![algorithm], public_keys: vec![public(Some("k"), algorithm, pem)], ..config() };
         let error = TokenVerifier::new(&config).unwrap_err();
         assert_eq!(error.code(), "CONFIG_AUTH_KEY");
         assert!(error.message().contains(why), "{algorithm:?}: {}", error.message());
@@ -224,7 +246,11 @@ async fn times_are_kept_with_leeway() {
             "ok" => drop(result.unwrap_or_else(|error| panic!("{exp} {nbf}: {error:?}"))),
             "expired" => {
                 let error = result.unwrap_err();
-                assert_eq!((error.code(), error.message()), ("UNAUTHORIZED", "the token has expired; sign in again or refresh it"), "{exp}");
+                assert_eq!(
+                    (error.code(), error.message()),
+                    ("UNAUTHORIZED", "the token has expired; sign in again or refresh it"),
+                    "{exp}"
+                );
             }
             why => refused(&result.unwrap_err(), why),
         }
@@ -235,7 +261,8 @@ async fn times_are_kept_with_leeway() {
 #[tokio::test]
 async fn an_expired_forgery_is_only_invalid() {
     // "Expired" is said of genuine tokens alone; else it would tell a forger that the rest was right.
-    let forged = signed(&json!({ "alg": "HS256" }), &with(|c| c["exp"] = 1.into()), &EncodingKey::from_secret(b"x"), Library::HS256);
+    let forged =
+        signed(&json!({ "alg": "HS256" }), &with(|c| c["exp"] = 1.into()), &EncodingKey::from_secret(b"x"), Library::HS256);
     refuses(&config(), &forged, "its signature is wrong").await;
     let elsewhere = AuthConfig { audience: Some("us".into()), ..config() };
     refuses(&elsewhere, &hs256(&with(|c| c["exp"] = 1.into())), "no `aud`").await;
@@ -294,7 +321,8 @@ async fn secrets_are_changed_without_signing_everybody_out() {
     let token = issuer(&old).issue(&Claims::builder("ada").build()).unwrap().token;
     let mut new = AuthConfig { secret: Some("q8Wu1nA5rZy2Mx9Sl4Oe7It0Kd3Cg6Hv".into()), ..config() };
     refuses(&new, &token, "there is no HS256 key for a token with the key id").await;
-    new.previous_secrets = vec![PreviousSecret { secret: SECRET.into(), valid_until: jiff::Timestamp::from_second(NOW + 100).unwrap() }];
+    new.previous_secrets =
+        vec![PreviousSecret { secret: SECRET.into(), valid_until: jiff::Timestamp::from_second(NOW + 100).unwrap() }];
     let hands = Hands::at_now();
     let verifier = TokenVerifier::new(&new).unwrap().with_clock(hands.clock());
     verifier.verify(&token).await.unwrap();
@@ -304,7 +332,8 @@ async fn secrets_are_changed_without_signing_everybody_out() {
     hands.forward(1);
     refused(&verifier.verify(&token).await.unwrap_err(), "there is no HS256 key");
     // What is issued now carries the new key's id.
-    let fresh = TokenIssuer::new(&new).unwrap().with_clock(hands.clock()).issue(&Claims::builder("ada").build()).unwrap().token;
+    let fresh =
+        TokenIssuer::new(&new).unwrap().with_clock(hands.clock()).issue(&Claims::builder("ada").build()).unwrap().token;
     verifier.verify(&fresh).await.unwrap();
     refuses(&old, &fresh, "there is no HS256 key").await;
 }
@@ -340,7 +369,13 @@ async fn the_memory_of_tokens_is_bounded() {
 async fn what_is_issued_is_accepted() {
     let config = AuthConfig { issuer: Some("us".into()), audience: Some("api".into()), ..config() };
     let session = Uuid::now_v7();
-    let claims = Claims::builder("ada").role("editor").roles(["a", "b"]).claim("tenant", "acme").session(session).expires_in(Duration::from_secs(90)).build();
+    let claims = Claims::builder("ada")
+        .role("editor")
+        .roles(["a", "b"])
+        .claim("tenant", "acme")
+        .session(session)
+        .expires_in(Duration::from_secs(90))
+        .build();
     let issued = issuer(&config).issue(&claims).unwrap();
     assert_eq!(issued.expires_at, NOW + 90);
     let principal = verifier(&config).verify(&issued.token).await.unwrap();
@@ -389,13 +424,14 @@ async fn a_session_that_ended_takes_its_tokens_with_it() {
     assert_eq!(principal.session, None);
     assert_eq!(principal.auth.user().unwrap().claims["sid"], ended.to_string());
     // While the question cannot be answered, nobody comes in by it, and nobody is signed out by it.
-    let away = super::verifier(&config).with_revocations(Arc::new(RevocationCache::new(|_| async { Err(Error::database_unavailable("away")) })));
+    let away = super::verifier(&config)
+        .with_revocations(Arc::new(RevocationCache::new(|_| async { Err(Error::database_unavailable("away")) })));
     assert_eq!(away.verify(&token(alive)).await.unwrap_err().code(), "DATABASE_UNAVAILABLE");
 }
 
 proptest! {
     #[test]
-    fn nothing_made_up_is_accepted_and_nothing_panics(token in "\\PC{0,300}|[A-Za-z0-9_-]{0,80}\\.[A-Za-z0-9_-]{0,80}\\.[A-Za-z0-9_-]{0,80}") {
+    fn nothing_made_up_is_accepted_and_nothing_panics(token in "\\PC{0,300}|([A-Za-z0-9_-]{0,80}\\.){2}[A-Za-z0-9_-]{0,80}") {
         let error = futures_util::FutureExt::now_or_never(verifier(&rsa_config()).verify(&token)).unwrap().unwrap_err();
         prop_assert_eq!(error.code(), "UNAUTHORIZED");
     }

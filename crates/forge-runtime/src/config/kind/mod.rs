@@ -79,7 +79,9 @@ impl<T, K: Kind<T>> Kind<Vec<T>> for List<K> {
             Value::List(items) => items,
             Value::Text { text, loose: true } => {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-                split = parts.map(|part| Node { at: node.at.clone(), value: Value::Text { text: part.into(), loose: true } }).collect();
+                split = parts
+                    .map(|part| Node { at: node.at.clone(), value: Value::Text { text: part.into(), loose: true } })
+                    .collect();
                 &split
             }
             _ => return unexpected(self.expected(), node),

@@ -146,7 +146,9 @@ pub(in crate::config) struct Size(RangeInclusive<u64>);
 
 impl Size {
     fn text(bytes: u64) -> String {
-        for (unit, factor) in [("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000)] {
+        for (unit, factor) in
+            [("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000)]
+        {
             if bytes >= factor && bytes.is_multiple_of(factor) {
                 return format!("{}{unit}", bytes / factor);
             }

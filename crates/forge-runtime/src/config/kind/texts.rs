@@ -56,7 +56,11 @@ impl Kind<Secret> for Hidden {
 }
 
 /// A text with a rule: `parse` reads it or says what is wrong with it, `show` writes it. `what` completes "expected …".
-pub(in crate::config) fn parsed<T>(what: &'static str, parse: fn(&str) -> Result<T, String>, show: fn(&T) -> String) -> Parsed<T> {
+pub(in crate::config) fn parsed<T>(
+    what: &'static str,
+    parse: fn(&str) -> Result<T, String>,
+    show: fn(&T) -> String,
+) -> Parsed<T> {
     Parsed { what, parse, show }
 }
 

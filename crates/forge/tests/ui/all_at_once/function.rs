@@ -1,5 +1,3 @@
-use forge::prelude::*;
-
 #[forge::query(publik, timeout = "5x")]
 #[cache = "30s"]
 fn everything<'a>(title: &'a str, number: &i32) {}

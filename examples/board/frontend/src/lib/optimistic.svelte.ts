@@ -12,7 +12,7 @@ export function optimistic<T>(loaded: Loaded<T>) {
   let error = $state.raw<ForgeError>();
   let earlier: Promise<unknown> = Promise.resolve();
   const data = $derived(
-    loaded.data === undefined ? undefined : changes.reduce((now, change) => change(now), loaded.data),
+    loaded.data === undefined ? undefined : changes.reduce<T>((now, change) => change(now), loaded.data),
   );
 
   return {

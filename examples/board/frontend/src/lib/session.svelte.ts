@@ -1,28 +1,40 @@
-/** Who is signed in, and the client that calls as them. A cookie that no script can read holds the session. */
+/** Who is signed in, and the client that calls as them. Cookies that no script can read hold the session. */
 
 import { ForgeError, type User, api, createForgeClient } from './forge';
+
+/** Set while somebody is signed in: without it, a visitor who never was is not asked for a session. */
+const HINT = 'board.signed-in';
 
 /** `undefined` until the back end has told, `null` when nobody is signed in. */
 let user = $state.raw<User | null | undefined>(undefined);
 let failure = $state.raw<ForgeError>();
+let renewal: Promise<boolean> | undefined;
 
-export const client = createForgeClient({
-  getToken: ({ force }) => (force ? renew() : undefined),
-  onUnauthorized: () => {
-    user = null;
-  },
-});
+export const client = createForgeClient({ fetch: fetchRenewing, onUnauthorized: () => become(null) });
 
-/** Trades the cookie for a fresh one. The client asks for this once, however many calls were refused. */
-async function renew(): Promise<string | undefined> {
-  const answer = await fetch('/auth/refresh', {
-    method: 'POST',
-    headers: { 'x-forge-csrf': '1' },
-  });
-  if (!answer.ok) return undefined;
-  const body: unknown = await answer.json();
-  const data = (body as { data?: { accessToken?: unknown } }).data;
-  return typeof data?.accessToken === 'string' ? data.accessToken : undefined;
+/**
+ * The access token's cookie lives for minutes, the refresh token's for days. When a call is refused, the latter is traded
+ * for a new pair, once for all calls that were refused meanwhile, and the call is sent again. When the session has ended,
+ * that trade clears the cookies, so that the call is then one of nobody.
+ */
+async function fetchRenewing(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
+  const answer = await fetch(input, init);
+  if (answer.status !== 401) return answer;
+  await renew();
+  return fetch(input, init);
+}
+
+function renew(): Promise<boolean> {
+  renewal ??= fetch('/auth/refresh', { method: 'POST', headers: { 'x-forge-csrf': '1' } })
+    .then((answer) => answer.ok)
+    .finally(() => (renewal = undefined));
+  return renewal;
+}
+
+function become(who: User | null): void {
+  user = who;
+  if (who) localStorage.setItem(HINT, '1');
+  else localStorage.removeItem(HINT);
 }
 
 export const session = {
@@ -37,17 +49,20 @@ export const session = {
   async begin(): Promise<void> {
     failure = undefined;
     try {
-      user = await client.query(api.me);
+      let who = await client.query(api.me);
+      if (!who && localStorage.getItem(HINT) && (await renew())) who = await client.query(api.me);
+      become(who);
     } catch (cause) {
-      const error = cause as ForgeError;
-      if (error.code === 'UNAUTHORIZED') user = null;
-      else failure = error;
+      failure =
+        cause instanceof ForgeError
+          ? cause
+          : new ForgeError('NETWORK_ERROR', 'the session cannot be renewed', { cause });
     }
   },
   entered(who: User): void {
-    user = who;
+    become(who);
   },
   left(): void {
-    user = null;
+    become(null);
   },
 };

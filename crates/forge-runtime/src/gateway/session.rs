@@ -1,0 +1,91 @@
+//! `POST /auth/refresh`: a new access token for a session that lives.
+//!
+//! A browser sends its refresh token as a cookie and gets both new ones as cookies; scripts see neither. Other clients send
+//! `{"refreshToken"}` and get the new ones in the answer.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::post;
+use forge_core::request::RequestMetadata;
+use forge_core::{Error, ErrorKind, Result};
+use http::Request;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::answer;
+use super::rpc::read;
+use crate::app::NodeParts;
+use crate::auth::SessionTokens;
+use crate::db::error;
+
+pub(super) fn routes() -> Router<NodeParts> {
+    Router::new().route("/auth/refresh", post(refresh))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Renewal {
+    refresh_token: String,
+}
+
+async fn refresh(State(parts): State<NodeParts>, request: Request<Body>) -> Response {
+    let (head, body) = request.into_parts();
+    let request_id = head.extensions.get::<Arc<RequestMetadata>>().map(|m| m.request_id.clone()).unwrap_or_default();
+    let by_cookie = match parts.authenticator.refresh_token(&head.method, &head.headers) {
+        Ok(token) => token.map(str::to_owned),
+        Err(why) => return answer::failure(&why, &request_id),
+    };
+    let renewed = async {
+        let token = match &by_cookie {
+            Some(token) => token.clone(),
+            None => {
+                let body = read(body, &parts.config.gateway).await?;
+                let missing = |_| Error::unauthorized("there is no refresh token: neither a cookie nor {\"refreshToken\"}");
+                serde_json::from_slice::<Renewal>(&body).map_err(missing)?.refresh_token
+            }
+        };
+        renew(&parts, &token).await
+    }
+    .await;
+    let made = match &renewed {
+        // A page needs to know how long the new token lasts, and nothing else of it.
+        Ok(tokens) if by_cookie.is_some() => json!({"accessExpiresAt": tokens.access_expires_at}),
+        Ok(tokens) => json!({
+            "accessToken": tokens.access,
+            "accessExpiresAt": tokens.access_expires_at,
+            "refreshToken": tokens.refresh,
+        }),
+        Err(why) => {
+            let mut response = answer::failure(why, &request_id);
+            // A session that has ended leaves no cookies behind, or the browser could not even sign in again.
+            if why.kind() == ErrorKind::Unauthorized
+                && let Err(why) = parts.authenticator.sign_out(response.headers_mut())
+            {
+                return answer::failure(&why, &request_id);
+            }
+            return response;
+        }
+    };
+    let mut response = answer::success(made.to_string().as_bytes(), &request_id);
+    if let (Ok(tokens), Some(_)) = (&renewed, &by_cookie)
+        && let Err(why) = parts.authenticator.sign_in(tokens, response.headers_mut())
+    {
+        return answer::failure(&why, &request_id);
+    }
+    response
+}
+
+async fn renew(parts: &NodeParts, token: &str) -> Result<SessionTokens> {
+    let lease = parts.database.primary().get().await?;
+    lease.busy();
+    let client = lease.client();
+    client.batch_execute("BEGIN").await.map_err(error::from_driver)?;
+    let refreshed = parts.accounts.sessions.refresh(client, token).await?;
+    client.batch_execute("COMMIT").await.map_err(error::from_driver)?;
+    lease.clean();
+    refreshed.into_tokens()
+}
