@@ -7,7 +7,7 @@ use syn::{Fields, ItemEnum, LitStr};
 
 use crate::attrs::{derive, docs, refuse_cfg, refuse_generics};
 use crate::keys::Grammar;
-use crate::mistakes::Mistakes;
+use crate::mistakes::{Mistakes, wrong_item};
 use crate::names::{identifier_mistake, plain, snake};
 use crate::wire_field::SerdeKeys;
 use crate::wire_type::{NamedType, variant_def};
@@ -25,17 +25,7 @@ struct Variant {
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut item: ItemEnum = match syn::parse2(item.clone()) {
         Ok(item) => item,
-        Err(error) => {
-            let is_other_item = syn::parse2::<syn::Item>(item.clone()).is_ok();
-            let error = if is_other_item {
-                syn::Error::new_spanned(&item, "`#[forge::forge_enum]` stands on an enum")
-            } else {
-                error
-            };
-            let error = error.to_compile_error();
-            let item = is_other_item.then_some(item);
-            return quote!(#error #item);
-        }
+        Err(error) => return wrong_item(item, "`#[forge::forge_enum]` stands on an enum", error),
     };
     let mut mistakes = Mistakes::default();
     let mut keys = GRAMMAR.read(args, &mut mistakes);

@@ -3,7 +3,16 @@
 use std::fmt::Display;
 
 use proc_macro2::TokenStream;
-use quote::ToTokens;
+use quote::{ToTokens, quote};
+
+/// For an attribute on an item of another kind. The item stays as it is: the compiler may have more to say about it, and an
+/// editor calls us while it is being typed.
+pub(crate) fn wrong_item(item: TokenStream, wanted: &str, error: syn::Error) -> TokenStream {
+    let is_item = syn::parse2::<syn::Item>(item.clone()).is_ok();
+    let error = if is_item { syn::Error::new_spanned(&item, wanted) } else { error };
+    let error = error.to_compile_error();
+    quote!(#error #item)
+}
 
 /// The mistakes found so far, each with the tokens it is about.
 #[derive(Default)]

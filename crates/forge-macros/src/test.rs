@@ -6,7 +6,7 @@ use syn::{FnArg, ItemFn};
 
 use crate::attrs::refuse_generics;
 use crate::keys::Grammar;
-use crate::mistakes::Mistakes;
+use crate::mistakes::{Mistakes, wrong_item};
 
 const GRAMMAR: Grammar = Grammar { attribute: "#[forge::test]", accepted: &[], planned: &[] };
 const DRAWING: &str = "the signature of a test:\n\n    async fn adding_a_card(app: TestApp) -> Result<()>\n";
@@ -15,10 +15,7 @@ const DRAWING: &str = "the signature of a test:\n\n    async fn adding_a_card(ap
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut function: ItemFn = match syn::parse2(item.clone()) {
         Ok(function) => function,
-        Err(error) => {
-            let error = error.to_compile_error();
-            return quote!(#error #item);
-        }
+        Err(error) => return wrong_item(item, "`#[forge::test]` stands on an `async fn`", error),
     };
     let mut mistakes = Mistakes::default();
     let _ = GRAMMAR.read(args, &mut mistakes);

@@ -84,8 +84,13 @@ fn collect(stream: Option<impl Read + Send + 'static>) -> impl FnOnce() -> io::R
 }
 
 /// A command for a program of the server: as its user, in plain English, deaf to the caller's `PG…` variables.
+///
+/// A shell closes the files that the caller has open without knowing it, such as a lock that a script holds around a test run:
+/// a server that outlives the caller would keep them. Then the shell becomes the program, so that the process is the same.
 pub(crate) fn server_command(program: &Path, user: &ServerUser) -> Command {
-    let mut command = Command::new(program);
+    const CLOSE_AND_BECOME: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec \"$0\" \"$@\"";
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(CLOSE_AND_BECOME).arg(program);
     user.apply(&mut command);
     for (name, _) in std::env::vars_os() {
         if name.as_bytes().starts_with(b"PG") {

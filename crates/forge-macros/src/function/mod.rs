@@ -13,7 +13,7 @@ use quote::quote;
 use syn::ItemFn;
 
 use crate::attrs::docs;
-use crate::mistakes::Mistakes;
+use crate::mistakes::{Mistakes, wrong_item};
 
 /// The three kinds of function.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,8 +58,8 @@ pub(crate) fn expand(kind: Kind, args: TokenStream, item: TokenStream) -> TokenS
     let mut function: ItemFn = match syn::parse2(item.clone()) {
         Ok(function) => function,
         Err(error) => {
-            let what = format!("`#[forge::{}]` stands on an `async fn`, and this is none", kind.word());
-            return not_a_function(&what, error, item);
+            let wanted = format!("`#[forge::{}]` stands on an `async fn`, and this is none", kind.word());
+            return wrong_item(item, &wanted, error);
         }
     };
     let mut mistakes = Mistakes::default();
@@ -75,13 +75,4 @@ pub(crate) fn expand(kind: Kind, args: TokenStream, item: TokenStream) -> TokenS
     };
     let mistakes = mistakes.into_tokens();
     quote!(#mistakes #expansion)
-}
-
-/// The item is kept, so that whatever else is wrong with it is said by the compiler.
-fn not_a_function(what: &str, error: syn::Error, item: TokenStream) -> TokenStream {
-    let is_other_item = syn::parse2::<syn::Item>(item.clone()).is_ok();
-    let mistake = if is_other_item { syn::Error::new_spanned(&item, what) } else { error };
-    let mistake = mistake.to_compile_error();
-    let item = is_other_item.then_some(item);
-    quote!(#mistake #item)
 }

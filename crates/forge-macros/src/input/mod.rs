@@ -34,7 +34,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
         }
         Err(error) => {
             mistakes.add_error(error);
-            TokenStream::new()
+            item
         }
     };
     let mistakes = mistakes.into_tokens();
