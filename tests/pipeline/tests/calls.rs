@@ -1,5 +1,7 @@
 //! Calls through the whole pipeline, on a real database.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 
 use forge::Uuid;

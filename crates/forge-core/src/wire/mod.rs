@@ -26,7 +26,7 @@ use crate::{Error, Result};
     message = "`{Self}` cannot cross the wire",
     label = "this type is an argument or a result of a function, or a field of one",
     note = "put `#[forge::input]` on your own struct or enum (or `#[forge::model]` if it is a table)",
-    note = "for a type of another crate, wrap it: `#[forge::input] pub struct Name(..)`"
+    note = "for a type of another crate, use one that can: text, numbers, Uuid, Timestamp, Decimal, serde_json::Value"
 )]
 pub trait WireType: Sized {
     /// Whether this is a `#[forge::input]` struct: a function's only parameter of such a type *is* the arguments' object.

@@ -84,7 +84,7 @@ async fn status(app: &App) -> Result<()> {
             State::Changed => "CHANGED",
             State::Missing => "missing",
         };
-        print(&format!("{state:8} {:5} {:04}_{} {}", status.set, status.version, status.name, status.applied_at.unwrap_or_default()).trim_end().to_owned())?;
+        print(format!("{state:8} {:5} {:04}_{} {}", status.set, status.version, status.name, status.applied_at.unwrap_or_default()).trim_end())?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The cookie of a browser's session: how it is set, cleared and read.
 //!
-//! It is `HttpOnly` (no script reads it), `SameSite=Lax` (no other site's form sends it), `Path=/` and without a `Domain`; with
-//! `Secure` everywhere but in development. Requests that it signs in are also [checked](super::csrf) for where they come from.
+//! It is `HttpOnly` (no script reads it), `SameSite=Lax` (no other site's form sends it), `Path=/`, without a `Domain`, and
+//! `Secure` in production. Requests that it signs in are also [checked](super::csrf) for where they come from.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ pub struct SessionCookie {
 }
 
 impl SessionCookie {
-    /// By the configured `security.auth.cookie_name`; `Secure` unless the mode is development.
+    /// By the configured `security.auth.cookie_name`; `Secure` in production.
     pub fn new(config: &AuthConfig, mode: Mode) -> Self {
-        Self { name: config.cookie_name.clone(), secure: mode != Mode::Development }
+        Self { name: config.cookie_name.clone(), secure: mode.is_production() }
     }
 
     /// The cookie's name.

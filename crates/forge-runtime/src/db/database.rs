@@ -70,7 +70,7 @@ impl Database {
             .replica_urls
             .iter()
             .map(|url| {
-                let connector = connect(url, "replica", &[read_only.clone()])?;
+                let connector = connect(url, "replica", std::slice::from_ref(&read_only))?;
                 Ok(Arc::new(Replica {
                     pool: Pool::new(connector, config.pool_size as usize, config.pool_timeout),
                     healthy: AtomicBool::new(false),

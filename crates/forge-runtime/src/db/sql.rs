@@ -24,12 +24,14 @@ impl<R> std::fmt::Debug for Sql<'_, R> {
     }
 }
 
-impl<'a, R: FromRow> Sql<'a, R> {
+impl<'a, R> Sql<'a, R> {
     /// Called by `sql!`.
     pub fn new(statement: &'static Statement, params: Vec<&'a (dyn ToSql + Sync)>) -> Self {
         Self { statement, params, row: PhantomData }
     }
+}
 
+impl<R: FromRow> Sql<'_, R> {
     /// All rows.
     ///
     /// # Errors

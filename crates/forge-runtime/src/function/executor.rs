@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::context::{ActionContext, Caller, MutationContext, QueryContext};
 use super::http::HttpClient;
 use super::idempotency::{self, MutationId};
-use super::registry::{Entry, Run};
+use super::registry::{Entry, Run, RunIn};
 use super::router::FunctionRouter;
 use crate::auth::{Accounts, SessionChange, SessionSlot};
 use crate::config::FunctionConfig;
@@ -138,7 +138,7 @@ impl FunctionExecutor {
     async fn query(
         &self,
         entry: &Entry,
-        run: for<'a> fn(&'a QueryContext, &'a [u8]) -> forge_core::function::BoxFuture<'a, Result<Vec<u8>>>,
+        run: RunIn<QueryContext>,
         call: &Call<'_>,
         deadline: Instant,
     ) -> Result<Answer> {
@@ -161,7 +161,7 @@ impl FunctionExecutor {
     async fn mutation(
         &self,
         entry: &Entry,
-        run: for<'a> fn(&'a MutationContext, &'a [u8]) -> forge_core::function::BoxFuture<'a, Result<Vec<u8>>>,
+        run: RunIn<MutationContext>,
         call: &Call<'_>,
         deadline: Instant,
     ) -> Result<Answer> {
@@ -195,7 +195,7 @@ impl FunctionExecutor {
     async fn attempt(
         &self,
         entry: &Entry,
-        run: for<'a> fn(&'a MutationContext, &'a [u8]) -> forge_core::function::BoxFuture<'a, Result<Vec<u8>>>,
+        run: RunIn<MutationContext>,
         call: &Call<'_>,
         id: Option<&MutationId>,
         deadline: Instant,

@@ -28,10 +28,16 @@ pub(crate) struct Entry {
 /// How it is run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Run {
-    Query(for<'a> fn(&'a QueryContext, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>>>),
-    Mutation(for<'a> fn(&'a MutationContext, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>>>),
-    Action(for<'a> fn(&'a ActionContext, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>>>),
+    Query(RunIn<QueryContext>),
+    Mutation(RunIn<MutationContext>),
+    Action(RunIn<ActionContext>),
 }
+
+/// Decodes arguments, runs the function in a context, encodes its result.
+pub(crate) type RunIn<C> = for<'a> fn(&'a C, &'a [u8]) -> Encoded<'a>;
+
+/// A result on its way, as JSON.
+pub(crate) type Encoded<'a> = BoxFuture<'a, Result<Vec<u8>>>;
 
 impl Entry {
     fn new<F: Function>(run: Run) -> Self {

@@ -147,7 +147,7 @@ impl Migrator {
             state: State::Missing,
             applied_at: Some(record.at),
         }));
-        list.sort_by(|a, b| (a.set != "forge", a.version).cmp(&(b.set != "forge", b.version)));
+        list.sort_by_key(|status| (status.set != "forge", status.version));
         Ok(list)
     }
 

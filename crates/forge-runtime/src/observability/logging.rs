@@ -3,17 +3,18 @@
 //! Writing never waits for a slow terminal or disk: lines go into a buffer of at most [`BUFFER_MAX`] bytes that a thread of its
 //! own writes out. When the buffer is full, lines are dropped and counted, and the count is logged.
 
-use std::fmt;
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{LogFormat, ObservabilityConfig};
 
@@ -40,23 +41,13 @@ impl Drop for LogGuard {
 pub fn init_logging(config: &ObservabilityConfig) -> LogGuard {
     let filter = EnvFilter::try_new(&config.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
     let buffer = Arc::new(Buffer::default());
-    let writer = BufferWriter(buffer.clone());
-    let set = match config.log_format {
-        LogFormat::Json => {
-            let subscriber = tracing_subscriber::fmt().with_env_filter(filter).event_format(JsonLines).with_writer(writer).finish();
-            tracing::subscriber::set_global_default(subscriber)
-        }
-        LogFormat::Pretty => {
-            let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-            let subscriber = tracing_subscriber::fmt()
-                .with_env_filter(filter)
-                .event_format(PrettyLines { ansi })
-                .with_writer(writer)
-                .finish();
-            tracing::subscriber::set_global_default(subscriber)
-        }
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    let form = match config.log_format {
+        LogFormat::Json => Form::Json,
+        LogFormat::Pretty => Form::Pretty { ansi: terminal },
     };
-    if set.is_err() {
+    let subscriber = tracing_subscriber::registry().with(filter).with(LogLayer { buffer: buffer.clone(), form });
+    if tracing::subscriber::set_global_default(subscriber).is_err() {
         return LogGuard(None);
     }
     let writing = buffer.clone();
@@ -124,134 +115,150 @@ impl Buffer {
     }
 }
 
-#[derive(Debug, Clone)]
-struct BufferWriter(Arc<Buffer>);
-
-impl std::io::Write for BufferWriter {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.push(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+/// How lines look.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// One JSON object a line: `timestamp`, `level`, `target`, the id of the request it belongs to, and the event's fields.
+    Json,
+    /// A line for people: `19:36:46.120 info  message  key=value`.
+    Pretty { ansi: bool },
 }
 
-impl<'a> MakeWriter<'a> for BufferWriter {
-    type Writer = Self;
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-/// One JSON object a line: `timestamp`, `level`, `target`, `message`, and the event's own fields.
+/// Writes events. Of spans it keeps only the id of the request, so that making one costs next to nothing.
 #[derive(Debug)]
-struct JsonLines;
+struct LogLayer {
+    buffer: Arc<Buffer>,
+    form: Form,
+}
 
-impl<S, N> FormatEvent<S, N> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let metadata = event.metadata();
-        write!(out, "{{\"timestamp\":\"{}\",\"level\":\"{}\",\"target\":", now(), level(metadata.level()))?;
-        json_text(&mut out, metadata.target())?;
-        let mut fields = JsonFields { out, result: Ok(()) };
-        event.record(&mut fields);
-        fields.result?;
-        fields.out.write_str("}\n")
+/// The id of the request that a span stands for.
+struct RequestId(String);
+
+impl Visit for RequestId {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "request_id" {
+            self.0 = format!("{value:?}");
+        }
     }
 }
 
-struct JsonFields<'a> {
-    out: Writer<'a>,
-    result: fmt::Result,
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut request = RequestId(String::new());
+        attributes.record(&mut request);
+        if let Some(span) = context.span(id).filter(|_| !request.0.is_empty()) {
+            span.extensions_mut().insert(request);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        thread_local! {
+            static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+        }
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            // Writing into a String cannot fail.
+            let _ = match self.form {
+                Form::Json => json_line(line, event, &context),
+                Form::Pretty { ansi } => pretty_line(line, event, ansi),
+            };
+            self.buffer.push(line.as_bytes());
+        });
+    }
 }
+
+fn json_line<S: Subscriber + for<'a> LookupSpan<'a>>(line: &mut String, event: &Event<'_>, context: &Context<'_, S>) -> fmt::Result {
+    let metadata = event.metadata();
+    line.push_str("{\"timestamp\":\"");
+    now(line)?;
+    write!(line, "\",\"level\":\"{}\",\"target\":", level(metadata.level()))?;
+    json_text(line, metadata.target());
+    for span in context.event_scope(event).into_iter().flatten() {
+        if let Some(request) = span.extensions().get::<RequestId>() {
+            line.push_str(",\"request_id\":");
+            json_text(line, &request.0);
+        }
+    }
+    event.record(&mut JsonFields(line));
+    line.push_str("}\n");
+    Ok(())
+}
+
+struct JsonFields<'a>(&'a mut String);
 
 impl JsonFields<'_> {
-    fn field(&mut self, field: &Field, write: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        if self.result.is_ok() {
-            self.result = (|| {
-                self.out.write_char(',')?;
-                json_text(&mut self.out, field.name())?;
-                self.out.write_char(':')?;
-                write(&mut self.out)
-            })();
-        }
+    fn name(&mut self, field: &Field) {
+        self.0.push_str(",\"");
+        // Names of fields are Rust identifiers.
+        self.0.push_str(field.name());
+        self.0.push_str("\":");
+    }
+
+    fn plain(&mut self, field: &Field, value: impl fmt::Display) {
+        self.name(field);
+        let _ = write!(self.0, "{value}");
     }
 }
 
 impl Visit for JsonFields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.field(field, |out| json_text(out, &format!("{value:?}")));
+        self.name(field);
+        json_text(self.0, &format!("{value:?}"));
     }
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.field(field, |out| json_text(out, value));
+        self.name(field);
+        json_text(self.0, value);
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.field(field, |out| write!(out, "{value}"));
+        self.plain(field, value);
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.field(field, |out| write!(out, "{value}"));
+        self.plain(field, value);
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.field(field, |out| write!(out, "{value}"));
+        self.plain(field, value);
     }
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.field(field, |out| if value.is_finite() { write!(out, "{value}") } else { out.write_str("null") });
+        if value.is_finite() {
+            self.plain(field, value);
+        } else {
+            self.plain(field, "null");
+        }
     }
 }
 
 /// Text as a JSON string. Control characters are escaped, so that nobody's input can forge a line.
-fn json_text(out: &mut Writer<'_>, text: &str) -> fmt::Result {
-    out.write_char('"')?;
-    let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c == '"' || c == '\\' || c.is_control()) {
-        let (plain, special) = rest.split_at(at);
-        out.write_str(plain)?;
-        let mut chars = special.chars();
-        match chars.next() {
-            Some('"') => out.write_str("\\\"")?,
-            Some('\\') => out.write_str("\\\\")?,
-            Some(control) => write!(out, "\\u{:04x}", control as u32)?,
-            None => {}
+fn json_text(line: &mut String, text: &str) {
+    line.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => line.push_str("\\\""),
+            '\\' => line.push_str("\\\\"),
+            c if c.is_control() => {
+                let _ = write!(line, "\\u{:04x}", c as u32);
+            }
+            c => line.push(c),
         }
-        rest = chars.as_str();
     }
-    out.write_str(rest)?;
-    out.write_char('"')
+    line.push('"');
 }
 
-/// A line for people: `19:36:46.120 INFO  message  key=value`.
-#[derive(Debug)]
-struct PrettyLines {
-    ansi: bool,
+fn pretty_line(line: &mut String, event: &Event<'_>, ansi: bool) -> fmt::Result {
+    let level = level(event.metadata().level());
+    let (dim, colour, end) = match (ansi, level) {
+        (false, _) => ("", "", ""),
+        (true, "error") => ("\x1b[2m", "\x1b[31m", "\x1b[0m"),
+        (true, "warn") => ("\x1b[2m", "\x1b[33m", "\x1b[0m"),
+        (true, _) => ("\x1b[2m", "\x1b[32m", "\x1b[0m"),
+    };
+    let mut time = String::new();
+    now(&mut time)?;
+    let mut fields = PrettyFields::default();
+    event.record(&mut fields);
+    writeln!(line, "{dim}{}{end} {colour}{level:5}{end} {}{dim}{}{end}", time.get(11..23).unwrap_or(&time), fields.message, fields.rest)
 }
 
-impl<S, N> FormatEvent<S, N> for PrettyLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let level = level(event.metadata().level());
-        let time = now();
-        let time = time.get(11..23).unwrap_or(&time);
-        let (dim, colour, end) = match (self.ansi, level) {
-            (false, _) => ("", "", ""),
-            (true, "error") => ("\x1b[2m", "\x1b[31m", "\x1b[0m"),
-            (true, "warn") => ("\x1b[2m", "\x1b[33m", "\x1b[0m"),
-            (true, _) => ("\x1b[2m", "\x1b[32m", "\x1b[0m"),
-        };
-        write!(out, "{dim}{time}{end} {colour}{level:5}{end} ")?;
-        let mut fields = PrettyFields { message: String::new(), rest: String::new() };
-        event.record(&mut fields);
-        writeln!(out, "{}{dim}{}{end}", fields.message, fields.rest)
-    }
-}
-
+#[derive(Default)]
 struct PrettyFields {
     message: String,
     rest: String,
@@ -260,11 +267,24 @@ struct PrettyFields {
 impl Visit for PrettyFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
-        let text: String = text.chars().flat_map(|c| if c.is_control() && c != '\n' { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect();
         if field.name() == "message" {
-            self.message = text;
+            escape_into(&mut self.message, &text);
+        } else if text != "\"\"" {
+            self.rest.push_str("  ");
+            self.rest.push_str(field.name());
+            self.rest.push('=');
+            escape_into(&mut self.rest, &text);
+        }
+    }
+}
+
+/// Control characters but line ends are escaped: a terminal would obey them.
+fn escape_into(line: &mut String, text: &str) {
+    for c in text.chars() {
+        if c.is_control() && c != '\n' {
+            line.extend(c.escape_default());
         } else {
-            self.rest.push_str(&format!("  {}={text}", field.name()));
+            line.push(c);
         }
     }
 }
@@ -279,8 +299,33 @@ fn level(level: &tracing::Level) -> &'static str {
     }
 }
 
-fn now() -> String {
+/// The time: RFC 3339 in UTC with microseconds.
+fn now(line: &mut String) -> fmt::Result {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = jiff::Timestamp::from_microsecond(since.as_micros() as i64).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    format!("{time:.6}")
+    write!(line, "{time:.6}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_cannot_be_forged() {
+        let mut line = String::new();
+        json_text(&mut line, "a\"}\n{\"level\":\"error\"}\u{1b}[31m\\");
+        assert!(!line.contains('\n') && !line.contains('\u{1b}'));
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), "a\"}\n{\"level\":\"error\"}\u{1b}[31m\\");
+    }
+
+    #[test]
+    fn a_full_buffer_drops_and_counts() {
+        let buffer = Buffer::default();
+        let line = vec![b'x'; 1 << 20];
+        for _ in 0..6 {
+            buffer.push(&line);
+        }
+        let lines = buffer.lines.lock().unwrap();
+        assert_eq!((lines.bytes.len(), lines.dropped), (4 << 20, 2));
+    }
 }

@@ -3,6 +3,8 @@
 
 // Items are `pub` as in an app, where others could reach them.
 #![allow(unreachable_pub, missing_docs)]
+// A panic in a test is its report.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,8 @@
 
 // Items are `pub` as in an app, where others could reach them.
 #![allow(unreachable_pub)]
+// A panic in a test is its report.
+#![allow(clippy::unwrap_used)]
 
 mod app_errors;
 mod enums;

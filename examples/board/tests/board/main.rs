@@ -1,0 +1,12 @@
+//! The app's behaviour, each test on a database of its own.
+
+mod accounts;
+mod boards;
+mod cards;
+mod client;
+mod columns;
+mod comments;
+mod imports;
+mod members;
+mod moving;
+mod people;
