@@ -4,6 +4,14 @@ use std::collections::HashMap;
 
 use forge::prelude::*;
 
+mod accounts;
+mod gates;
+mod kept;
+
+pub use accounts::*;
+pub use gates::*;
+pub use kept::*;
+
 forge::module!();
 
 /// How it is going.

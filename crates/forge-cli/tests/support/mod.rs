@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 /// The command, with the environment of a test: no colours, no settings from outside.
-pub fn forge(folder: &Path) -> Command {
+pub(crate) fn forge(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
     command.current_dir(folder).env("NO_COLOR", "1");
     for (name, _) in std::env::vars_os() {
@@ -24,15 +24,15 @@ pub fn forge(folder: &Path) -> Command {
 }
 
 /// The target folder that this test was built in.
-pub fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_forge")).ancestors().nth(2).expect("target/debug/forge").to_owned()
 }
 
 /// What a command that has ended said.
-pub struct Said {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Said {
@@ -43,38 +43,38 @@ impl From<Output> for Said {
 }
 
 /// Runs the command to its end.
-pub fn run(folder: &Path, words: &[&str]) -> Said {
+pub(crate) fn run(folder: &Path, words: &[&str]) -> Said {
     forge(folder).args(words).output().expect("the command runs").into()
 }
 
 /// Runs the command, which must succeed.
-pub fn fine(folder: &Path, words: &[&str]) -> Said {
+pub(crate) fn fine(folder: &Path, words: &[&str]) -> Said {
     let said = run(folder, words);
     assert_eq!(said.code, Some(0), "forge {words:?}\n{}{}", said.out, said.err);
     said
 }
 
 /// A folder in which the user that runs a private database server can work, too.
-pub fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     tempfile::Builder::new().prefix("forge-cli-").permissions(open).tempdir().expect("a folder")
 }
 
 /// A new app in a folder, called so.
-pub fn app(folder: &Path, name: &str) -> PathBuf {
+pub(crate) fn app(folder: &Path, name: &str) -> PathBuf {
     fine(folder, &["new", name]);
     folder.join(name)
 }
 
 /// Replaces a piece of a file, which must be there.
-pub fn edit(file: &Path, from: &str, to: &str) {
+pub(crate) fn edit(file: &Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(file).expect("the file is there");
     assert!(text.contains(from), "{} has {from:?}", file.display());
     std::fs::write(file, text.replace(from, to)).expect("the file can be written");
 }
 
 /// Sends one request over a connection of its own. Gives the status and the body.
-pub fn request(address: &str, method: &str, path: &str, body: &str) -> Result<(u16, String), String> {
+pub(crate) fn request(address: &str, method: &str, path: &str, body: &str) -> Result<(u16, String), String> {
     let wrong = |what: &str| format!("{method} {path}: {what}");
     let mut stream = TcpStream::connect(address).map_err(|why| wrong(&format!("connecting: {why}")))?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(|why| wrong(&why.to_string()))?;

@@ -8,13 +8,13 @@ use forge::prelude::*;
 use forge::testing::{TestApp, TestUser};
 
 /// Somebody with an account. Made in the database, because hashing a password takes longer than the rest of a test.
-pub struct Person {
-    pub id: Uuid,
-    pub email: String,
-    pub calls: TestUser,
+pub(crate) struct Person {
+    pub(crate) id: Uuid,
+    pub(crate) email: String,
+    pub(crate) calls: TestUser,
 }
 
-pub async fn person(app: &TestApp, name: &str) -> Result<Person> {
+pub(crate) async fn person(app: &TestApp, name: &str) -> Result<Person> {
     let id = forge::new_uuid();
     let email = format!("{}@example.org", name.to_lowercase());
     let insert = "INSERT INTO users (id, email, name) VALUES ($1, $2, $3)";
@@ -23,35 +23,35 @@ pub async fn person(app: &TestApp, name: &str) -> Result<Person> {
 }
 
 /// A board of somebody's own, with the columns that a board begins with.
-pub async fn board_of(owner: &Person) -> Result<BoardView> {
+pub(crate) async fn board_of(owner: &Person) -> Result<BoardView> {
     let board = owner.calls.call(create_board, CreateBoard { name: "Plans".into() }).await?;
     owner.calls.call(get_board, GetBoard { board_id: board.id }).await
 }
 
 /// A person who joins a board.
-pub async fn member(app: &TestApp, owner: &Person, board: &BoardView, name: &str, role: MemberRole) -> Result<Person> {
+pub(crate) async fn member(app: &TestApp, owner: &Person, board: &BoardView, name: &str, role: MemberRole) -> Result<Person> {
     let person = person(app, name).await?;
     owner.calls.call(add_member, AddMember { board_id: board.id, email: person.email.clone(), role }).await?;
     Ok(person)
 }
 
-pub fn new_card(column_id: Uuid, title: &str) -> NewCard {
+pub(crate) fn new_card(column_id: Uuid, title: &str) -> NewCard {
     NewCard { column_id, title: title.into(), description: String::new(), estimate: None }
 }
 
-pub async fn card(person: &Person, column_id: Uuid, title: &str) -> Result<Card> {
+pub(crate) async fn card(person: &Person, column_id: Uuid, title: &str) -> Result<Card> {
     person.calls.call(add_card, new_card(column_id, title)).await
 }
 
 /// The titles of a column's cards, from top to bottom.
-pub async fn titles(person: &Person, board_id: Uuid, column: usize) -> Result<Vec<String>> {
+pub(crate) async fn titles(person: &Person, board_id: Uuid, column: usize) -> Result<Vec<String>> {
     let board = person.calls.call(get_board, GetBoard { board_id }).await?;
     Ok(board.columns[column].cards.iter().map(|card| card.title.clone()).collect())
 }
 
 /// Fails unless the call was refused with this code.
 #[track_caller]
-pub fn refused<T: std::fmt::Debug>(result: Result<T>, code: &str) -> Error {
+pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T>, code: &str) -> Error {
     match result {
         Ok(answer) => panic!("expected {code}, but it was answered: {answer:?}"),
         Err(error) => {
