@@ -148,7 +148,7 @@ impl Drop for Line {
             return;
         }
         tracing::info!(
-            target: "forge::request",
+            target: observability::REQUEST,
             request_id = self.metadata.request_id.as_str(),
             trace_id = %format_args!("{:032x}", self.metadata.trace.trace_id),
             method = self.method,

@@ -253,13 +253,18 @@ fn pretty_line(line: &mut String, event: &Event<'_>, ansi: bool) -> fmt::Result 
     };
     let mut time = String::new();
     now(&mut time)?;
-    let mut fields = PrettyFields::default();
+    let mut fields = PrettyFields { request: event.metadata().target() == REQUEST, ..PrettyFields::default() };
     event.record(&mut fields);
     writeln!(line, "{dim}{}{end} {colour}{level:5}{end} {}{dim}{}{end}", time.get(11..23).unwrap_or(&time), fields.message, fields.rest)
 }
 
+/// The target of the request log.
+pub(crate) const REQUEST: &str = "forge::request";
+
+/// Fields as people want them: of a request, what it was and how it went, without names and ids.
 #[derive(Default)]
 struct PrettyFields {
+    request: bool,
     message: String,
     rest: String,
 }
@@ -267,7 +272,20 @@ struct PrettyFields {
 impl Visit for PrettyFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
-        if field.name() == "message" {
+        if self.request {
+            match field.name() {
+                "request_id" | "trace_id" | "bytes" | "user" | "path" => {}
+                _ if text == "\"\"" => {}
+                "duration_us" => {
+                    let ms = text.parse::<f64>().unwrap_or(0.0) / 1000.0;
+                    let _ = write!(self.rest, "{ms:.1} ms");
+                }
+                _ => {
+                    escape_into(&mut self.message, text.trim_matches('"'));
+                    self.message.push(' ');
+                }
+            }
+        } else if field.name() == "message" {
             escape_into(&mut self.message, &text);
         } else if text != "\"\"" {
             self.rest.push_str("  ");

@@ -9,6 +9,7 @@
 mod logging;
 mod metrics;
 
+pub(crate) use logging::REQUEST;
 pub use logging::{LogGuard, init_logging};
 pub use metrics::{render, with_registry};
 
