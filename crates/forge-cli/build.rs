@@ -7,12 +7,16 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
     println!("cargo:rerun-if-changed={}", folder.display());
-    let mut pages: Vec<PathBuf> = fs::read_dir(&folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
+    let mut pages: Vec<PathBuf> =
+        fs::read_dir(&folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
     pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
     pages.sort();
     let mut table = String::from("&[\n");
     for page in pages {
-        let code = page.file_stem().and_then(|stem| stem.to_str()).ok_or_else(|| io::Error::other("the name of a page is not UTF-8"))?;
+        let code = page
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .ok_or_else(|| io::Error::other("the name of a page is not UTF-8"))?;
         let path = fs::canonicalize(&page)?;
         writeln!(table, "    ({code:?}, include_str!({path:?})),").map_err(io::Error::other)?;
     }

@@ -117,7 +117,10 @@ impl App {
             .map_err(failure::program("cargo", "builds the app"))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(Error::config("BUILD_FAILED", format!("cargo cannot read the app in {}:\n{}", self.root.display(), said.trim())));
+            return Err(Error::config(
+                "BUILD_FAILED",
+                format!("cargo cannot read the app in {}:\n{}", self.root.display(), said.trim()),
+            ));
         }
         let metadata: Value = serde_json::from_slice(&output.stdout)?;
         Crates::of(&metadata, &self.root)
@@ -138,8 +141,13 @@ impl Crates {
     fn of(metadata: &Value, root: &Path) -> Result<Self> {
         let unclear = |what: &str| Error::internal(format!("`cargo metadata` says nothing of {what}"));
         let packages = metadata["packages"].as_array().ok_or_else(|| unclear("packages"))?;
-        let folder = |package: &Value| package["manifest_path"].as_str().and_then(|path| Path::new(path).parent()).map(Path::to_owned);
-        let own = packages.iter().find(|package| folder(package).is_some_and(|folder| folder == root)).ok_or_else(|| unclear("the app"))?;
+        let folder = |package: &Value| {
+            package["manifest_path"].as_str().and_then(|path| Path::new(path).parent()).map(Path::to_owned)
+        };
+        let own = packages
+            .iter()
+            .find(|package| folder(package).is_some_and(|folder| folder == root))
+            .ok_or_else(|| unclear("the app"))?;
         let nodes: HashMap<&str, &Value> = metadata["resolve"]["nodes"]
             .as_array()
             .ok_or_else(|| unclear("dependencies"))?
@@ -150,7 +158,14 @@ impl Crates {
         let mut waiting = vec![own["id"].as_str().ok_or_else(|| unclear("the app's id"))?];
         while let Some(id) = waiting.pop() {
             if seen.insert(id) {
-                waiting.extend(nodes.get(id).and_then(|node| node["dependencies"].as_array()).into_iter().flatten().filter_map(Value::as_str));
+                waiting.extend(
+                    nodes
+                        .get(id)
+                        .and_then(|node| node["dependencies"].as_array())
+                        .into_iter()
+                        .flatten()
+                        .filter_map(Value::as_str),
+                );
             }
         }
         let mut folders = vec![root.to_owned()];
@@ -180,7 +195,10 @@ fn binary(package: &Value) -> Result<String> {
         let text = if names.is_empty() {
             "the app has no program: add src/main.rs with `Forge::new().include(..::module()).run().await`".to_owned()
         } else {
-            format!("the app has the programs {}; say with `default-run` in its Cargo.toml which one is the app", names.join(", "))
+            format!(
+                "the app has the programs {}; say with `default-run` in its Cargo.toml which one is the app",
+                names.join(", ")
+            )
         };
         Error::config("APP_BINARY_UNCLEAR", text)
     })

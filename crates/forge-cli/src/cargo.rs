@@ -47,7 +47,10 @@ pub(crate) fn command(folder: &Path) -> Command {
 pub(crate) fn clean_environment(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        if name.starts_with("CARGO_PKG_") || ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "OUT_DIR"].contains(&&*name) {
+        if name.starts_with("CARGO_PKG_")
+            || ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_CRATE_NAME", "CARGO_BIN_NAME", "OUT_DIR"]
+                .contains(&&*name)
+        {
             command.env_remove(&*name);
         }
     }
@@ -85,7 +88,10 @@ pub(crate) async fn build(app: &App, crates: &Crates, profile: Profile, status: 
     let (program, ended) = done?;
     match program {
         Some(program) if ended.success() => Ok(Built { program, took: began.elapsed() }),
-        _ => Err(Error::config("BUILD_FAILED", format!("`{}` does not build ({ended}); what cargo says about it stands above", app.name))),
+        _ => Err(Error::config(
+            "BUILD_FAILED",
+            format!("`{}` does not build ({ended}); what cargo says about it stands above", app.name),
+        )),
     }
 }
 
@@ -153,10 +159,12 @@ enum Heard {
 fn heard(line: &str) -> Heard {
     let (verb, rest) = line.trim_start().split_once(' ').unwrap_or((line.trim(), ""));
     match verb {
-        "Building" if rest.starts_with('[') => match rest.split_once("] ").and_then(|(_, after)| after.split([':', ' ']).next()) {
-            Some(count) if !count.is_empty() => Heard::Doing(format!("building {count}")),
-            _ => Heard::Chatter,
-        },
+        "Building" if rest.starts_with('[') => {
+            match rest.split_once("] ").and_then(|(_, after)| after.split([':', ' ']).next()) {
+                Some(count) if !count.is_empty() => Heard::Doing(format!("building {count}")),
+                _ => Heard::Chatter,
+            }
+        }
         "Blocking" => Heard::Doing("waiting for another cargo".to_owned()),
         "Updating" | "Downloading" | "Downloaded" => Heard::Doing("fetching crates".to_owned()),
         "Compiling" | "Checking" | "Finished" | "Fresh" | "Dirty" | "Locking" | "Adding" | "Removing" => Heard::Chatter,
@@ -177,10 +185,19 @@ mod tests {
     #[test]
     fn cargos_words_are_told_apart() {
         assert_eq!(heard("    Building [====>     ] 37/120: hyper, tokio     "), Heard::Doing("building 37/120".into()));
-        assert_eq!(heard("    Blocking waiting for file lock on build directory"), Heard::Doing("waiting for another cargo".into()));
+        assert_eq!(
+            heard("    Blocking waiting for file lock on build directory"),
+            Heard::Doing("waiting for another cargo".into())
+        );
         assert_eq!(heard("   Compiling hyper v1.0.0"), Heard::Chatter);
         assert_eq!(heard("    Finished `dev` profile [unoptimized] target(s) in 0.84s"), Heard::Chatter);
-        for words in ["error[E0308]: mismatched types", "  --> src/lib.rs:1:1", "warning: unused variable: `x`", "1 | Building a house", ""] {
+        for words in [
+            "error[E0308]: mismatched types",
+            "  --> src/lib.rs:1:1",
+            "warning: unused variable: `x`",
+            "1 | Building a house",
+            "",
+        ] {
             assert_eq!(heard(words), Heard::Words, "{words}");
         }
     }

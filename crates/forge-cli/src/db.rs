@@ -35,5 +35,7 @@ pub(crate) async fn psql(path: &Path, arguments: &[String], status: &Status) -> 
     let app = App::open(path)?;
     let database = database::of(&app, &app.config()?, status).await?;
     let why = std::process::Command::new("psql").arg(&database.url).args(arguments).exec();
-    Err(failure::program("psql", "is PostgreSQL's own client; another one can use the address that `forge db url` prints")(why))
+    Err(failure::program("psql", "is PostgreSQL's own client; another one can use the address that `forge db url` prints")(
+        why,
+    ))
 }

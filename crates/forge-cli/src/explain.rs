@@ -10,7 +10,8 @@ const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 /// Prints a page, or the list of them.
 pub(crate) fn run(code: Option<&str>) -> Result<()> {
     let Some(code) = code else {
-        let titles: Vec<&str> = PAGES.iter().map(|(_, page)| page.lines().next().unwrap_or_default().trim_start_matches("# ")).collect();
+        let titles: Vec<&str> =
+            PAGES.iter().map(|(_, page)| page.lines().next().unwrap_or_default().trim_start_matches("# ")).collect();
         return voice::data(&titles.join("\n"));
     };
     voice::data(page(code)?.trim_end())
@@ -24,7 +25,9 @@ fn page(code: &str) -> Result<&'static str> {
     }
     let near: Vec<&str> = nearest(&code).into_iter().take(3).collect();
     let hint = if near.is_empty() { String::new() } else { format!("did you mean {}? ", near.join(" or ")) };
-    let text = format!("there is no page for `{code}`; {hint}`forge explain` lists all codes. An app's own errors are described by the app");
+    let text = format!(
+        "there is no page for `{code}`; {hint}`forge explain` lists all codes. An app's own errors are described by the app"
+    );
     Err(Error::config("EXPLAIN_UNKNOWN", text))
 }
 
@@ -32,7 +35,13 @@ fn page(code: &str) -> Result<&'static str> {
 fn nearest(word: &str) -> Vec<&'static str> {
     let mut near: Vec<(usize, &str)> = PAGES
         .iter()
-        .map(|(code, _)| if code.contains(word) || word.contains(code) { (0, *code) } else { (strsim::damerau_levenshtein(word, code), *code) })
+        .map(|(code, _)| {
+            if code.contains(word) || word.contains(code) {
+                (0, *code)
+            } else {
+                (strsim::damerau_levenshtein(word, code), *code)
+            }
+        })
         .filter(|(distance, code)| *distance <= code.len().max(word.len()).div_ceil(3))
         .collect();
     near.sort();

@@ -13,7 +13,8 @@ pub(crate) fn file(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Error 
 
 /// Turns the failed start of a program into an error that says what the program is for.
 pub(crate) fn program(name: &str, purpose: &str) -> impl FnOnce(io::Error) -> Error {
-    let message = if name.contains('/') { format!("{name} could not be started") } else { format!("`{name}` could not be started") };
+    let message =
+        if name.contains('/') { format!("{name} could not be started") } else { format!("`{name}` could not be started") };
     let purpose = purpose.to_owned();
     move |why| {
         let hint = if why.kind() == io::ErrorKind::NotFound { "; install it, or put it on the PATH" } else { "" };

@@ -36,7 +36,8 @@ impl Changes {
     /// Says what was done.
     pub(crate) fn tell(&self, status: &Status) {
         let done = [(self.written.len(), "written"), (self.removed.len(), "removed")];
-        let words: Vec<String> = done.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", files(*count))).collect();
+        let words: Vec<String> =
+            done.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", files(*count))).collect();
         if !words.is_empty() {
             status.line(&format!("client: {}", words.join(", ")));
         }
@@ -105,7 +106,10 @@ fn compare(manifest: &Manifest, page: &Page) -> Result<()> {
         return Ok(());
     }
     let all: Vec<PathBuf> = changes.written.into_iter().chain(changes.removed).collect();
-    Err(Error::config("GENERATED_OUTDATED", format!("not what the app describes: {}; run `forge generate` and commit what it writes", list(&all))))
+    Err(Error::config(
+        "GENERATED_OUTDATED",
+        format!("not what the app describes: {}; run `forge generate` and commit what it writes", list(&all)),
+    ))
 }
 
 /// What has to be done, and which of it would lose what a person wrote.

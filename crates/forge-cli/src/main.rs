@@ -81,7 +81,9 @@ async fn once(command: Command) -> Result<()> {
         Command::Dev { .. } => Ok(()),
         Command::Build { path } => build::run(&path, &status).await,
         Command::Generate { path, check, force } => generate::run(&path, check, force, &status).await,
-        Command::Migrate { command: Some(MigrateCommand::Status { path }), .. } => migrate::run(&path, &["migrate", "status"], &status).await,
+        Command::Migrate { command: Some(MigrateCommand::Status { path }), .. } => {
+            migrate::run(&path, &["migrate", "status"], &status).await
+        }
         Command::Migrate { command: None, path } => migrate::run(&path, &["migrate"], &status).await,
         Command::Check { path } => check::run(&path, &status).await,
         Command::Db { command: DbCommand::Stop { path } } => db::stop(&path, &status).await,

@@ -50,8 +50,9 @@ impl Page {
     pub(crate) fn flavour(&self) -> Result<Flavour> {
         let file = self.folder.join("package.json");
         let text = std::fs::read(&file).map_err(failure::file("read", &file))?;
-        let package: Value = serde_json::from_slice(&text)
-            .map_err(|why| Error::config("PAGE_BUILD_FAILED", format!("{} is not JSON: {why}", file.display())).with_source(why))?;
+        let package: Value = serde_json::from_slice(&text).map_err(|why| {
+            Error::config("PAGE_BUILD_FAILED", format!("{} is not JSON: {why}", file.display())).with_source(why)
+        })?;
         let uses = |list: &str| package[list].get("svelte").is_some();
         Ok(if uses("dependencies") || uses("devDependencies") { Flavour::Svelte } else { Flavour::Plain })
     }
@@ -81,13 +82,15 @@ impl Page {
         let mut command = Command::new("npm");
         command.args(words).current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         clean_environment(&mut command);
-        let mut npm = Group::spawn(&mut command).map_err(failure::program("npm", "builds the page; it comes with Node.js"))?;
+        let mut npm =
+            Group::spawn(&mut command).map_err(failure::program("npm", "builds the page; it comes with Node.js"))?;
         let (Some(mut out), Some(mut err)) = npm.output() else {
             return Err(Error::internal("npm was started without pipes"));
         };
         let (mut words_out, mut words_err) = (Vec::new(), Vec::new());
         let work = async {
-            tokio::try_join!(out.read_to_end(&mut words_out), err.read_to_end(&mut words_err)).context("reading what npm says")?;
+            tokio::try_join!(out.read_to_end(&mut words_out), err.read_to_end(&mut words_err))
+                .context("reading what npm says")?;
             npm.wait().await
         };
         let ended = ticking(work, doing, status).await?;
@@ -100,7 +103,11 @@ impl Page {
                 status.line(words.trim_end());
             }
         }
-        let text = format!("`npm {}` failed ({ended}) in {}; what it says about it stands above", words.join(" "), self.folder.display());
+        let text = format!(
+            "`npm {}` failed ({ended}) in {}; what it says about it stands above",
+            words.join(" "),
+            self.folder.display()
+        );
         Err(Error::config("PAGE_BUILD_FAILED", text))
     }
 }

@@ -57,7 +57,10 @@ mod tests {
         let cause = std::io::Error::other("disk on fire");
         let text = failure_text(&Error::config("FILE_FAILED", "could not read x").with_source(cause));
         let plain = text.replace(RED, "").replace(BOLD, "").replace(PLAIN, "");
-        assert_eq!(plain, "error[FILE_FAILED]: could not read x\n  caused by: disk on fire\n  more: forge explain FILE_FAILED");
+        assert_eq!(
+            plain,
+            "error[FILE_FAILED]: could not read x\n  caused by: disk on fire\n  more: forge explain FILE_FAILED"
+        );
     }
 
     #[test]

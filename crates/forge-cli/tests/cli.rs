@@ -1,5 +1,8 @@
 //! The command as a shell sees it: exit codes, what goes where, and what the quick commands do.
 
+// A panic in a test is its report.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::path::Path;
@@ -10,7 +13,13 @@ use support::{fine, folder, forge, run};
 #[test]
 fn a_wrong_command_line_is_told_apart_from_a_failure() {
     let place = folder();
-    for (words, code) in [(&["explain", "PORT_IN_USE"][..], 0), (&["explain", "NO_SUCH_CODE"], 1), (&["explian"], 2), (&["dev", "--port", "x"], 2), (&[], 2)] {
+    for (words, code) in [
+        (&["explain", "PORT_IN_USE"][..], 0),
+        (&["explain", "NO_SUCH_CODE"], 1),
+        (&["explian"], 2),
+        (&["dev", "--port", "x"], 2),
+        (&[], 2),
+    ] {
         assert_eq!(run(place.path(), words).code, Some(code), "{words:?}");
     }
 }
@@ -55,9 +64,19 @@ fn what_is_configured_is_shown_with_its_source_and_without_secrets() {
     let place = folder();
     std::fs::write(place.path().join("forge.toml"), "[gateway]\nport = 9001\n").unwrap();
     let mut command = forge(place.path());
-    command.args(["config", "show"]).envs([("FORGE_SECRET", "a secret that must never be shown"), ("FORGE_DATABASE_POOL_SIZE", "7")]);
+    command
+        .args(["config", "show"])
+        .envs([("FORGE_SECRET", "a secret that must never be shown"), ("FORGE_DATABASE_POOL_SIZE", "7")]);
     let said: support::Said = command.output().unwrap().into();
-    let line = |key: &str| said.out.lines().find(|line| line.starts_with(key)).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = |key: &str| {
+        said.out
+            .lines()
+            .find(|line| line.starts_with(key))
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     assert_eq!(line("gateway.port"), "gateway.port 9001 forge.toml, line 2");
     assert_eq!(line("database.pool_size"), "database.pool_size 7 environment, FORGE_DATABASE_POOL_SIZE");
     assert!(line("database.pool_timeout").ends_with("default"));
@@ -69,7 +88,13 @@ fn what_is_configured_is_shown_with_its_source_and_without_secrets() {
 
     std::fs::write(place.path().join("forge.toml"), "[gateway]\nprot = 9001\n").unwrap();
     let wrong = run(place.path(), &["config", "show"]);
-    assert!(wrong.err.contains("error[CONFIG_UNKNOWN_KEY]") && wrong.err.contains("forge.toml:2:1") && wrong.err.contains("`port`"), "{}", wrong.err);
+    assert!(
+        wrong.err.contains("error[CONFIG_UNKNOWN_KEY]")
+            && wrong.err.contains("forge.toml:2:1")
+            && wrong.err.contains("`port`"),
+        "{}",
+        wrong.err
+    );
 }
 
 #[test]
@@ -82,7 +107,8 @@ fn the_reference_is_the_page_in_the_docs() {
 #[test]
 fn a_private_database_is_started_found_and_stopped() {
     let place = folder();
-    std::fs::write(place.path().join("Cargo.toml"), "[package]\nname = \"my-shop\"\n[dependencies]\nforge = \"0\"\n").unwrap();
+    std::fs::write(place.path().join("Cargo.toml"), "[package]\nname = \"my-shop\"\n[dependencies]\nforge = \"0\"\n")
+        .unwrap();
     let none = fine(place.path(), &["db", "stop"]);
     assert!(none.err.contains("no private server"), "{}", none.err);
 
@@ -92,8 +118,13 @@ fn a_private_database_is_started_found_and_stopped() {
     let stopped = fine(place.path(), &["db", "stop"]);
     assert!(stopped.err.contains("stopped; the data stays in"), "{}", stopped.err);
 
-    let configured = forge(place.path()).args(["db", "url"]).env("DATABASE_URL", "postgres://elsewhere/x").output().unwrap();
-    assert_eq!(String::from_utf8(configured.stdout).unwrap(), "postgres://elsewhere/x\n", "a configured database goes first");
+    let configured =
+        forge(place.path()).args(["db", "url"]).env("DATABASE_URL", "postgres://elsewhere/x").output().unwrap();
+    assert_eq!(
+        String::from_utf8(configured.stdout).unwrap(),
+        "postgres://elsewhere/x\n",
+        "a configured database goes first"
+    );
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { PrivateServer::ensure(Options::dev(place.path())).await?.remove().await }).unwrap();
@@ -107,6 +138,10 @@ fn a_port_that_is_taken_is_told_before_anything_is_started() {
     let port = taken.local_addr().unwrap().port();
     let refused = run(place.path(), &["dev", "--port", &port.to_string()]);
     assert_eq!(refused.code, Some(1));
-    assert!(refused.err.contains("error[PORT_IN_USE]") && refused.err.contains(&format!("forge dev --port {}", port + 1)), "{}", refused.err);
+    assert!(
+        refused.err.contains("error[PORT_IN_USE]") && refused.err.contains(&format!("forge dev --port {}", port + 1)),
+        "{}",
+        refused.err
+    );
     assert!(!place.path().join(".forge").exists());
 }

@@ -1,5 +1,8 @@
 //! `forge dev`, with a real app, a real compiler and a real database.
 
+// A panic in a test is its report.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -17,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use support::{app, edit, folder, forge, request};
 
 /// Compiling an app for the first time, with everything it is made of, takes its time on a small machine.
-const BUILD: Duration = Duration::from_secs(560);
+const BUILD: Duration = Duration::from_secs(280);
 const SOON: Duration = Duration::from_secs(120);
 
 /// `forge dev` at work.
@@ -31,7 +34,8 @@ impl Dev {
     fn start(app: &Path, database: &str) -> Self {
         let mut command = forge(app);
         command.args(["dev", "--port", "0"]).env("DATABASE_URL", database);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
         let err = BufReader::new(child.stderr.take().expect("piped"));
         let (tell, lines) = channel();
         std::thread::spawn(move || err.lines().map_while(Result::ok).for_each(|line| drop(tell.send(line))));
@@ -103,7 +107,8 @@ struct Visitor {
 
 impl Visitor {
     fn start(address: &str) -> Self {
-        let (stop, answered, failed) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::<Mutex<Vec<String>>>::default());
+        let (stop, answered, failed) =
+            (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::<Mutex<Vec<String>>>::default());
         let (address, told, count, list) = (address.to_owned(), stop.clone(), answered.clone(), failed.clone());
         let thread = std::thread::spawn(move || {
             while !told.load(Ordering::Relaxed) {
@@ -121,7 +126,12 @@ impl Visitor {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().unwrap();
         let failed = self.failed.lock().unwrap();
-        assert!(failed.is_empty(), "{} of {} requests failed: {failed:?}", failed.len(), self.answered.load(Ordering::Relaxed));
+        assert!(
+            failed.is_empty(),
+            "{} of {} requests failed: {failed:?}",
+            failed.len(),
+            self.answered.load(Ordering::Relaxed)
+        );
         assert!(self.answered.load(Ordering::Relaxed) > 0);
     }
 }
@@ -180,7 +190,11 @@ fn an_app_is_swapped_without_a_request_that_fails() {
     edit(&source, "Ok(2)", "Ok(\"three\".to_owned())");
     std::fs::write(app.join("migrations/0002_wrong.sql"), "CREATE TABLE items ();").unwrap();
     dev.until("the app ended before it was ready", SOON);
-    assert!(dev.said.iter().any(|line| line.contains("MIGRATION_FAILED") || line.contains("0002_wrong")), "{}", dev.said.join("\n"));
+    assert!(
+        dev.said.iter().any(|line| line.contains("MIGRATION_FAILED") || line.contains("0002_wrong")),
+        "{}",
+        dev.said.join("\n")
+    );
     assert!(greeting(&address).contains("two"));
 
     // Mended, it goes on.

@@ -1,5 +1,8 @@
 //! A new app does everything that its README promises. One test, since it compiles an app and installs its page's packages.
 
+// A panic in a test is its report.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::path::Path;
@@ -48,11 +51,19 @@ fn a_new_app_works() {
     succeeds(npm(&["run", "build"]));
     assert!(app.join("frontend/dist/index.html").is_file());
     let checked = succeeds(npm(&["run", "check"]));
-    assert!(checked.out.contains("0 errors and 0 warnings") || checked.out.contains("0 ERRORS 0 WARNINGS"), "{}", checked.out);
+    assert!(
+        checked.out.contains("0 errors and 0 warnings") || checked.out.contains("0 ERRORS 0 WARNINGS"),
+        "{}",
+        checked.out
+    );
 
     // The back end: its own tests, its SQL on an empty database, its migrations on one that stays.
     let mut tests = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    tests.arg("test").current_dir(&app).env("CARGO_TARGET_DIR", target()).env("FORGE_TEST_DATABASE_URL", server.url("postgres"));
+    tests
+        .arg("test")
+        .current_dir(&app)
+        .env("CARGO_TARGET_DIR", target())
+        .env("FORGE_TEST_DATABASE_URL", server.url("postgres"));
     let tested = succeeds(tests);
     assert!(tested.out.contains("2 passed"), "{}", tested.out);
     assert!(succeeds(command(&["check"])).err.contains("`my-shop` is fine"));

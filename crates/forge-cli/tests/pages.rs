@@ -1,5 +1,8 @@
 //! Every error code has a page, and every page is about a code.
 
+// A panic in a test is its report.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +15,10 @@ fn root() -> PathBuf {
 /// The sources of all crates, without their tests.
 fn sources() -> Vec<PathBuf> {
     let walk = ignore::WalkBuilder::new(root().join("crates")).build().flatten();
-    let mut files: Vec<PathBuf> = walk.map(|entry| entry.path().to_owned()).filter(|path| path.extension().is_some_and(|kind| kind == "rs")).collect();
+    let mut files: Vec<PathBuf> = walk
+        .map(|entry| entry.path().to_owned())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "rs"))
+        .collect();
     files.retain(|path| {
         let below = path.strip_prefix(root().join("crates")).expect("below");
         let parts: Vec<&str> = below.iter().filter_map(|part| part.to_str()).collect();
@@ -32,8 +38,10 @@ fn codes() -> BTreeMap<String, PathBuf> {
         let text = std::fs::read_to_string(&file).unwrap();
         let text = text.split("#[cfg(test)]\nmod").next().unwrap_or_default();
         // Examples in comments use codes that apps would have.
-        let text: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect();
-        let patterns = [Some(&given), Some(&named), Some(&config), file.ends_with("forge-core/src/error.rs").then_some(&kinds)];
+        let text: String =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect();
+        let patterns =
+            [Some(&given), Some(&named), Some(&config), file.ends_with("forge-core/src/error.rs").then_some(&kinds)];
         for pattern in patterns.into_iter().flatten() {
             codes.extend(pattern.captures_iter(&text).map(|found| (found[1].to_owned(), file.clone())));
         }
@@ -52,8 +60,11 @@ fn every_code_has_a_page() {
     let (codes, pages) = (codes(), pages());
     // If the scan finds little, it is the scan that is wrong.
     assert!(codes.len() > 60 && codes.contains_key("NOT_FOUND") && codes.contains_key("PG_NOT_FOUND"), "{codes:?}");
-    let missing: Vec<String> =
-        codes.iter().filter(|(code, _)| !pages.contains(*code)).map(|(code, file)| format!("{code} ({})", file.display())).collect();
+    let missing: Vec<String> = codes
+        .iter()
+        .filter(|(code, _)| !pages.contains(*code))
+        .map(|(code, file)| format!("{code} ({})", file.display()))
+        .collect();
     assert!(missing.is_empty(), "these codes have no page in docs/errors: {missing:#?}");
 }
 

@@ -34,7 +34,8 @@ pub struct SignUp {
     /// Where to reach the person; also what they sign in with.
     #[validate(length(max = 254), email)]
     pub email: String,
-    /// At least 8 characters; anything goes.
+    /// Anything goes: blanks, accents, whole sentences.
+    #[validate(length(min = 8, max = 1024))]
     pub password: String,
 }
 

@@ -206,8 +206,16 @@ mod tests {
         let folder = Folder::new(&["src/lib.rs"]);
         folder.write(".gitignore", "*.log\n");
         for file in [
-            "tests/a.rs", "target/debug/x", "frontend/node_modules/a/index.js", "frontend/dist/index.html", "frontend/src/lib/forge/api.ts",
-            "Cargo.lock", ".git/HEAD", ".forge/secret", "src/.lib.rs.swp", "some.log",
+            "tests/a.rs",
+            "target/debug/x",
+            "frontend/node_modules/a/index.js",
+            "frontend/dist/index.html",
+            "frontend/src/lib/forge/api.ts",
+            "Cargo.lock",
+            ".git/HEAD",
+            ".forge/secret",
+            "src/.lib.rs.swp",
+            "some.log",
         ] {
             assert_eq!(folder.after_writing(file), Changes::default(), "{file}");
         }

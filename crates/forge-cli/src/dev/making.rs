@@ -93,7 +93,14 @@ impl Maker {
         if self.release {
             let program = build::release(&self.app, &crates, &self.status).await?;
             let identity = Identity::of(&program)?;
-            return Ok(Made { program, identity, took: began.elapsed(), client_changed: false, page_is_current: true, surroundings });
+            return Ok(Made {
+                program,
+                identity,
+                took: began.elapsed(),
+                client_changed: false,
+                page_is_current: true,
+                surroundings,
+            });
         }
         let built = cargo::build(&self.app, &crates, Profile::Dev, &self.status).await?;
         let (mut client_changed, mut page_is_current) = (false, false);

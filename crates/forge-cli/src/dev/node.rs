@@ -139,7 +139,10 @@ fn readable(pipe: PipeReader) -> Result<pipe::Receiver> {
 
 /// Sees a process through to its end.
 async fn follow(pid: Pid, mut child: Child, mut ready: pipe::Receiver, status: Status, tell: mpsc::UnboundedSender<Event>) {
-    let words = [child.stdout.take().map(|out| tokio::spawn(pass_on(out, status.clone()))), child.stderr.take().map(|err| tokio::spawn(pass_on(err, status.clone())))];
+    let words = [
+        child.stdout.take().map(|out| tokio::spawn(pass_on(out, status.clone()))),
+        child.stderr.take().map(|err| tokio::spawn(pass_on(err, status.clone()))),
+    ];
     let mut told = false;
     let ended = loop {
         let mut byte = [0];

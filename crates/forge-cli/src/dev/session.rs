@@ -54,7 +54,13 @@ struct Process {
 
 impl Session {
     /// Begins to watch the files.
-    pub(crate) fn new(maker: Maker, crates: Crates, nodes: Nodes, surroundings: Surroundings, status: Status) -> Result<Self> {
+    pub(crate) fn new(
+        maker: Maker,
+        crates: Crates,
+        nodes: Nodes,
+        surroundings: Surroundings,
+        status: Status,
+    ) -> Result<Self> {
         let watch = Watch::new(maker.places(&crates))?;
         Ok(Self {
             maker,
@@ -162,7 +168,8 @@ impl Session {
             self.nodes.surround(surroundings.environment());
             self.surroundings = surroundings;
         }
-        let same = self.starting.as_ref().or(self.serving.as_ref()).is_some_and(|process| process.identity == made.identity);
+        let same =
+            self.starting.as_ref().or(self.serving.as_ref()).is_some_and(|process| process.identity == made.identity);
         if same && !built_for.restart && !built_for.config {
             self.status.line(&format!("nothing changed in the program · looked for {}", seconds(made.took)));
             return Ok(());
@@ -173,7 +180,8 @@ impl Session {
         match self.nodes.start(&made.program) {
             Ok(pid) => {
                 let began = Instant::now();
-                self.starting = Some(Process { pid, identity: made.identity, began, built_in: made.took, since: built_for.since });
+                self.starting =
+                    Some(Process { pid, identity: made.identity, began, built_in: made.took, since: built_for.since });
             }
             Err(why) => self.status.failure(&why),
         }
@@ -188,7 +196,8 @@ impl Session {
                 self.status.clear();
                 let old = std::mem::replace(&mut self.serving, self.starting.take());
                 let Some(new) = &self.serving else { return Ok(()) };
-                let edit = new.since.map(|since| format!(" · {} after the edit", seconds(since.elapsed()))).unwrap_or_default();
+                let edit =
+                    new.since.map(|since| format!(" · {} after the edit", seconds(since.elapsed()))).unwrap_or_default();
                 self.status.line(&format!("ready {} · built in {}{edit}", self.nodes.url()?, seconds(new.built_in)));
                 if let Some(old) = old {
                     self.finish(old.pid);
@@ -198,11 +207,14 @@ impl Session {
             What::Ended(ended) if is(&self.starting) => {
                 self.status.clear();
                 self.starting = None;
-                self.status.line(&format!("the app ended before it was ready ({ended}); why stands above. {}", self.stays()));
+                self.status
+                    .line(&format!("the app ended before it was ready ({ended}); why stands above. {}", self.stays()));
             }
             What::Ended(ended) if is(&self.serving) => {
                 self.serving = None;
-                self.status.line(&format!("the app ended by itself ({ended}); it is started again after the next change, requests wait until then"));
+                self.status.line(&format!(
+                    "the app ended by itself ({ended}); it is started again after the next change, requests wait until then"
+                ));
             }
             What::Ended(_) => self.finishing.retain(|pid| *pid != event.pid),
         }
@@ -224,7 +236,8 @@ impl Session {
 
     /// Stops every process and waits for its end. Being told once more ends them at once.
     async fn stop(&mut self, signals: &mut Signals, keys: &mut Keys) {
-        let running: Vec<Pid> = self.starting.take().into_iter().chain(self.serving.take()).map(|process| process.pid).collect();
+        let running: Vec<Pid> =
+            self.starting.take().into_iter().chain(self.serving.take()).map(|process| process.pid).collect();
         for pid in running {
             self.finish(pid);
         }

@@ -126,7 +126,9 @@ fn watch(
 
 fn failed(why: &notify::Error) -> Error {
     let hint = match why.kind {
-        notify::ErrorKind::MaxFilesWatch => "; the system's limit of watched folders is reached: raise it with `sysctl fs.inotify.max_user_watches=524288`",
+        notify::ErrorKind::MaxFilesWatch => {
+            "; the system's limit of watched folders is reached: raise it with `sysctl fs.inotify.max_user_watches=524288`"
+        }
         _ => "",
     };
     Error::config("WATCH_FAILED", format!("the app's files cannot be watched: {why}{hint}"))
@@ -145,7 +147,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("src")).unwrap();
         let crates = vec![root.path().to_owned()];
-        let mut watch = Watch::new(Places { crates, page: None, client: None, config: root.path().join("forge.toml") }).unwrap();
+        let mut watch =
+            Watch::new(Places { crates, page: None, client: None, config: root.path().join("forge.toml") }).unwrap();
         std::fs::create_dir(root.path().join("src/new")).unwrap();
         std::fs::write(root.path().join("src/new/mod.rs"), "// one").unwrap();
         assert!(next(&mut watch).await.program);

@@ -9,10 +9,73 @@ const LONGEST: usize = 58;
 
 /// Words of the language, and names that cargo or the app's own code need for something else.
 const TAKEN: &[&str] = &[
-    "abstract", "alloc", "app", "as", "async", "await", "become", "box", "break", "build", "const", "continue", "core", "crate", "deps", "do", "dyn",
-    "else", "enum", "examples", "extern", "false", "final", "fn", "for", "forge", "gen", "if", "impl", "in", "incremental", "let", "loop",
-    "macro", "match", "mod", "move", "mut", "override", "postgres", "priv", "proc-macro", "proc_macro", "pub", "ref", "return", "self", "static", "std", "struct",
-    "super", "template0", "template1", "test", "tokio", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+    "abstract",
+    "alloc",
+    "app",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "build",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "deps",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "examples",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "forge",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "incremental",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "postgres",
+    "priv",
+    "proc-macro",
+    "proc_macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "template0",
+    "template1",
+    "test",
+    "tokio",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "where",
+    "while",
+    "yield",
 ];
 
 /// The name of the app to be made in a folder: the folder's own.
@@ -53,7 +116,9 @@ mod tests {
         for fine in ["shop", "my-shop", "a1_b", "some/where/shop", "../shop", "/tmp/shop/"] {
             assert!(of(Path::new(fine)).is_ok(), "{fine}");
         }
-        for wrong in ["Shop", "1shop", "-shop", "my shop", "shöp", "self", "forge", "..", ".", "/", "", "a.b", &"x".repeat(59)] {
+        for wrong in
+            ["Shop", "1shop", "-shop", "my shop", "shöp", "self", "forge", "..", ".", "/", "", "a.b", &"x".repeat(59)]
+        {
             assert_eq!(of(Path::new(wrong)).unwrap_err().code(), "NEW_NAME_INVALID", "{wrong}");
         }
     }

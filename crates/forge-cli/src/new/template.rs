@@ -51,6 +51,8 @@ mod tests {
         }
         let text = |file: &str| files("my-shop", "path = \"/f\"").find(|(path, _)| *path == file).unwrap().1;
         assert!(text("src/main.rs").contains("use my_shop as app;"));
-        assert!(text("Cargo.toml").contains("name = \"my-shop\"") && text("Cargo.toml").contains("forge = { path = \"/f\" }"));
+        assert!(
+            text("Cargo.toml").contains("name = \"my-shop\"") && text("Cargo.toml").contains("forge = { path = \"/f\" }")
+        );
     }
 }

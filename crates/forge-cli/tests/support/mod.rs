@@ -1,5 +1,6 @@
 //! What the tests of the command share: the command itself, apps in folders of their own, and requests.
 
+// Each test uses a part of it.
 #![allow(dead_code)]
 
 use std::io::{Read as _, Write as _};
@@ -78,7 +79,8 @@ pub(crate) fn request(address: &str, method: &str, path: &str, body: &str) -> Re
     let wrong = |what: &str| format!("{method} {path}: {what}");
     let mut stream = TcpStream::connect(address).map_err(|why| wrong(&format!("connecting: {why}")))?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(|why| wrong(&why.to_string()))?;
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n");
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n");
     let text = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(text.as_bytes()).map_err(|why| wrong(&format!("sending: {why}")))?;
     let mut answer = String::new();

@@ -1,0 +1,13 @@
+//! The doors for HTTP, from outside: what comes in, what is refused, what comes back, and how a door is shut.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod answers;
+mod ending;
+mod headers;
+mod limits;
+mod pages;
+mod repeats;
+mod sessions;
+mod tokens;

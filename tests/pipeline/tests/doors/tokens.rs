@@ -1,0 +1,149 @@
+//! Nobody comes in with a token that is not valid, at no door.
+
+use forge::prelude::*;
+use forge::testing::TestApp;
+use serde_json::json;
+
+use crate::support::http::{Answer, Request};
+use crate::support::token;
+
+/// A refused token: 401, in the shape of every failure, with what a client needs to know about bearer tokens.
+#[track_caller]
+fn assert_refused(what: &str, answer: &Answer) {
+    assert_eq!(answer.failure(), (401, "UNAUTHORIZED".into()), "{what}: {}", answer.text());
+    assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{what}");
+    // Why exactly is for the log: a stranger learns nothing that helps with the next try.
+    let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+    for word in ["signature", "alg", "aud", "sub", "key"] {
+        assert!(!message.contains(word), "{what}: {message}");
+    }
+}
+
+/// A call at the door whose path has the function's name.
+fn by_path(function: &str) -> Request {
+    Request::call(function, &json!({}))
+}
+
+/// A call at the door whose body has the function's name.
+fn by_body(function: &str) -> Request {
+    Request::post("/rpc", &json!({"function": function, "args": {}}))
+}
+
+/// The whole story of one door: `signed` puts a token into a request.
+async fn check_door(app: &TestApp, door: fn(&str) -> Request, signed: impl Fn(Request, &str) -> Request) {
+    let url = app.url();
+    let good = signed(door("whoami"), &token::of("ada", &[])).send(&url).await;
+    assert_eq!(good.data(), "ada");
+    let role = signed(door("secrets"), &token::of("ada", &["auditor"])).send(&url).await;
+    assert_eq!(role.data(), "42");
+    let wrong_role = signed(door("secrets"), &token::of("ada", &["editor"])).send(&url).await;
+    assert_eq!(wrong_role.failure(), (403, "FORBIDDEN".into()));
+    // Without any token: only what is public.
+    assert_refused("no token", &door("whoami").send(&url).await);
+    assert_refused("no token", &door("secrets").send(&url).await);
+    assert_eq!(door("hello").send(&url).await.data(), "hello");
+    for (what, bad) in token::refused() {
+        // A public function is no way round: a bad token is refused, never taken for nobody.
+        for function in ["whoami", "secrets", "hello"] {
+            assert_refused(&format!("{what}, at {function}"), &signed(door(function), &bad).send(&url).await);
+        }
+    }
+}
+
+#[forge::test]
+async fn the_door_by_path_with_a_header(app: TestApp) {
+    check_door(&app, by_path, Request::bearer).await;
+}
+
+#[forge::test]
+async fn the_door_by_body_with_a_header(app: TestApp) {
+    check_door(&app, by_body, Request::bearer).await;
+}
+
+#[forge::test]
+async fn the_door_by_path_with_a_cookie(app: TestApp) {
+    check_door(&app, by_path, |request, token| request.cookies(&format!("a=b; forge_session={token}"))).await;
+}
+
+#[forge::test]
+async fn the_door_by_body_with_a_cookie(app: TestApp) {
+    check_door(&app, by_body, |request, token| request.cookies(&format!("forge_session={token}; c=d"))).await;
+}
+
+#[forge::test]
+async fn the_door_for_refreshing(app: TestApp) {
+    let url = app.url();
+    let refresh = |body: serde_json::Value| Request::post("/auth/refresh", &body);
+    let refused = async |what: &str, request: Request| assert_refused(what, &request.send(&url).await);
+    refused("nothing", refresh(json!({}))).await;
+    refused("no body", Request::new("POST", "/auth/refresh")).await;
+    refused("garbage", refresh(json!({"refreshToken": "garbage"}))).await;
+    refused("the right length", refresh(json!({"refreshToken": "A".repeat(64)}))).await;
+    refused("a number", refresh(json!({"refreshToken": 1}))).await;
+    refused("more than it takes", refresh(json!({"refreshToken": "A".repeat(64), "user": "root"}))).await;
+    refused("an access token", refresh(json!({"refreshToken": token::of("ada", &[])}))).await;
+    for (what, bad) in token::refused() {
+        refused(what, refresh(json!({"refreshToken": bad}))).await;
+    }
+    for value in ["garbage".to_owned(), "A".repeat(64), token::of("ada", &[])] {
+        refused("a cookie", refresh(json!({})).cookies(&format!("forge_session_refresh={value}"))).await;
+    }
+}
+
+#[forge::test]
+async fn a_header_that_is_no_bearer_token_is_refused(app: TestApp) {
+    let url = app.url();
+    let good = token::of("ada", &[]);
+    let values: Vec<Vec<u8>> = vec![
+        b"Bearer".to_vec(),
+        b"Bearer ".to_vec(),
+        b"Basic YWRhOnNlY3JldA==".to_vec(),
+        b"".to_vec(),
+        good.clone().into_bytes(),
+        format!("Bearer{good}").into_bytes(),
+        format!("Token {good}").into_bytes(),
+        format!("Bearer {good} {good}").into_bytes(),
+        format!("Bearer {good}, Bearer {good}").into_bytes(),
+        [b"Bearer ".as_slice(), good.as_bytes(), &[0xff]].concat(),
+    ];
+    for value in values {
+        for function in ["whoami", "hello"] {
+            for door in [by_path, by_body] {
+                let answer = door(function).header("authorization", value.clone()).send(&url).await;
+                assert_refused(&format!("{:?}", String::from_utf8_lossy(&value)), &answer);
+            }
+        }
+    }
+    let twice = by_path("whoami").bearer(&good).bearer(&good).send(&url).await;
+    assert_refused("two headers", &twice);
+    // A header that is refused is not made good by a cookie, and the scheme's case is nobody's mistake.
+    let both = by_path("whoami").header("authorization", "Basic x").cookies(&format!("forge_session={good}")).send(&url).await;
+    assert_refused("a good cookie beside it", &both);
+    assert_eq!(by_path("whoami").header("authorization", format!("bEaReR {good}")).send(&url).await.data(), "ada");
+}
+
+#[forge::test]
+async fn two_cookies_of_one_name_are_nobody(app: TestApp) {
+    let cookies = format!("forge_session={}; forge_session={}", token::of("ada", &[]), token::of("eve", &[]));
+    assert_refused("two cookies", &by_path("whoami").cookies(&cookies).send(&app.url()).await);
+}
+
+/// A token from a verified issuer is for an audience; ours demands its own when it is configured.
+#[forge::test]
+async fn the_audience_and_the_issuer_are_looked_at() -> Result<()> {
+    let app = TestApp::start_with(|config| {
+        config.security.auth.audience = Some("our app".into());
+        config.security.auth.issuer = Some("us".into());
+    })
+    .await?;
+    let claims = |aud: serde_json::Value, iss: &str| json!({"sub": "ada", "exp": token::now() + 600, "aud": aud, "iss": iss});
+    let header = json!({"alg": "HS256"});
+    let call = async |claims| by_path("whoami").bearer(&token::signed(token::SECRET, &header, &claims)).send(&app.url()).await;
+    assert_eq!(call(claims(json!("our app"), "us")).await.data(), "ada");
+    assert_eq!(call(claims(json!(["another", "our app"]), "us")).await.data(), "ada");
+    assert_refused("another audience", &call(claims(json!("another app"), "us")).await);
+    assert_refused("no audience", &call(json!({"sub": "ada", "exp": token::now() + 600, "iss": "us"})).await);
+    assert_refused("another issuer", &call(claims(json!("our app"), "them")).await);
+    app.stop().await;
+    Ok(())
+}
