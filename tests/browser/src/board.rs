@@ -1,20 +1,22 @@
 //! The board, running.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use forge_pg::{Options, PrivateServer, Templates, TestDatabase};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::fs::File;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
 
 use crate::{artifacts, build, checkout};
 
 /// How long the board may take to start, migrations included, or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A board of a test's own: a process and a database. Dropping it kills the process; [`stop`](Self::stop) ends it well.
+/// A board of a test's own: a process and a database. When it is dropped without [`stop`](Self::stop), as when a test
+/// fails, the process is killed.
 #[derive(Debug)]
 pub struct Board {
     process: Child,
@@ -39,12 +41,15 @@ impl Board {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
+            .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|why| panic!("{} cannot be run: {why}", binary.display()));
-        let lines = copy_log(&mut process, name);
-        let listening = wait_for(&lines, "listening on http://");
+        let stderr = process.stderr.take().unwrap_or_else(|| panic!("the board's standard error was piped"));
+        let mut log = Log { lines: BufReader::new(stderr).lines(), seen: String::new() };
+        let listening = log.wait_for("listening on http://").await;
+        log.wait_for("ready").await;
+        log.keep(name).await;
         let url = listening.split_whitespace().find(|word| word.starts_with("http://")).unwrap_or_default().to_owned();
-        wait_for(&lines, "ready");
         Self { process, url, database }
     }
 
@@ -58,14 +63,75 @@ impl Board {
     /// # Panics
     /// When it does not stop in time.
     pub async fn stop(mut self) -> ExitStatus {
-        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a child has an id"), Signal::TERM).expect("a child can be told to stop");
-        let status = self.process.wait().expect("a child can be waited for");
-        let Self { database, .. } = &mut self;
-        let name = database.name().to_owned();
-        if let Err(why) = self.take_database().remove().await {
-            eprintln!("the database {name} stays for now: {why}");
+        let pid = self.process.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let told = pid.map(|pid| kill_process(pid, Signal::TERM));
+        let ended = timeout(PATIENCE, self.process.wait()).await;
+        let Ok(Ok(status)) = ended else { panic!("the board does not stop: told: {told:?}, ended: {ended:?}") };
+        if let Err(why) = self.database.remove().await {
+            panic!("the board's database cannot be removed, so something still uses it: {why}");
         }
         status
+    }
+}
+
+async fn empty_database() -> TestDatabase {
+    let templates = match std::env::var("FORGE_TEST_DATABASE_URL") {
+        Ok(url) => Templates::on_url(url),
+        Err(_) => {
+            let server = PrivateServer::ensure(Options::test(checkout())).await;
+            Templates::new(&server.unwrap_or_else(|why| panic!("there is no database server: {why:?}")))
+        }
+    };
+    let database = templates.database("an empty database", async |_| Ok(())).await;
+    database.unwrap_or_else(|why| panic!("there is no database: {why:?}"))
+}
+
+/// What the board logs.
+struct Log {
+    lines: Lines<BufReader<ChildStderr>>,
+    seen: String,
+}
+
+impl Log {
+    /// The next line that contains a text.
+    async fn wait_for(&mut self, text: &str) -> String {
+        let found = timeout(PATIENCE, async {
+            while let Ok(Some(line)) = self.lines.next_line().await {
+                self.seen.push_str(&line);
+                self.seen.push('\n');
+                if line.contains(text) {
+                    return Some(line);
+                }
+            }
+            None
+        });
+        let found = found.await.ok().flatten();
+        found.unwrap_or_else(|| panic!("the board does not start: it never logged `{text}`, only\n{}", self.seen))
+    }
+
+    /// Keeps what is logged from now on in a file. Also so that the board never waits for somebody to read it.
+    async fn keep(mut self, name: &str) {
+        let folder = artifacts();
+        let file = folder.join(format!("{name}.log"));
+        let opened = match std::fs::create_dir_all(&folder) {
+            Ok(()) => File::create(&file).await,
+            Err(why) => Err(why),
+        };
+        let mut to = opened.unwrap_or_else(|why| panic!("{} cannot be written: {why}", file.display()));
+        tokio::spawn(async move {
+            let mut line = std::mem::take(&mut self.seen);
+            loop {
+                if let Err(why) = to.write_all(line.as_bytes()).await {
+                    eprintln!("the board's log is incomplete: {why}");
+                }
+                match self.lines.next_line().await {
+                    Ok(Some(next)) => line = next + "\n",
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            if let Err(why) = to.flush().await {
+                eprintln!("the board's log is incomplete: {why}");
+            }
+        });
     }
 }

@@ -265,8 +265,17 @@ pub async fn nest(ctx: &MutationContext, name: String) -> Result<String> {
     let inner = format!("{name} inner");
     let failed = ctx.mutate(write_and_fail, inner.clone()).await;
     assert!(failed.is_err());
-    ctx.mutate(increment, format!("{name} second")).await?;
+    // Two at the same time take turns; each calls one more.
+    let (a, b) = tokio::join!(ctx.mutate(nest_deeper, format!("{name} a")), ctx.mutate(nest_deeper, format!("{name} b")));
+    assert_eq!((a?, b?), (1, 1));
     ctx.query(hello, ()).await
+}
+
+/// Calls a mutation from a mutation that was called from one.
+#[forge::mutation(public)]
+pub async fn nest_deeper(ctx: &MutationContext, name: String) -> Result<i64> {
+    assert!(ctx.mutate(write_and_fail, format!("{name} fails")).await.is_err());
+    ctx.mutate(increment, name).await
 }
 
 /// Tries to write although it is a query.

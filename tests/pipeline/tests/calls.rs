@@ -104,7 +104,7 @@ async fn a_mutation_is_all_or_nothing(app: TestApp) -> Result<()> {
     assert_eq!(somebody.call(nest, "nests".to_owned()).await?, "hello");
     let rows = app.sql().await?.query("SELECT name FROM counters ORDER BY name", &[]).await.unwrap();
     let names: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
-    assert_eq!(names, ["nests", "nests second"]);
+    assert_eq!(names, ["nests", "nests a", "nests b"]);
     Ok(())
 }
 

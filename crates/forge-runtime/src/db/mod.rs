@@ -65,8 +65,9 @@ enum Access {
     Read { database: Database, replica: Option<Arc<Replica>> },
     /// Reads within a transaction: a snapshot, or a query called from a mutation.
     ReadIn(Arc<Transaction>),
-    /// A mutation's transaction.
-    Write(Arc<Transaction>),
+    /// A mutation's transaction. The lock is held by a mutation called from this one, from its savepoint to its release, so that two
+    /// of them never interleave.
+    Write(Arc<Transaction>, tokio::sync::Mutex<()>),
 }
 
 impl Db {
@@ -82,7 +83,7 @@ impl Db {
 
     /// For a mutation.
     pub(crate) fn write(transaction: Arc<Transaction>, deadline: Instant) -> Self {
-        Self { access: Access::Write(transaction), deadline }
+        Self { access: Access::Write(transaction, tokio::sync::Mutex::default()), deadline }
     }
 
     /// The one place that sees every statement of an app together with its arguments.
@@ -91,7 +92,7 @@ impl Db {
         let began = Instant::now();
         let result = match &self.access {
             Access::Read { database, replica } => database.read(replica.as_deref(), shape, params, self.deadline).await,
-            Access::ReadIn(transaction) | Access::Write(transaction) => transaction.query(shape, params).await,
+            Access::ReadIn(transaction) | Access::Write(transaction, _) => transaction.query(shape, params).await,
         };
         crate::observability::statement_ran(shape, began.elapsed(), result.is_ok());
         result
@@ -129,7 +130,7 @@ impl Db {
     pub async fn raw(&self) -> Result<RawClient> {
         match &self.access {
             Access::Read { database, .. } => raw::RawClient::new(database.primary().get().await?)?.read_only().await,
-            Access::ReadIn(_) | Access::Write(_) => Err(Error::internal(
+            Access::ReadIn(_) | Access::Write(..) => Err(Error::internal(
                 "ctx.db().raw() is not available inside a transaction: the driver's client could commit or abort it behind the mutation's back; read with a query that is called on its own, or use ctx.db().query_dyn(..)",
             )),
         }
@@ -139,15 +140,18 @@ impl Db {
     pub(crate) fn reading(&self) -> Self {
         let access = match &self.access {
             Access::Read { database, replica } => Access::Read { database: database.clone(), replica: replica.clone() },
-            Access::ReadIn(transaction) | Access::Write(transaction) => Access::ReadIn(transaction.clone()),
+            Access::ReadIn(transaction) | Access::Write(transaction, _) => Access::ReadIn(transaction.clone()),
         };
         Self { access, deadline: self.deadline }
     }
 
-    /// Runs a mutation that is called from a mutation.
-    pub(crate) async fn nested<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Runs a mutation that is called from this one; it gets a database of its own in the same transaction.
+    pub(crate) async fn nested<T>(&self, body: impl AsyncFnOnce(Self) -> Result<T>) -> Result<T> {
         match &self.access {
-            Access::Write(transaction) => transaction.nested(body).await,
+            Access::Write(transaction, turn) => {
+                let _turn = turn.lock().await;
+                transaction.nested(body(Self::write(transaction.clone(), self.deadline))).await
+            }
             Access::Read { .. } | Access::ReadIn(_) => Err(Error::internal("a query cannot call a mutation")),
         }
     }
@@ -155,14 +159,14 @@ impl Db {
     /// The driver's client inside the mutation's transaction, for the framework's own statements.
     pub(crate) async fn client(&self) -> Result<&tokio_postgres::Client> {
         match &self.access {
-            Access::Write(transaction) => transaction.client().await,
+            Access::Write(transaction, _) => transaction.client().await,
             Access::Read { .. } | Access::ReadIn(_) => Err(Error::internal("this needs a mutation")),
         }
     }
 
     /// Notes when something done through [`client`](Self::client) failed.
     pub(crate) fn watch<T>(&self, result: Result<T>) -> Result<T> {
-        if let (Err(why), Access::Write(transaction)) = (&result, &self.access) {
+        if let (Err(why), Access::Write(transaction, _)) = (&result, &self.access) {
             transaction.failed_with(why);
         }
         result
@@ -171,7 +175,7 @@ impl Db {
     pub(crate) fn transaction(&self) -> Option<&Arc<Transaction>> {
         match &self.access {
             Access::Read { .. } => None,
-            Access::ReadIn(transaction) | Access::Write(transaction) => Some(transaction),
+            Access::ReadIn(transaction) | Access::Write(transaction, _) => Some(transaction),
         }
     }
 }

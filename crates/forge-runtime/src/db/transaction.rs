@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use forge_core::function::Isolation;
 use forge_core::{Error, ErrorKind, Result};
-use tokio::sync::Mutex as AsyncMutex;
 
 use super::connect::{Answer, Params, mapped};
 use super::error;
@@ -56,8 +55,6 @@ pub(crate) struct Transaction {
     failed: AtomicBool,
     /// The transaction's id, once begun: what is asked for when the answer to COMMIT is lost.
     xid: std::sync::OnceLock<String>,
-    /// Held by a nested mutation from its savepoint to its release, so that two of them never interleave.
-    nesting: AsyncMutex<()>,
 }
 
 macro_rules! statements {
@@ -96,7 +93,6 @@ impl Transaction {
             conflict: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             xid: std::sync::OnceLock::new(),
-            nesting: AsyncMutex::new(()),
         }
     }
 
@@ -184,9 +180,9 @@ impl Transaction {
         self.conflict.load(Ordering::Relaxed)
     }
 
-    /// Runs a nested mutation: what it wrote is undone when it fails, and the outer one may go on.
+    /// Runs a nested mutation: what it wrote is undone when it fails, and the outer one may go on. Savepoints of one name stack, so
+    /// this nests; two side by side must take turns, which their context sees to.
     pub(crate) async fn nested<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
-        let _turn = self.nesting.lock().await;
         self.query(&SAVEPOINT, &[]).await?;
         match body.await {
             Ok(value) => {

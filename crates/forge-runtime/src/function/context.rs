@@ -153,7 +153,12 @@ impl MutationContext {
     /// Those of the mutation, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.
     pub async fn mutate<F: ForgeMutation<Self>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
-        self.db.nested(F::execute(self, args)).await
+        let (accounts, session, caller) = (self.accounts.clone(), self.session.clone(), self.caller.clone());
+        let inner = async |db: Db| {
+            let ctx = Self::new(accounts, session, caller, db, self.deadline);
+            F::execute(&ctx, args).await
+        };
+        self.db.nested(inner).await
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) const RSA_A: &str = include_str!("keys/rsa_a.pem");
 pub(super) const RSA_A_PUBLIC: &str = include_str!("keys/rsa_a.pub.pem");
 pub(super) const RSA_B: &str = include_str!("keys/rsa_b.pem");
 pub(super) const RSA_B_PUBLIC: &str = include_str!("keys/rsa_b.pub.pem");
+pub(super) const RSA_SMALL: &str = include_str!("keys/rsa_small.pem");
 pub(super) const RSA_SMALL_PUBLIC: &str = include_str!("keys/rsa_small.pub.pem");
 pub(super) const P256: &str = include_str!("keys/p256.pem");
 pub(super) const P256_PUBLIC: &str = include_str!("keys/p256.pub.pem");

@@ -1,0 +1,70 @@
+/** Signing in at two places, renewing a session, ending one from the other, signing out. */
+
+import assert from 'node:assert/strict';
+
+import { gone, refusal, scenario, signIn, signUp, url } from './stage.mjs';
+
+const ACCESS = 'forge_session';
+
+await scenario(async (open) => {
+  const here = await open();
+  const there = await open({ userAgent: 'Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0' });
+  await signUp(here, 'Ada Lovelace');
+
+  // No script can read what signs one in.
+  assert.equal(await here.page.evaluate(() => document.cookie), '');
+  const cookies = await here.page.context().cookies();
+  assert.ok(cookies.length > 0 && cookies.every((cookie) => cookie.httpOnly && cookie.sameSite === 'Lax'), 'cookies');
+
+  // A wrong password, then the right one.
+  there.expected.push(refusal('sign_in', 400));
+  await there.page.goto(url());
+  await there.page.getByLabel('E-mail').fill('ada.lovelace@example.org');
+  await there.page.getByLabel('Password').fill('a bad sentence');
+  await there.page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await there.page.getByText('The e-mail address or the password is not right.').waitFor();
+  await signIn(there, 'Ada Lovelace');
+  await there.page.getByRole('heading', { name: 'Hello, Ada Lovelace' }).waitFor();
+
+  // The access token runs out: the session is renewed behind the scenes, in the middle of work and on a reload.
+  here.expected.push(refusal('list_boards', 401), refusal('create_board', 401));
+  await here.page.context().clearCookies({ name: ACCESS });
+  await here.page.getByLabel('New board').fill('Renewed');
+  await here.page.getByRole('button', { name: 'Create' }).click();
+  await here.page.getByRole('heading', { name: 'Renewed' }).waitFor();
+  await here.page.context().clearCookies({ name: ACCESS });
+  await here.page.goto(url());
+  await here.page.getByRole('link', { name: 'Renewed' }).waitFor();
+
+  // Both places are listed; the other one is ended from here.
+  await here.page.getByRole('button', { name: 'Account of Ada Lovelace' }).click();
+  await here.page.getByRole('menuitem', { name: 'Where you are signed in' }).click();
+  const other = here.page.getByRole('listitem').filter({ hasText: 'Firefox on Windows' });
+  await other.getByText('Signed in on').waitFor();
+  assert.equal(await here.page.getByRole('listitem').count(), 2);
+  assert.equal(await here.page.getByText('this browser').count(), 1);
+  await other.getByRole('button', { name: 'Sign out' }).click();
+  await gone(other);
+
+  // There, the next call shows the way back in.
+  there.expected.push(refusal('get_board', 401), refusal('refresh', 401));
+  await there.page.getByRole('link', { name: 'Welcome board' }).click();
+  await there.page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await signIn(there, 'Ada Lovelace');
+  await there.page.getByRole('heading', { name: 'Welcome board' }).waitFor();
+
+  // Everywhere at once.
+  await here.page.getByRole('button', { name: 'Sign out everywhere' }).click();
+  await here.page.getByRole('button', { name: 'Really everywhere, here too?' }).click();
+  await here.page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await here.page.reload();
+  await here.page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  there.expected.push(refusal('me', 401));
+  await there.page.reload();
+  await there.page.getByRole('heading', { name: 'Sign in' }).waitFor();
+
+  // And back, with everything still there.
+  await signIn(here, 'Ada Lovelace');
+  await here.page.goto(url());
+  await here.page.getByRole('link', { name: 'Renewed' }).waitFor();
+});

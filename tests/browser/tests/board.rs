@@ -1,0 +1,23 @@
+//! The board in a browser, one scenario each.
+
+use whole_system::run_scenario;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_plans_their_work() {
+    run_scenario("planning").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_share_a_board() {
+    run_scenario("sharing").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_is_signed_in_at_two_places() {
+    run_scenario("sessions").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_on_a_phone() {
+    run_scenario("phone").await;
+}
