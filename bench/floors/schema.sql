@@ -14,5 +14,3 @@ CREATE TABLE audit (
     note text,
     created_at timestamptz DEFAULT now()
 );
-
-VACUUM ANALYZE items;

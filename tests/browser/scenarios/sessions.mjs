@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import { gone, refusal, scenario, signIn, signUp, url } from './stage.mjs';
+import { eventually, gone, refusal, scenario, signIn, signUp, url } from './stage.mjs';
 
 const ACCESS = 'forge_session';
 
@@ -60,11 +60,16 @@ await scenario(async (open) => {
   await here.page.reload();
   await here.page.getByRole('heading', { name: 'Sign in' }).waitFor();
   there.expected.push(refusal('me', 401));
-  await there.page.reload();
-  await there.page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await eventually(there.page, async () => {
+    await there.page.reload();
+    const seen = await there.page.getByRole('heading', { level: 2, name: 'Sign in' }).or(there.page.getByRole('article').first());
+    await seen.first().waitFor();
+    return (await there.page.getByRole('heading', { name: 'Sign in' }).count()) === 1;
+  });
 
   // And back, with everything still there.
   await signIn(here, 'Ada Lovelace');
+  await here.page.getByText('this browser').waitFor();
   await here.page.goto(url());
   await here.page.getByRole('link', { name: 'Renewed' }).waitFor();
 });

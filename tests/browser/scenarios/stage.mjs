@@ -12,6 +12,9 @@ if (!BOARD_URL || !BROWSER || !ARTIFACTS) throw new Error('started by `cargo tes
 /** How long anything may take to appear, in milliseconds. */
 const PATIENCE = 15_000;
 
+/** The calls of each page that are not answered yet. */
+const underWay = new WeakMap();
+
 export const url = (path = '/') => BOARD_URL + path;
 
 /** Runs a scenario. `open` gives a page of a new visitor, who has no cookies. */
@@ -36,6 +39,11 @@ export async function scenario(play) {
     const page = await context.newPage();
     const visitor = { page, errors: [], expected: [] };
     visitors.push(visitor);
+    const requests = new Set();
+    underWay.set(page, requests);
+    page.on('request', (request) => requests.add(request));
+    page.on('requestfinished', (request) => requests.delete(request));
+    page.on('requestfailed', (request) => requests.delete(request));
     page.on('pageerror', (error) => visitor.errors.push(error.stack ?? String(error)));
     page.on('console', (message) => {
       if (message.type() !== 'error' && message.type() !== 'warning') return;
@@ -85,23 +93,42 @@ export const emailOf = (name) => `${name.toLowerCase().replaceAll(' ', '.')}@exa
 
 export const column = (page, name) => page.getByRole('region', { name, exact: true });
 
-export const card = (place, title) => place.getByRole('article').filter({ has: place.page().getByRole('link', { name: title, exact: true }) });
+/** A card, anywhere on a page or in one column. */
+export function card(place, title) {
+  const page = 'page' in place ? place.page() : place;
+  return place.getByRole('article').filter({ has: page.getByRole('link', { name: title, exact: true }) });
+}
+
+/** Asks again, each time the page has drawn itself anew, until the answer is yes. */
+export async function eventually(page, ask, otherwise = () => 'it never came to be') {
+  const deadline = Date.now() + PATIENCE;
+  while (!(await ask())) {
+    if (Date.now() > deadline) assert.fail(otherwise());
+    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
+  }
+}
 
 /** Waits until a column holds just these cards, from top to bottom. */
 export async function holds(page, name, titles) {
   const links = column(page, name).getByRole('article').getByRole('link');
-  const deadline = Date.now() + PATIENCE;
   let now;
-  do {
+  const right = async () => {
     now = (await links.allInnerTexts()).map((text) => text.trim());
-    if (JSON.stringify(now) === JSON.stringify(titles)) return;
-    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
-  } while (Date.now() < deadline);
-  assert.deepEqual(now, titles, `the cards in ${name}`);
+    return JSON.stringify(now) === JSON.stringify(titles);
+  };
+  await eventually(page, right, () => `the column ${name} holds ${now.join(', ')}, and not ${titles.join(', ')}`);
 }
 
-/** Waits until what the page shows is what the back end has: no call is under way. */
-export const settled = (page) => page.waitForLoadState('networkidle');
+/** Waits until the page has no call under way, and begins none in response to the last answer. */
+export async function settled(page) {
+  let calm = 0;
+  const quiet = () => {
+    calm = underWay.get(page).size === 0 ? calm + 1 : 0;
+    return calm === 3;
+  };
+  const calls = () => [...underWay.get(page)].map((request) => request.url()).join(', ');
+  await eventually(page, quiet, () => `these calls are still under way: ${calls()}`);
+}
 
 export async function addCards(page, name, titles) {
   const place = column(page, name);

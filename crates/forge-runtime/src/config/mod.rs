@@ -7,7 +7,7 @@
 //!
 //! Promises: whatever is wrong is told at once, each with file, line, column and what to do; a key that does nothing
 //! is refused; a secret is never shown; production does not start with what is unsafe. Every key is declared once, in
-//! the [table](table), with its documentation, default and limits; `docs/configuration.md` is printed from it.
+//! the table of keys, with its documentation, default and limits; `docs/configuration.md` is printed from it.
 //!
 //! Deliberately not here: reloading (a changed configuration is a restart), and profiles within a file (one file,
 //! with `${…}` where environments differ).

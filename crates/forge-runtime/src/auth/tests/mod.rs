@@ -101,3 +101,12 @@ pub(super) fn rs256(pem: &str, kid: Option<&str>, claims: &Value) -> String {
 pub(super) fn reason(error: &forge_core::Error) -> String {
     error.source().map(ToString::to_string).unwrap_or_default()
 }
+
+#[test]
+fn every_code_has_a_page() {
+    for code in ["AUTH_KEYS_UNAVAILABLE", "CONFIG_AUTH_ISSUER", "CONFIG_AUTH_KEY", "CSRF_REFUSED"] {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/errors/{code}.md"));
+        let text = std::fs::read_to_string(page).unwrap();
+        assert!(text.starts_with(&format!("# {code}: ")), "{code}");
+    }
+}
