@@ -64,16 +64,13 @@ impl Dev {
         kill_process(self.pid(), signal).expect("it runs");
     }
 
-    fn ended(&mut self, limit: Duration) -> ExitStatus {
-        let end = Instant::now() + limit;
-        while Instant::now() < end {
-            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
-                return status;
-            }
-            std::thread::yield_now();
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
-        panic!("it does not end:\n{}", self.said.join("\n"));
+    fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("it ends", || {
+            status = self.child.try_wait().expect("it can be waited for");
+            status.is_some()
+        });
+        status.expect("it has ended")
     }
 }
 
@@ -82,6 +79,15 @@ impl Drop for Dev {
         // Its children end with it.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Looks again and again until something is so.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}: not within {SOON:?}");
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
@@ -206,8 +212,16 @@ fn an_app_is_swapped_without_a_request_that_fails() {
     let last = processes(&app, "tiny");
     assert!(!last.is_empty() && last.is_disjoint(&first), "{first:?} {last:?}");
     dev.signal(Signal::INT);
-    assert!(dev.ended(SOON).success());
+    assert!(dev.ended().success());
     assert_eq!(processes(&app, "tiny"), BTreeSet::new());
     assert!(request(&address, "GET", "/health", "").is_err());
+
+    // Killed without a chance to say anything, it takes its child along.
+    let mut dev = Dev::start(&app, database.url());
+    dev.until("ready http://", SOON);
+    assert_eq!(processes(&app, "tiny").len(), 1);
+    dev.signal(Signal::KILL);
+    assert!(!dev.ended().success());
+    eventually("the app ends with the command", || processes(&app, "tiny").is_empty());
     runtime.block_on(database.remove()).unwrap();
 }

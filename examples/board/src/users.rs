@@ -99,6 +99,7 @@ pub async fn sign_in(ctx: &MutationContext, input: SignIn) -> Result<User> {
     let right = ctx.passwords().verify(&input.password, hash.as_deref()).await?;
     match user {
         Some(user) if right => {
+            ctx.passwords().succeeded(&user.email).await?;
             ctx.sessions().start(user.id, &[]).await?;
             Ok(user)
         }

@@ -100,7 +100,7 @@ impl Session {
                 () = signals.told() => return Ok(()),
                 key = keys.next() => match key {
                     Key::Quit => return Ok(()),
-                    Key::Rebuild => self.wanted.merge(Changes { restart: true, since: Some(Instant::now()), ..Changes::default() }),
+                    Key::Rebuild => self.wanted.merge(Changes { restart: true, ..Changes::default() }),
                 },
                 changes = self.watch.next() => self.wanted.merge(changes?),
                 made = finished(&mut self.program) => {

@@ -1,6 +1,6 @@
 //! The end of a node: told to stop, it finishes what it has begun, within limits.
 //!
-//! Order: not ready any more, no new connections, requests under way are finished (`shutdown.request_drain_timeout`), then
+//! Order: not ready any more (`shutdown.unready_for`), no new connections, requests under way are finished (`shutdown.request_drain_timeout`), then
 //! background loops stop, and the process ends. A second signal, or `shutdown.force_after`, ends it at once.
 
 use forge_core::{Error, Result};

@@ -191,7 +191,9 @@ impl Node {
 
     /// Stops: finishes requests under way, then ends.
     pub async fn stop(&mut self) {
-        self.stage.send_replace(Stage::Stopping);
+        if self.stage.send_replace(Stage::Stopping) != Stage::Stopping {
+            tokio::time::sleep(self.parts.config.shutdown.unready_for).await;
+        }
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

@@ -8,7 +8,7 @@ use forge_core::request::RequestMetadata;
 use forge_core::{Error, Result};
 use uuid::Uuid;
 
-use super::{Claims, Passwords, RevocationCache, SessionInfo, SessionMeta, SessionTokens, Sessions, Throttle, TokenIssuer};
+use super::{Claims, Passwords, RevocationCache, SessionInfo, SessionMeta, SessionTokens, Sessions, Throttle, TokenIssuer, Verdict};
 use crate::config::AuthConfig;
 use crate::db::{Database, Db};
 
@@ -37,7 +37,7 @@ impl Accounts {
         let revocations = RevocationCache::new(move |session| {
             let database = asked.clone();
             async move {
-                let lease = database.primary().get().await?;
+                let lease = database.side().get().await?;
                 lease.busy();
                 let revoked = Sessions::is_revoked(lease.client(), session).await?;
                 lease.clean();
@@ -99,7 +99,28 @@ impl PasswordAccess<'_> {
     /// # Errors
     /// `RATE_LIMITED` when too many wait, `INTERNAL_ERROR` when the stored hash is not one.
     pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool> {
-        Ok(self.accounts.passwords.verify(password, hash).await?.matches)
+        Ok(self.check(password, hash).await?.matches)
+    }
+
+    /// As [`verify`](Self::verify), and says as well whether the hash was made with older parameters than today's: then hash the
+    /// password again and store that.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn check(&self, password: &str, hash: Option<&str>) -> Result<Verdict> {
+        self.accounts.passwords.verify(password, hash).await
+    }
+
+    /// Forgets the attempts of an account from the caller's address: call it when the password was right.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn succeeded(&self, account: &str) -> Result<()> {
+        let lease = self.accounts.database.primary().get().await?;
+        lease.busy();
+        let forgotten = self.accounts.throttle.succeeded(lease.client(), account, self.request.client_ip).await;
+        lease.clean();
+        forgotten
     }
 
     /// Counts an attempt to sign in to an account from the caller's address: call it before the password is looked at. It is
@@ -108,7 +129,7 @@ impl PasswordAccess<'_> {
     /// # Errors
     /// `RATE_LIMITED` when there were more than `security.auth.login_attempts` within `security.auth.login_window`.
     pub async fn attempt(&self, account: &str) -> Result<()> {
-        let lease = self.accounts.database.primary().get().await?;
+        let lease = self.accounts.database.side().get().await?;
         lease.busy();
         let counted = self.accounts.throttle.attempt(lease.client(), account, self.request.client_ip).await;
         lease.clean();

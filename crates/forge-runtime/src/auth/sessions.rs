@@ -23,7 +23,7 @@
 
 use std::fmt;
 
-use forge_core::{Error, ErrorKind, Result};
+use forge_core::{Error, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,6 +32,7 @@ use tokio_postgres::{GenericClient, Row};
 use uuid::Uuid;
 
 use crate::config::AuthConfig;
+use crate::db::error::from_driver;
 
 use super::claims::Claims;
 use super::issuer::TokenIssuer;
@@ -116,7 +117,7 @@ impl Sessions {
                 ],
             )
             .await
-            .map_err(database)?;
+            .map_err(from_driver)?;
         execute(client, include_str!("sql/limit_sessions.sql"), &[(&claims.subject, Type::TEXT), (&PER_USER, Type::INT8)])
             .await?;
         self.tokens(id, claims.clone(), column(&row, "expires_at")?, &token)
@@ -146,7 +147,7 @@ impl Sessions {
                 ],
             )
             .await
-            .map_err(database)?;
+            .map_err(from_driver)?;
         if let Some(row) = rotated {
             return self.renewed(&row, &next);
         }
@@ -156,7 +157,7 @@ impl Sessions {
                 &[(&family, Type::BYTEA), (&hash, Type::BYTEA), (&GRACE, Type::FLOAT8)],
             )
             .await
-            .map_err(database)?;
+            .map_err(from_driver)?;
         let Some(row) = found.filter(|row| row.try_get("alive").unwrap_or(false)) else {
             return Ok(Refreshed::Invalid);
         };
@@ -194,7 +195,7 @@ impl Sessions {
     /// Those of the database.
     pub async fn list<C: GenericClient>(&self, client: &C, user_id: &str) -> Result<Vec<SessionInfo>> {
         let rows =
-            client.query_typed(include_str!("sql/list_sessions.sql"), &[(&user_id, Type::TEXT)]).await.map_err(database)?;
+            client.query_typed(include_str!("sql/list_sessions.sql"), &[(&user_id, Type::TEXT)]).await.map_err(from_driver)?;
         rows.iter()
             .map(|row| {
                 Ok(SessionInfo {
@@ -227,7 +228,7 @@ impl Sessions {
         let row = client
             .query_typed_opt(include_str!("sql/is_alive.sql"), &[(&session_id, Type::UUID)])
             .await
-            .map_err(database)?;
+            .map_err(from_driver)?;
         row.map_or(Ok(true), |row| column::<bool>(&row, "alive").map(|alive| !alive))
     }
 
@@ -282,22 +283,11 @@ pub(super) async fn execute<C: GenericClient>(
     sql: &str,
     params: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)],
 ) -> Result<u64> {
-    client.execute_typed(sql, params).await.map_err(database)
+    client.execute_typed(sql, params).await.map_err(from_driver)
 }
 
 pub(super) fn column<T: for<'a> tokio_postgres::types::FromSql<'a>>(row: &Row, name: &str) -> Result<T> {
-    row.try_get(name).map_err(database)
-}
-
-/// The driver's error with what it means to a caller; the driver's own hangs below it, so that a mutation can tell a
-/// conflict that is worth another try.
-pub(super) fn database(error: tokio_postgres::Error) -> Error {
-    if error.is_closed() {
-        return Error::database_unavailable("the connection to the database was lost").with_source(error);
-    }
-    let text =
-        error.as_db_error().map_or_else(|| error.to_string(), |db| format!("{}: {}", db.code().code(), db.message()));
-    Error::new(ErrorKind::Database, format!("sessions: {text}")).with_source(error)
+    row.try_get(name).map_err(from_driver)
 }
 
 impl fmt::Debug for Sessions {

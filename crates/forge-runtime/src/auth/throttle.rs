@@ -15,8 +15,9 @@ use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
 
 use crate::config::AuthConfig;
+use crate::db::error::from_driver;
 
-use super::sessions::{column, database, execute};
+use super::sessions::{column, execute};
 
 /// Counts attempts in the table `forge_login_attempts`.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ impl Throttle {
                 &[(&key.as_slice(), Type::BYTEA), (&self.window, Type::FLOAT8)],
             )
             .await
-            .map_err(database)?;
+            .map_err(from_driver)?;
         if column::<i32>(&row, "count")? <= self.attempts {
             return Ok(());
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::database_url::TlsMode;
 use super::mistakes::{At, Mistakes};
-use super::{AuthConfig, Config, Secret};
+use super::{AuthConfig, Config, Role, Secret};
 
 const INVALID: &str = "CONFIG_INVALID_VALUE";
 const UNSAFE: &str = "CONFIG_UNSAFE";
@@ -36,8 +36,13 @@ fn contradictions(config: &Config, report: Report<'_>) {
     if config.node.roles.is_empty() {
         report("node.roles", INVALID, "is empty; a node needs at least one of gateway, function, worker, scheduler".into());
     }
-    if config.shutdown.force_after < config.shutdown.request_drain_timeout {
-        report("shutdown.force_after", INVALID, "must not be below shutdown.request_drain_timeout".into());
+    if config.node.has(Role::Gateway) && !config.node.has(Role::Function) {
+        let text = "has `gateway` without `function`; a gateway runs the functions that it is asked for, so it needs both";
+        report("node.roles", INVALID, text.into());
+    }
+    if config.shutdown.force_after < config.shutdown.unready_for + config.shutdown.request_drain_timeout {
+        let text = "must not be below shutdown.unready_for and shutdown.request_drain_timeout together";
+        report("shutdown.force_after", INVALID, text.into());
     }
     let cookie = &config.security.auth.cookie_name;
     if !config.mode.is_production() && (cookie.starts_with("__Host-") || cookie.starts_with("__Secure-")) {

@@ -39,8 +39,6 @@ section! {
         health_check_interval: Duration = secs(5), duration(ms(100)..=mins(10));
         /// How long such a look may take before the database counts as not reachable.
         health_check_timeout: Duration = secs(2), duration(ms(50)..=mins(1));
-        /// The schema of FORGE's own tables (`forge_…`). Not set: the first schema of the connection's own search path.
-        system_schema: Option<String> = None, optional(schema_name());
         /// An address that reaches the server itself when `url` goes through a pooler such as PgBouncer. What cannot pass
         /// a pooler uses it: notifications, leader locks, replication.
         direct_url: Option<Secret> = None, optional(database_url());
@@ -59,8 +57,6 @@ section! {
 section! {
     /// How the database's schema is brought up to date.
     pub struct MigrationsConfig(mode) {
-        /// The folder of the app's migration files, seen from the working directory.
-        path: PathBuf = PathBuf::from("migrations"), file();
         /// How long a statement of a migration waits for a lock on a table before it gives up, so that the queue behind
         /// it does not stop the app.
         lock_timeout: Duration = secs(5), duration(ms(100)..=hours(1));
@@ -79,20 +75,4 @@ pub(super) fn file() -> impl Kind<PathBuf> {
         if text.is_empty() { Err("is empty".into()) } else { Ok(text.into()) }
     }
     parsed("a path", read, |path: &PathBuf| path.display().to_string())
-}
-
-fn schema_name() -> impl Kind<String> {
-    parsed("the name of a schema", identifier, Clone::clone)
-}
-
-fn identifier(text: &str) -> Result<String, String> {
-    let fine = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        && text.len() <= 63
-        && !text.starts_with("pg_");
-    if fine {
-        return Ok(text.into());
-    }
-    let rules = "lower-case letters, digits and `_`, not beginning with a digit or `pg_`, at most 63 characters";
-    Err(format!("is not the name of a schema: {rules}"))
 }

@@ -196,9 +196,9 @@ fn usual_cookie(mode: Mode) -> &'static str {
 }
 
 fn usual_headers() -> Vec<String> {
-    ["authorization", "content-type", "traceparent", "x-correlation-id", "x-forge-csrf", "x-request-id"]
-        .map(String::from)
-        .into()
+    let own = ["x-forge-csrf", "x-forge-mutation-id", "x-forge-position"];
+    let usual = ["authorization", "content-type", "traceparent", "x-correlation-id", "x-request-id"];
+    usual.into_iter().chain(own).map(String::from).collect()
 }
 
 fn origin() -> impl Kind<String> {

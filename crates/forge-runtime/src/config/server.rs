@@ -149,6 +149,9 @@ fn log_filter() -> impl Kind<String> {
 section! {
     /// How the node stops.
     pub struct ShutdownConfig(mode) {
+        /// How long a node goes on as before after the signal to stop while `/ready` already answers 503, so that load balancers
+        /// stop sending before its door is shut.
+        unready_for: Duration = if mode.is_production() { secs(3) } else { ms(0) }, duration(ms(0)..=mins(10));
         /// How long requests under way may take to finish after the signal to stop.
         request_drain_timeout: Duration = secs(30), duration(ms(0)..=hours(1));
         /// When the process ends no matter what is still running. Not below `request_drain_timeout`.

@@ -202,7 +202,8 @@ fn wrong_types_and_limits_say_expected_and_found() {
         ("[database]\npool_timeout = -1", vec!["found -1"]),
         ("[database]\ntls = \"verify\"", vec!["\"verify-full\"", "found \"verify\""]),
         ("[database]\ntls = \"requre\"", vec!["did you mean `require`?"]),
-        ("[database]\nsystem_schema = \"pg_x\"", vec!["is not the name of a schema"]),
+        ("[database]\nsystem_schema = \"x\"", vec!["not available yet"]),
+        ("[node]\nroles = [\"gateway\"]", vec!["a gateway runs the functions that it is asked for"]),
         ("[gateway]\nport = 70000", vec!["from 0 to 65535, found 70000"]),
         ("[gateway]\nport = 99999999999999999999", vec!["does not fit into 64 bits"]),
         ("[gateway]\nmax_body_size = \"1 parsec\"", vec!["is not a size"]),
@@ -230,7 +231,7 @@ fn wrong_types_and_limits_say_expected_and_found() {
         ("[auth]\nleeway = \"6m\"", vec!["from 0s to 5m, found 6m"]),
         ("[auth]\ncookie_name = \"__Host-x\"", vec!["browsers accept with TLS only"]),
         ("[auth]\nleeway = 1\n[security.auth]\nleeway = 2", vec!["[auth] is another name of [security.auth]"]),
-        ("[shutdown]\nforce_after = \"5s\"", vec!["must not be below shutdown.request_drain_timeout"]),
+        ("[shutdown]\nforce_after = \"5s\"", vec!["must not be below shutdown.unready_for and shutdown.request_drain_timeout together"]),
         ("[project]\nname = \"\"", vec!["is empty"]),
         ("[observability]\nlog_level = \"loud=extreme\"", vec!["is not a log filter"]),
     ] {

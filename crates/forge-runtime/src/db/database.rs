@@ -22,12 +22,16 @@ pub struct Database(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     primary: Pool,
+    side: Pool,
     shared: SharedReads,
     replicas: Vec<Arc<Replica>>,
     next_replica: AtomicUsize,
     healthy: AtomicBool,
     config: DatabaseConfig,
 }
+
+/// How many connections there are beside the pool's.
+const SIDE_CONNECTIONS: usize = 2;
 
 /// A replica: a read-only copy that may lag behind.
 #[derive(Debug)]
@@ -80,6 +84,7 @@ impl Database {
             .collect::<Result<Vec<_>>>()?;
         Ok(Self(Arc::new(Inner {
             primary: Pool::new(connect(primary_url, "main", &[])?, config.pool_size as usize, config.pool_timeout),
+            side: Pool::new(connect(primary_url, "side", &[])?, SIDE_CONNECTIONS, config.pool_timeout),
             shared: SharedReads::new(connect(primary_url, "shared reads", &[read_only, short])?, config.shared_connections as usize, config.shared_statement_timeout),
             replicas,
             next_replica: AtomicUsize::new(0),
@@ -91,6 +96,12 @@ impl Database {
     /// The primary's pool.
     pub(crate) fn primary(&self) -> &Pool {
         &self.0.primary
+    }
+
+    /// A few connections for short statements of calls that hold one of the pool's already: counting an attempt to sign in,
+    /// asking what became of a commit. If those waited for the pool as well, calls could wait for each other.
+    pub(crate) fn side(&self) -> &Pool {
+        &self.0.side
     }
 
     /// A read on behalf of a query.
@@ -117,7 +128,7 @@ impl Database {
         let mut repeats = 0;
         loop {
             let began = Instant::now();
-            match transaction::read_alone(&lease, shape, params, deadline).await {
+            match transaction::read_alone(&lease, shape, params, self.limit(deadline)).await {
                 Ok(answer) => {
                     shape.measured(began.elapsed());
                     return Ok(answer);
@@ -137,12 +148,17 @@ impl Database {
 
     /// A transaction for a mutation.
     pub(crate) async fn begin_write(&self, purpose: Purpose, deadline: Instant) -> Result<Transaction> {
-        Ok(Transaction::new(self.0.primary.get().await?, purpose, deadline))
+        Ok(Transaction::new(self.0.primary.get().await?, purpose, self.limit(deadline)))
     }
 
     /// A transaction over one snapshot, for a query.
     pub(crate) async fn begin_snapshot(&self, deadline: Instant) -> Result<Transaction> {
-        Ok(Transaction::new(self.0.primary.get().await?, Purpose::Snapshot, deadline))
+        Ok(Transaction::new(self.0.primary.get().await?, Purpose::Snapshot, self.limit(deadline)))
+    }
+
+    /// When a statement that starts now has to end: with its call, and within `database.statement_timeout`.
+    fn limit(&self, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + self.0.config.statement_timeout)
     }
 
     /// The next healthy replica that has replayed `position` (a write-ahead log position that the caller has seen), when
@@ -168,7 +184,8 @@ impl Database {
     /// Where the primary's log stands now: a position that contains every commit acknowledged so far.
     pub(crate) async fn position(&self) -> Result<u64> {
         let shape = Shape::of("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8");
-        let lease = self.0.primary.get().await?;
+        // Asked for while the mutation's own connection is still lent.
+        let lease = self.0.side.get().await?;
         let answer = lease.query(&shape, &[]).await.map_err(|why| mapped(why, &shape))?;
         let position: i64 = answer.rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(i64::MAX);
         Ok(u64::try_from(position).unwrap_or(u64::MAX))

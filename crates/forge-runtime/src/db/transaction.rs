@@ -45,7 +45,8 @@ pub(crate) enum Purpose {
 pub(crate) struct Transaction {
     lease: Lease,
     purpose: Purpose,
-    deadline: Instant,
+    /// When a statement of it has to end, seen from its begin.
+    limit: Instant,
     begun: AtomicBool,
     /// COMMIT or ROLLBACK was sent; a statement now would run on its own.
     ended: AtomicBool,
@@ -83,11 +84,11 @@ statements! {
 
 impl Transaction {
     /// A transaction on a connection of its own. Nothing is sent yet.
-    pub(crate) fn new(lease: Lease, purpose: Purpose, deadline: Instant) -> Self {
+    pub(crate) fn new(lease: Lease, purpose: Purpose, limit: Instant) -> Self {
         Self {
             lease,
             purpose,
-            deadline,
+            limit,
             begun: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             conflict: AtomicBool::new(false),
@@ -121,7 +122,7 @@ impl Transaction {
             return self.lease.run(&statement, params).await;
         }
         self.lease.busy();
-        let timeout = remaining_ms(self.deadline);
+        let timeout = remaining_ms(self.limit);
         // Polled in this order, the three are sent in this order; nothing else is sent on this connection meanwhile.
         let (begun, set, rows) = match &self.purpose {
             Purpose::Write { user_id, function, trace_id, .. } => {
@@ -199,8 +200,9 @@ impl Transaction {
         }
     }
 
-    /// Runs a last statement, if there is one, and commits, in one round trip.
-    pub(crate) async fn commit(&self, last: Option<(&Arc<Shape>, Params<'_>)>, pool: &Pool) -> Result<()> {
+    /// Runs a last statement, if there is one, and commits, in one round trip. `side` is where the outcome is asked for when the
+    /// answer gets lost.
+    pub(crate) async fn commit(&self, last: Option<(&Arc<Shape>, Params<'_>)>, side: &Pool) -> Result<()> {
         if self.failed.load(Ordering::Relaxed) {
             self.rollback().await;
             return Err(Error::internal(
@@ -212,15 +214,15 @@ impl Transaction {
         {
             // Nothing ran before: the last statement is also the first, and brings BEGIN.
             self.query(shape, params).await?;
-            return self.finish(None, pool).await;
+            return self.finish(None, side).await;
         }
         if !self.begun.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.finish(last, pool).await
+        self.finish(last, side).await
     }
 
-    async fn finish(&self, last: Option<(&Arc<Shape>, Params<'_>)>, pool: &Pool) -> Result<()> {
+    async fn finish(&self, last: Option<(&Arc<Shape>, Params<'_>)>, side: &Pool) -> Result<()> {
         let commit = self.lease.prepare(&COMMIT).await.map_err(|why| self.failed(why, &COMMIT))?;
         let prepared = match last {
             Some((shape, _)) => Some(self.lease.prepare(shape).await.map_err(|why| self.failed(why, shape))?),
@@ -236,12 +238,15 @@ impl Transaction {
             }
             _ => (None, self.lease.run(&commit, &[]).await),
         };
-        if let (Some(Err(why)), Some((shape, _))) = (last_result, last) {
-            // The COMMIT behind it became a ROLLBACK.
-            if committed.is_ok() {
-                self.lease.clean();
+        match (last_result, last) {
+            // The COMMIT behind it became a ROLLBACK. When the connection was lost, nobody knows that: the outcome is asked for.
+            (Some(Err(why)), Some((shape, _))) if !error::is_disconnect(&why) => {
+                if committed.is_ok() {
+                    self.lease.clean();
+                }
+                return Err(self.failed(why, shape));
             }
-            return Err(self.failed(why, shape));
+            _ => {}
         }
         match committed {
             Ok(_) => {
@@ -250,7 +255,7 @@ impl Transaction {
             }
             Err(why) if error::is_disconnect(&why) => {
                 // The lease stays marked as committing: its connection is closed, never used again.
-                outcome(self.xid.get().cloned(), pool, why).await
+                outcome(self.xid.get().cloned(), side, why).await
             }
             Err(why) => {
                 // A deferred constraint or a serialization failure: the transaction has ended, the connection is fine.
@@ -272,7 +277,7 @@ impl Transaction {
 }
 
 /// Finds out what became of a transaction whose COMMIT got no answer.
-async fn outcome(xid: Option<String>, pool: &Pool, lost: tokio_postgres::Error) -> Result<()> {
+async fn outcome(xid: Option<String>, side: &Pool, lost: tokio_postgres::Error) -> Result<()> {
     /// A server that was restarted is usually back within this time.
     const ASK_FOR: Duration = Duration::from_secs(10);
     let began = Instant::now();
@@ -280,8 +285,8 @@ async fn outcome(xid: Option<String>, pool: &Pool, lost: tokio_postgres::Error) 
     while let Some(xid) = &xid
         && began.elapsed() < ASK_FOR
     {
-        pool.clear();
-        if let Ok(lease) = pool.get().await
+        side.clear();
+        if let Ok(lease) = side.get().await
             && let Ok(answer) = lease.query(&XACT_STATUS, &[xid]).await
         {
             match answer.rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok().flatten()).as_deref() {

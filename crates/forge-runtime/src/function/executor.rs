@@ -170,11 +170,10 @@ impl FunctionExecutor {
         loop {
             // After several conflicts the last attempt has the function to itself on this node, so that a key that everybody
             // writes cannot starve anybody.
-            let (_shared, _alone) = if attempt < RETRIES_MAX {
-                (Some(entry.lane.read().await), None)
-            } else {
-                (None, Some(entry.lane.write().await))
+            let lane = async {
+                Ok(if attempt < RETRIES_MAX { (Some(entry.lane.read().await), None) } else { (None, Some(entry.lane.write().await)) })
             };
+            let (_shared, _alone) = within(entry, deadline, lane).await?;
             let attempted = self.attempt(entry, run, call, id.as_ref(), deadline).await;
             drop((_shared, _alone));
             match attempted {
@@ -211,32 +210,36 @@ impl FunctionExecutor {
             Ok(transaction) => Arc::new(transaction),
             Err(why) => return Attempt::Ended(Err(why)),
         };
+        if let Some(id) = id {
+            let earlier = within(entry, deadline, id.earlier_answer(&transaction)).await;
+            if !matches!(earlier, Ok(None)) {
+                transaction.rollback().await;
+            }
+            match earlier {
+                Ok(None) => {}
+                Ok(Some(json)) => return Attempt::Ended(Ok(Answer { json, session: None, position: None })),
+                Err(why) if transaction.is_conflict() => return Attempt::Conflict(why),
+                Err(why) => return Attempt::Ended(Err(why)),
+            }
+        }
         let slot = SessionSlot::default();
         let body = async {
-            if let Some(id) = id
-                && let Some(json) = id.earlier_answer(&transaction).await?
-            {
-                return Ok((json, true));
-            }
             let db = Db::write(transaction.clone(), deadline);
             let ctx = MutationContext::new(self.0.accounts.clone(), slot.clone(), call.caller.clone(), db, deadline);
-            Ok((run(&ctx, call.args).await?, false))
+            run(&ctx, call.args).await
         };
-        let (json, repeated) = match within(entry, deadline, body).await {
-            Ok(done) => done,
+        let json = match within(entry, deadline, body).await {
+            Ok(json) => json,
             Err(why) if why.kind() == ErrorKind::Timeout => {
                 // Whatever still runs is cancelled with the connection.
                 return Attempt::Ended(Err(why));
             }
             Err(why) => {
                 transaction.rollback().await;
-                return if transaction.is_conflict() { Attempt::Conflict(why) } else { Attempt::Ended(Err(why)) };
+                let again = transaction.is_conflict() || self.answered_meanwhile(id).await;
+                return if again { Attempt::Conflict(why) } else { Attempt::Ended(Err(why)) };
             }
         };
-        if repeated {
-            transaction.rollback().await;
-            return Attempt::Ended(Ok(Answer { json, session: None, position: None }));
-        }
         if json.len() as u64 > self.0.config.max_result_size {
             transaction.rollback().await;
             let answer = Answer { json, session: None, position: None };
@@ -251,17 +254,27 @@ impl FunctionExecutor {
                 Attempt::Ended(Ok(Answer { json, session, position }))
             }
             // Another call with this id was faster: its answer is the answer, found at the next attempt.
-            Err(why) if transaction.is_conflict() || id.is_some_and(|_| idempotency::is_taken(&why)) => Attempt::Conflict(why),
+            Err(why) if transaction.is_conflict() || self.answered_meanwhile(id).await => Attempt::Conflict(why),
             Err(why) => Attempt::Ended(Err(why)),
         }
     }
 
+    /// Whether a call with the same id that ran beside this one has taken effect. Then this one failed because of that, say over a
+    /// unique value that the other has just taken, and the other's answer is the answer of both.
+    async fn answered_meanwhile(&self, id: Option<&MutationId>) -> bool {
+        match id {
+            // When that cannot be found out, the failure stands.
+            Some(id) => id.is_kept(self.0.database.side()).await.unwrap_or(false),
+            None => false,
+        }
+    }
+
     async fn commit(&self, transaction: &Transaction, id: Option<&MutationId>, json: &[u8]) -> Result<()> {
-        let pool = self.0.database.primary();
+        let side = self.0.database.side();
         let commit = async {
             match id {
-                Some(id) => id.commit(transaction, json, pool).await,
-                None => transaction.commit(None, pool).await,
+                Some(id) => id.commit(transaction, json, side).await,
+                None => transaction.commit(None, side).await,
             }
         };
         tokio::time::timeout(COMMIT_MAX, commit).await.unwrap_or_else(|_| {

@@ -9,9 +9,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use forge_core::{Error, ErrorKind, Result};
+use forge_core::{Error, Result};
 use sha2::{Digest as _, Sha256};
-use tokio_postgres::error::SqlState;
 
 use super::executor::Call;
 use super::registry::Entry;
@@ -58,20 +57,18 @@ impl MutationId {
         row.try_get(1).map(Some).map_err(error::from_driver)
     }
 
-    /// Commits, and keeps the answer in the same transaction.
-    pub(crate) async fn commit(&self, transaction: &Transaction, answer: &[u8], pool: &Pool) -> Result<()> {
-        let params: Params<'_> = &[&self.caller, &self.id, &self.fingerprint, &answer];
-        transaction.commit(Some((&KEEP, params)), pool).await
+    /// Whether a mutation has taken effect under this id by now.
+    pub(crate) async fn is_kept(&self, side: &Pool) -> Result<bool> {
+        let lease = side.get().await?;
+        let found = lease.query(&FIND, &[&self.caller, &self.id]).await.map_err(error::from_driver)?;
+        Ok(!found.rows.is_empty())
     }
-}
 
-/// Whether a commit failed because another call with the same id was faster.
-pub(crate) fn is_taken(error: &Error) -> bool {
-    let state = error.source().and_then(|s| s.downcast_ref::<tokio_postgres::Error>());
-    error.kind() == ErrorKind::Conflict
-        && state.and_then(|e| e.as_db_error()).is_some_and(|db| {
-            *db.code() == SqlState::UNIQUE_VIOLATION && db.table() == Some("forge_mutations")
-        })
+    /// Commits, and keeps the answer in the same transaction.
+    pub(crate) async fn commit(&self, transaction: &Transaction, answer: &[u8], side: &Pool) -> Result<()> {
+        let params: Params<'_> = &[&self.caller, &self.id, &self.fingerprint, &answer];
+        transaction.commit(Some((&KEEP, params)), side).await
+    }
 }
 
 /// Deletes answers that are older than a day, at most 1,000 at a time. Returns how many.

@@ -54,7 +54,13 @@ impl Edge {
             room: Semaphore::new(config.gateway.max_in_flight as usize),
             sample_rate: config.observability.sample_rate,
             log: config.observability.request_log,
-            router: Router::new().merge(rpc::routes()).merge(session::routes()).merge(probes::routes(&config)).fallback(page::serve).with_state(parts),
+            router: Router::new()
+                .merge(rpc::routes())
+                .merge(session::routes())
+                .merge(probes::routes(&config))
+                .method_not_allowed_fallback(page::nothing_here)
+                .fallback(page::serve)
+                .with_state(parts),
         })
     }
 
@@ -76,6 +82,9 @@ impl Edge {
         let origin = request.headers().get(header::ORIGIN).cloned();
         let mut response = if let Some(preflight) = self.cors.preflight(&request) {
             preflight
+        } else if is_probe(line.route) {
+            // A node that is busy lives: whoever watches over it must not end it for that.
+            self.route(request, metadata.clone()).await
         } else if let Ok(_room) = self.room.try_acquire() {
             self.route(request, metadata.clone()).await
         } else {
@@ -144,7 +153,7 @@ impl Drop for Line {
         let labels = HttpLabels { method: self.method, path: self.route, status: self.status };
         observability::http().finished(labels, took, self.told.request_bytes, self.response_bytes);
         // Probes come every few seconds and say nothing.
-        if !self.log || matches!(self.route, "/health" | "/ready" | "/metrics") {
+        if !self.log || is_probe(self.route) {
             return;
         }
         tracing::info!(
@@ -206,6 +215,11 @@ fn method_label(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         _ => "OTHER",
     }
+}
+
+/// What machines ask, every few seconds.
+fn is_probe(route: &str) -> bool {
+    matches!(route, "/health" | "/ready" | "/metrics")
 }
 
 /// The route as a label, never the path itself.

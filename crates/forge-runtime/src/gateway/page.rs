@@ -48,13 +48,14 @@ impl Page {
     }
 
     async fn file(&self, path: &str) -> Option<Cow<'static, [u8]>> {
+        // Only plain names: nothing that climbs out of the folder, nothing that is hidden.
+        if !path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', ':', '\0'])) {
+            return None;
+        }
         if let Source::Embedded(files) = self.embedded {
             return files.iter().find(|(name, _)| *name == path).map(|(_, content)| Cow::Borrowed(*content));
         }
-        // Only plain names: nothing that climbs out of the folder.
-        let plain = path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', ':', '\0']));
-        let file = self.dir.as_ref().filter(|_| plain)?.join(path);
-        tokio::fs::read(file).await.ok().map(Cow::Owned)
+        tokio::fs::read(self.dir.as_ref()?.join(path)).await.ok().map(Cow::Owned)
     }
 }
 
@@ -62,7 +63,7 @@ impl Page {
 pub(super) async fn serve(State(parts): State<NodeParts>, request: Request<axum::body::Body>) -> Response {
     let request_id = request.extensions().get::<Arc<RequestMetadata>>().map(|m| m.request_id.clone()).unwrap_or_default();
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return answer::failure(&Error::not_found("nothing answers to this method and path"), &request_id);
+        return nothing_here(request).await;
     }
     let page = &parts.page;
     let path = request.uri().path().trim_start_matches('/');
@@ -84,10 +85,16 @@ pub(super) async fn serve(State(parts): State<NodeParts>, request: Request<axum:
     }
 }
 
+/// The answer where nothing answers.
+pub(super) async fn nothing_here(request: Request<axum::body::Body>) -> Response {
+    let request_id = request.extensions().get::<Arc<RequestMetadata>>().map(|m| m.request_id.clone()).unwrap_or_default();
+    answer::failure(&Error::not_found("nothing answers to this method and path"), &request_id)
+}
+
 fn respond(path: &str, content: Cow<'static, [u8]>, immutable: bool, known: Option<&HeaderValue>) -> Response {
     let etag = format!("\"{:x}\"", fingerprint(&content));
     let kind = mime_guess::from_path(path).first_or_octet_stream();
-    let mut response = if known.is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
+    let mut response = if known.and_then(|known| known.to_str().ok()).is_some_and(|known| names(known, &etag)) {
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
@@ -113,6 +120,11 @@ fn respond(path: &str, content: Cow<'static, [u8]>, immutable: bool, known: Opti
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     }
     response
+}
+
+/// Whether `If-None-Match` names a version. A proxy that compresses weakens what it passes on, which is still the same version.
+fn names(known: &str, etag: &str) -> bool {
+    known.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag)
 }
 
 /// FNV-1a: for telling versions of a file apart, nothing more.

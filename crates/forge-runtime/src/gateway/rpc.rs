@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::post;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::answer::{self, Told};
+use super::page::nothing_here;
 use crate::app::{NodeParts, Stage};
 use crate::auth::SessionChange;
 use crate::function::{Answer, Call, Caller};
@@ -30,7 +32,13 @@ pub(super) fn routes() -> Router<NodeParts> {
     Router::new().route("/rpc", post(call_by_body)).route("/rpc/{function}", post(call_by_path))
 }
 
-async fn call_by_path(State(parts): State<NodeParts>, Path(function): Path<String>, request: Request<Body>) -> Response {
+async fn call_by_path(
+    State(parts): State<NodeParts>,
+    function: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Response {
+    // What is not even text is the name of no function.
+    let Ok(Path(function)) = function else { return nothing_here(request).await };
     let mut told = Told::default();
     let (metadata, result) = run(&parts, request, Some(&function), &mut told).await;
     respond(&parts, result, &metadata, told)

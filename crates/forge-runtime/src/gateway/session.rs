@@ -19,7 +19,7 @@ use serde_json::json;
 use super::answer;
 use super::rpc::read;
 use crate::app::NodeParts;
-use crate::auth::SessionTokens;
+use crate::auth::{Refreshed, SessionTokens};
 use crate::db::error;
 
 pub(super) fn routes() -> Router<NodeParts> {
@@ -87,5 +87,9 @@ async fn renew(parts: &NodeParts, token: &str) -> Result<SessionTokens> {
     let refreshed = parts.accounts.sessions.refresh(client, token).await?;
     client.batch_execute("COMMIT").await.map_err(error::from_driver)?;
     lease.clean();
+    if let Refreshed::Reused { session_id, user_id } = &refreshed {
+        tracing::warn!(%session_id, %user_id, "an old refresh token was used; the session was ended");
+        parts.accounts.revocations.forget(*session_id);
+    }
     refreshed.into_tokens()
 }

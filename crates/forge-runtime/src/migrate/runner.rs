@@ -277,7 +277,11 @@ async fn lock_holder(client: &Client) -> Result<Option<i32>> {
 }
 
 fn failed(migration: &Migration, sql: &str, why: tokio_postgres::Error) -> Error {
-    let Some(db) = why.as_db_error() else { return error::from_driver(why) };
+    let db = match why.as_db_error() {
+        // A server that goes down ends a migration, too; whoever waits for it tries again.
+        Some(db) if !error::is_disconnect(&why) => db,
+        _ => return error::from_driver(why),
+    };
     let line = match db.position() {
         Some(tokio_postgres::error::ErrorPosition::Original(at)) => {
             let before: String = sql.chars().take(*at as usize).collect();

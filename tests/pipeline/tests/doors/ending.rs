@@ -11,7 +11,7 @@ use crate::support::{Gate, count, until};
 
 #[forge::test]
 async fn a_node_that_stops_finishes_what_is_under_way() -> Result<()> {
-    let app = TestApp::start_with(|_config| ()).await?;
+    let app = TestApp::start_with(|config| config.shutdown.unready_for = Duration::from_millis(500)).await?;
     let url = app.url();
     let gate = Gate::shut(app.sql().await?, 9).await;
     let held = {

@@ -49,8 +49,7 @@ async fn without_ids_a_request_gets_its_own(app: TestApp) {
 async fn a_hostile_id_is_replaced(app: TestApp) {
     let url = app.url();
     let long = "x".repeat(129);
-    let hostile: [&[u8]; 8] =
-        [b"", b"a b", b"a\"b", b"<script>", b"a\\nb", "\u{e9}".as_bytes(), b"a\x7fb", long.as_bytes()];
+    let hostile: [&[u8]; 7] = [b"", b"a b", b"a\"b", b"<script>", b"a\\nb", "\u{e9}".as_bytes(), long.as_bytes()];
     for id in hostile {
         let answer = hello().header("x-request-id", id).header("x-trace-id", id).header("traceparent", id).send(&url).await;
         let given = answer.header("x-request-id").unwrap();
