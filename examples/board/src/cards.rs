@@ -140,7 +140,8 @@ pub async fn add_card(ctx: &MutationContext, input: NewCard) -> Result<Card> {
     access::hold_board(ctx.db(), column.board_id).await?;
     let column = BoardColumn::find(column.id).fetch_one(ctx.db()).await?;
     let board_id = column.board_id;
-    let cards = sql!(i64, "SELECT count(*) FROM cards c JOIN columns l ON l.id = c.column_id WHERE l.board_id = {board_id}");
+    let cards =
+        sql!(i64, "SELECT count(*) FROM cards c JOIN columns l ON l.id = c.column_id WHERE l.board_id = {board_id}");
     if cards.fetch_one(ctx.db()).await? >= CARDS_PER_BOARD {
         return Err(BoardError::LimitReached { what: "cards on a board".into(), limit: CARDS_PER_BOARD }.into());
     }
@@ -159,7 +160,10 @@ pub async fn add_card(ctx: &MutationContext, input: NewCard) -> Result<Card> {
 
 /// Adds several cards at the bottom of a column: all of them or, when one does not fit, none.
 #[forge::mutation(isolation = "read_committed")]
-pub async fn add_cards(ctx: &MutationContext, #[validate(length(min = 1, max = 100))] cards: Vec<NewCard>) -> Result<Vec<Card>> {
+pub async fn add_cards(
+    ctx: &MutationContext,
+    #[validate(length(min = 1, max = 100))] cards: Vec<NewCard>,
+) -> Result<Vec<Card>> {
     let mut added = Vec::with_capacity(cards.len());
     for card in cards {
         added.push(ctx.mutate(add_card, card).await?);

@@ -104,7 +104,13 @@ pub async fn delete_column(ctx: &MutationContext, column_id: Uuid) -> Result<()>
 }
 
 /// Adds a column at a position.
-pub(crate) async fn insert(db: &Db, board_id: Uuid, name: &str, card_limit: Option<i32>, position: i64) -> Result<BoardColumn> {
+pub(crate) async fn insert(
+    db: &Db,
+    board_id: Uuid,
+    name: &str,
+    card_limit: Option<i32>,
+    position: i64,
+) -> Result<BoardColumn> {
     BoardColumn::insert([
         BoardColumn::BOARD_ID.set(board_id),
         BoardColumn::NAME.set(name.trim()),

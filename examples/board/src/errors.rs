@@ -6,7 +6,11 @@ use crate::members::MemberRole;
 #[derive(Debug, forge::AppError)]
 pub enum BoardError {
     /// Somebody has an account with this address already.
-    #[error(code = "EMAIL_TAKEN", status = 409, message = "there is an account with this e-mail address already; sign in instead")]
+    #[error(
+        code = "EMAIL_TAKEN",
+        status = 409,
+        message = "there is an account with this e-mail address already; sign in instead"
+    )]
     EmailTaken,
     /// Not said: whether it was the address or the password.
     #[error(code = "WRONG_CREDENTIALS", status = 400, message = "the e-mail address or the password is not right")]
@@ -15,7 +19,11 @@ pub enum BoardError {
     #[error(code = "NOT_A_MEMBER", status = 403, message = "you are not a member of this board")]
     NotAMember,
     /// The caller is a member, with a role that allows less.
-    #[error(code = "ROLE_TOO_LOW", status = 403, message = "only an {needed} of this board may do that; your role is {yours}")]
+    #[error(
+        code = "ROLE_TOO_LOW",
+        status = 403,
+        message = "only an {needed} of this board may do that; your role is {yours}"
+    )]
     RoleTooLow {
         /// The role that it takes.
         needed: MemberRole,
@@ -29,7 +37,11 @@ pub enum BoardError {
         limit: i32,
     },
     /// A column with cards cannot be deleted.
-    #[error(code = "COLUMN_NOT_EMPTY", status = 409, message = "this column still holds {cards} cards; move or delete them first")]
+    #[error(
+        code = "COLUMN_NOT_EMPTY",
+        status = 409,
+        message = "this column still holds {cards} cards; move or delete them first"
+    )]
     ColumnNotEmpty {
         /// How many it holds.
         cards: i64,
@@ -43,7 +55,11 @@ pub enum BoardError {
         limit: i64,
     },
     /// Nobody has an account with this address.
-    #[error(code = "NO_SUCH_ACCOUNT", status = 404, message = "nobody with the address {email} has an account yet; ask them to sign up first")]
+    #[error(
+        code = "NO_SUCH_ACCOUNT",
+        status = 404,
+        message = "nobody with the address {email} has an account yet; ask them to sign up first"
+    )]
     NoSuchAccount {
         /// The address.
         email: String,
@@ -55,7 +71,11 @@ pub enum BoardError {
         name: String,
     },
     /// A board always has an owner.
-    #[error(code = "LAST_OWNER", status = 409, message = "this board has no other owner; make somebody else an owner first, or delete the board")]
+    #[error(
+        code = "LAST_OWNER",
+        status = 409,
+        message = "this board has no other owner; make somebody else an owner first, or delete the board"
+    )]
     LastOwner,
     /// A card can only be given to a member of its board.
     #[error(code = "ASSIGNEE_NOT_A_MEMBER", status = 409, message = "a card can only be given to a member of its board")]

@@ -126,11 +126,7 @@ pub async fn remove_member(ctx: &MutationContext, board_id: Uuid, user_id: Uuid)
 }
 
 async fn membership(ctx: &MutationContext, board_id: Uuid, user_id: Uuid) -> Result<Option<Member>> {
-    Member::query()
-        .filter(Member::BOARD_ID.eq(board_id))
-        .filter(Member::USER_ID.eq(user_id))
-        .fetch_optional(ctx.db())
-        .await
+    Member::query().filter(Member::BOARD_ID.eq(board_id)).filter(Member::USER_ID.eq(user_id)).fetch_optional(ctx.db()).await
 }
 
 fn no_such_member() -> Error {

@@ -20,7 +20,7 @@ pub(crate) fn board_binary() -> &'static Path {
         let built = output(build.stderr(Stdio::inherit()), "the board");
         // One JSON object per line; the one about the binary says where it is.
         let messages = built.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let executable = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).last();
+        let executable = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
         executable.unwrap_or_else(|| panic!("cargo did not say where the board's binary is:\n{built}"))
     })
 }

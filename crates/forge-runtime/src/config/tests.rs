@@ -104,13 +104,13 @@ fn the_environment_wins_and_the_nearest_name_first() {
         ("FORGE_DATABASE_POOL_SIZE", "30"),
         ("PORT", "1"),
         ("FORGE_PORT", "2"),
-        ("FORGE_ROLES", "worker, gateway"),
+        ("FORGE_ROLES", "worker, function, gateway"),
         ("FORGE_FUNCTION_TIMEOUT", "5s"),
         ("FORGE_GATEWAY_HOST", ""),
     ];
     let config = load_with("[database]\npool_size = 10\n[gateway]\nport = 3\nhost = \"::1\"", &env).unwrap().config;
     assert_eq!((config.database.pool_size, config.gateway.port), (30, 2));
-    assert_eq!(config.node.roles, [Role::Worker, Role::Gateway]);
+    assert_eq!(config.node.roles, [Role::Worker, Role::Function, Role::Gateway]);
     assert_eq!(config.function.timeout, Duration::from_secs(5));
     assert_eq!(config.gateway.host, "::1", "an empty variable counts as unset");
     let config = load_with("", &[("FORGE_GATEWAY_PORT", "9"), ("FORGE_PORT", "2")]).unwrap().config;
@@ -202,7 +202,6 @@ fn wrong_types_and_limits_say_expected_and_found() {
         ("[database]\npool_timeout = -1", vec!["found -1"]),
         ("[database]\ntls = \"verify\"", vec!["\"verify-full\"", "found \"verify\""]),
         ("[database]\ntls = \"requre\"", vec!["did you mean `require`?"]),
-        ("[database]\nsystem_schema = \"x\"", vec!["not available yet"]),
         ("[node]\nroles = [\"gateway\"]", vec!["a gateway runs the functions that it is asked for"]),
         ("[gateway]\nport = 70000", vec!["from 0 to 65535, found 70000"]),
         ("[gateway]\nport = 99999999999999999999", vec!["does not fit into 64 bits"]),

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::context::{ActionContext, Caller, MutationContext, QueryContext};
 use super::http::HttpClient;
-use super::idempotency::{self, MutationId};
+use super::idempotency::MutationId;
 use super::registry::{Entry, Run, RunIn};
 use super::router::FunctionRouter;
 use crate::auth::{Accounts, SessionChange, SessionSlot};

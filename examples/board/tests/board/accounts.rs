@@ -72,8 +72,10 @@ async fn what_is_wrong_with_an_account_is_said_field_by_field(app: TestApp) -> R
 #[forge::test]
 async fn a_wrong_password_and_a_wrong_address_are_told_alike(app: TestApp) -> Result<()> {
     app.anonymous().call(sign_up, ada()).await?;
-    let password = refused(app.anonymous().call(sign_in, with("ada@example.org", "a bad sentence")).await, "WRONG_CREDENTIALS");
-    let address = refused(app.anonymous().call(sign_in, with("bob@example.org", "a good sentence")).await, "WRONG_CREDENTIALS");
+    let password =
+        refused(app.anonymous().call(sign_in, with("ada@example.org", "a bad sentence")).await, "WRONG_CREDENTIALS");
+    let address =
+        refused(app.anonymous().call(sign_in, with("bob@example.org", "a good sentence")).await, "WRONG_CREDENTIALS");
     assert_eq!(password.message(), address.message());
     Ok(())
 }

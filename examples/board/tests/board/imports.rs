@@ -10,11 +10,13 @@ use tokio::net::TcpListener;
 use crate::people::{board_of, member, person, refused, titles};
 
 /// Serves one answer to whoever asks, and says where.
-async fn serve(status: &str, body: &str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
-    let address = listener.local_addr().expect("it listens somewhere");
+async fn serve(status: &str, body: &str) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
     let length = body.len();
-    let answer = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    );
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = Vec::new();
@@ -29,7 +31,7 @@ async fn serve(status: &str, body: &str) -> String {
             }
         }
     });
-    format!("http://{address}/cards.json")
+    Ok(format!("http://{address}/cards.json"))
 }
 
 #[forge::test]
@@ -40,15 +42,16 @@ async fn a_list_becomes_cards_all_or_none(app: TestApp) -> Result<()> {
     let column_id = board.columns[0].id;
     let from = |url: String| ImportCardsFromUrl { column_id, url };
 
-    let good = serve("200 OK", r#"[{"title":"Eggs","estimate":"0.5"},{"title":"Milk","description":"Two bottles"}]"#).await;
+    let good =
+        serve("200 OK", r#"[{"title":"Eggs","estimate":"0.5"},{"title":"Milk","description":"Two bottles"}]"#).await?;
     assert_eq!(ada.calls.call(import_cards_from_url, from(good.clone())).await?, 2);
     assert_eq!(titles(&ada, board.id, 0).await?, ["Eggs", "Milk"]);
 
-    let one_is_wrong = serve("200 OK", r#"[{"title":"Bread"},{"title":""}]"#).await;
+    let one_is_wrong = serve("200 OK", r#"[{"title":"Bread"},{"title":""}]"#).await?;
     refused(ada.calls.call(import_cards_from_url, from(one_is_wrong)).await, "VALIDATION_ERROR");
-    let no_list = serve("200 OK", r#"{"title":"Bread"}"#).await;
+    let no_list = serve("200 OK", r#"{"title":"Bread"}"#).await?;
     refused(ada.calls.call(import_cards_from_url, from(no_list)).await, "IMPORT_REFUSED");
-    let missing = serve("404 Not Found", "[]").await;
+    let missing = serve("404 Not Found", "[]").await?;
     let error = refused(ada.calls.call(import_cards_from_url, from(missing)).await, "IMPORT_REFUSED");
     assert!(error.message().contains("404"), "{error}");
     let elsewhere = good.replace("127.0.0.1", "localhost");

@@ -59,10 +59,8 @@ async fn a_board_keeps_an_owner(app: TestApp) -> Result<()> {
 
     // Of two owners who leave at once, one stays.
     let bob = member(&app, &ada, &board, "Bob", MemberRole::Owner).await?;
-    let (first, second) = tokio::join!(
-        ada.calls.call(remove_member, leave(ada.id)),
-        bob.calls.call(remove_member, leave(bob.id)),
-    );
+    let (first, second) =
+        tokio::join!(ada.calls.call(remove_member, leave(ada.id)), bob.calls.call(remove_member, leave(bob.id)),);
     let refusal = match (first, second) {
         (Ok(()), Err(refusal)) | (Err(refusal), Ok(())) => refusal,
         other => panic!("one of them should have been refused: {other:?}"),

@@ -26,7 +26,11 @@ async fn a_card_goes_where_it_is_put(app: TestApp) -> Result<()> {
     let board = board_of(&ada).await?;
     let [here, there] = [board.columns[0].id, board.columns[1].id];
     let made = cards(&ada, here, &["one", "two", "three"]).await?;
-    let to = |card: &Card, column_id, before: Option<&Card>| MoveCard { card_id: card.id, column_id, before: before.map(|card| card.id) };
+    let to = |card: &Card, column_id, before: Option<&Card>| MoveCard {
+        card_id: card.id,
+        column_id,
+        before: before.map(|card| card.id),
+    };
 
     ada.calls.call(move_card, to(&made[2], here, Some(&made[0]))).await?;
     assert_eq!(titles(&ada, board.id, 0).await?, ["three", "one", "two"]);
@@ -127,7 +131,8 @@ async fn many_who_move_at_once_lose_nothing(app: TestApp) -> Result<()> {
     }
 
     let after = ada.calls.call(get_board, GetBoard { board_id: board.id }).await?;
-    let there: BTreeSet<String> = after.columns.iter().flat_map(|column| &column.cards).map(|card| card.title.clone()).collect();
+    let there: BTreeSet<String> =
+        after.columns.iter().flat_map(|column| &column.cards).map(|card| card.title.clone()).collect();
     assert_eq!(there, names.into_iter().collect());
     // The order is one: no two cards share a place.
     let shared = "SELECT count(*) FROM (SELECT 1 FROM cards GROUP BY column_id, position HAVING count(*) > 1) twice";

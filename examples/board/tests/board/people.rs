@@ -18,7 +18,7 @@ pub(crate) async fn person(app: &TestApp, name: &str) -> Result<Person> {
     let id = forge::new_uuid();
     let email = format!("{}@example.org", name.to_lowercase());
     let insert = "INSERT INTO users (id, email, name) VALUES ($1, $2, $3)";
-    app.sql().await?.execute(insert, &[&id, &email, &name]).await.expect("the account can be made");
+    app.sql().await?.execute(insert, &[&id, &email, &name]).await.context("making an account")?;
     Ok(Person { id, email, calls: app.user(id.to_string()) })
 }
 
@@ -29,7 +29,13 @@ pub(crate) async fn board_of(owner: &Person) -> Result<BoardView> {
 }
 
 /// A person who joins a board.
-pub(crate) async fn member(app: &TestApp, owner: &Person, board: &BoardView, name: &str, role: MemberRole) -> Result<Person> {
+pub(crate) async fn member(
+    app: &TestApp,
+    owner: &Person,
+    board: &BoardView,
+    name: &str,
+    role: MemberRole,
+) -> Result<Person> {
     let person = person(app, name).await?;
     owner.calls.call(add_member, AddMember { board_id: board.id, email: person.email.clone(), role }).await?;
     Ok(person)
