@@ -10,7 +10,7 @@ use crate::limits::CARDS_PER_BOARD;
 use crate::members::{Member, MemberRole};
 
 /// Cards stand this far apart, so that another one fits between any two of them many times.
-const GAP: i64 = 65_536;
+pub(crate) const GAP: i64 = 65_536;
 
 /// How much a card matters.
 #[forge::forge_enum]

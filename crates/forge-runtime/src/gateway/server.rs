@@ -20,10 +20,16 @@ use crate::observability;
 /// The most bytes that the head of a request may have.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
+/// How long a connection that has not brought a request yet may take to do so once the node stops.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
+
 /// The HTTP server of a node.
 #[derive(Debug)]
 pub struct GatewayServer {
     listener: TcpListener,
+    /// Whether another process may be serving on the same socket.
+    inherited: bool,
+    stage: tokio::sync::watch::Receiver<crate::app::Stage>,
     address: SocketAddr,
     edge: Arc<Edge>,
     header_timeout: Duration,
@@ -39,7 +45,7 @@ impl GatewayServer {
         let config = &parts.config.gateway;
         let (host, port) = (config.host.clone(), config.port);
         if let Some(inherited) = crate::app::inherited_listener()? {
-            return Self::on(TcpListener::from_std(inherited)?, parts);
+            return Self::on(TcpListener::from_std(inherited)?, true, parts);
         }
         let listener = TcpListener::bind((host.as_str(), port)).await.map_err(|why| {
             if why.kind() == std::io::ErrorKind::AddrInUse {
@@ -49,14 +55,16 @@ impl GatewayServer {
             let text = format!("cannot listen on {host}:{port}: {why}; set gateway.host and gateway.port to an address of this machine");
             Error::config("LISTEN_FAILED", text).with_source(why)
         })?;
-        Self::on(listener, parts)
+        Self::on(listener, false, parts)
     }
 
-    fn on(listener: TcpListener, parts: NodeParts) -> Result<Self> {
+    fn on(listener: TcpListener, inherited: bool, parts: NodeParts) -> Result<Self> {
         let config = &parts.config.gateway;
         let address = listener.local_addr()?;
         Ok(Self {
             listener,
+            inherited,
+            stage: parts.stage.clone(),
             address,
             header_timeout: config.header_timeout,
             connections: Arc::new(Semaphore::new(config.max_connections as usize)),
@@ -70,8 +78,15 @@ impl GatewayServer {
     }
 
     /// Serves until told to stop; then accepts nothing more and finishes what is under way, for at most `drain`.
-    pub(crate) async fn serve(self, stop: CancellationToken, drain: Duration) {
+    pub(crate) async fn serve(mut self, stop: CancellationToken, drain: Duration) {
         let open = TaskTracker::new();
+        if self.inherited {
+            // Another process answers on this socket until this one can.
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = self.stage.wait_for(|stage| *stage == crate::app::Stage::Ready) => {}
+            }
+        }
         loop {
             let room = tokio::select! {
                 biased;
@@ -118,7 +133,10 @@ impl GatewayServer {
             }
             let connections = &observability::http().connections;
             connections.inc();
+            let asked = Arc::new(tokio::sync::Notify::new());
+            let asking = asked.clone();
             let service = service_fn(move |request| {
+                asking.notify_one();
                 let edge = edge.clone();
                 async move { Ok::<_, std::convert::Infallible>(edge.handle(peer, request).await) }
             });
@@ -132,8 +150,20 @@ impl GatewayServer {
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
                 () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+                    // A connection that was accepted a moment ago may be about to bring its first request.
+                    let ended = tokio::select! {
+                        biased;
+                        ended = connection.as_mut() => Some(ended),
+                        () = asked.notified() => None,
+                        () = tokio::time::sleep(FIRST_REQUEST) => None,
+                    };
+                    match ended {
+                        Some(ended) => ended,
+                        None => {
+                            connection.as_mut().graceful_shutdown();
+                            connection.await
+                        }
+                    }
                 }
             };
             if let Err(why) = ended {

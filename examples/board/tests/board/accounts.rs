@@ -31,7 +31,7 @@ async fn a_new_account_can_sign_in_and_has_a_board_that_explains_itself(app: Tes
     assert_eq!((boards[0].name.as_str(), boards[0].cards, boards[0].members), ("Welcome board", 4, 1));
     let board = calls.call(get_board, GetBoard { board_id: boards[0].id }).await?;
     assert_eq!(board.columns.iter().map(|column| column.cards.len()).collect::<Vec<_>>(), [2, 1, 1]);
-    assert_eq!(board.columns[1].estimate, Decimal::new(5, 1));
+    assert_eq!(board.columns[1].card_limit, Some(3));
     assert_eq!(board.columns[1].cards[0].comments, 1);
     Ok(())
 }
