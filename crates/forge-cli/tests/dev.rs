@@ -206,6 +206,8 @@ fn an_app_is_swapped_without_a_request_that_fails() {
     // Mended, it goes on.
     std::fs::remove_file(app.join("migrations/0002_wrong.sql")).unwrap();
     dev.until("ready http://", SOON);
+    // Until the old one has stopped, either may answer.
+    dev.until("stopped", SOON);
     assert!(greeting(&address).contains("three"));
     visitor.end();
 

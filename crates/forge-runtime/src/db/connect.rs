@@ -53,7 +53,8 @@ impl Connector {
     /// # Errors
     /// `DATABASE_UNAVAILABLE` when that fails for whatever reason; the reason is its source.
     pub(crate) async fn connect(&self) -> Result<Connection> {
-        let connecting = self.config.connect(self.tls.clone());
+        // Rare and large: on the heap, or every call that may have to connect would carry room for it around.
+        let connecting = Box::pin(self.config.connect(self.tls.clone()));
         // The driver's own time-out is per address; this one is for all of it, the TLS handshake included.
         let connected = tokio::time::timeout(self.connect_timeout.saturating_mul(2), connecting).await;
         let (client, connection) = match connected {
@@ -126,7 +127,8 @@ impl Connection {
         if let Some(prepared) = self.cached(shape.id) {
             return Ok(prepared);
         }
-        let prepared = self.client.prepare(&shape.text).await?;
+        // Rare and large, as connecting is.
+        let prepared = Box::pin(self.client.prepare(&shape.text)).await?;
         self.statements.lock().unwrap_or_else(PoisonError::into_inner).put(shape.id, prepared.clone());
         Ok(prepared)
     }

@@ -255,7 +255,7 @@ impl Transaction {
             }
             Err(why) if error::is_disconnect(&why) => {
                 // The lease stays marked as committing: its connection is closed, never used again.
-                outcome(self.xid.get().cloned(), side, why).await
+                Box::pin(outcome(self.xid.get().cloned(), side, why)).await
             }
             Err(why) => {
                 // A deferred constraint or a serialization failure: the transaction has ended, the connection is fine.

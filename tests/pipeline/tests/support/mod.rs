@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "no test program uses all of it")]
 
 pub(crate) mod http;
-#[cfg(faults)]
 pub(crate) mod process;
+pub(crate) mod server;
 pub(crate) mod token;
 
 use std::time::{Duration, Instant};

@@ -34,7 +34,7 @@ fn workspace() -> PathBuf {
 
 /// A server of the test's own, durable, that can be stopped and started again. Removed when it is dropped.
 pub(crate) struct Server {
-    running: Option<PrivateServer>,
+    handle: PrivateServer,
     project: tempfile::TempDir,
     url: String,
 }
@@ -43,11 +43,10 @@ impl Server {
     /// A new server with one empty database.
     pub(crate) async fn new() -> Result<Self> {
         let project = tempfile::tempdir()?;
-        let mut server = Self { running: None, url: String::new(), project };
-        server.start().await?;
-        let running = server.running.as_ref().unwrap();
-        running.create_database_if_missing("app").await?;
-        server.url = running.url("app");
+        let handle = PrivateServer::ensure(Options::dev(project.path())).await?;
+        let url = handle.url("app");
+        let server = Self { handle, project, url };
+        server.handle.create_database_if_missing("app").await?;
         Ok(server)
     }
 
@@ -58,19 +57,18 @@ impl Server {
 
     /// Starts it again; it accepts connections when this returns.
     pub(crate) async fn start(&mut self) -> Result<()> {
-        self.running = Some(PrivateServer::ensure(Options::dev(self.project.path())).await?);
+        self.handle = PrivateServer::ensure(Options::dev(self.project.path())).await?;
         Ok(())
     }
 
     /// Stops it in order: sessions are ended, what is committed is written.
-    pub(crate) async fn stop(&mut self) -> Result<()> {
-        self.running.take().unwrap().stop().await
+    pub(crate) async fn stop(&self) -> Result<()> {
+        self.handle.stop().await
     }
 
     /// Stops it like a crash: sessions are cut, and the next start has to recover.
-    pub(crate) async fn crash(&mut self) {
-        let server = self.running.take().unwrap();
-        let pid = pid(&server);
+    pub(crate) async fn crash(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.handle.pid()).unwrap()).unwrap();
         kill_process(pid, Signal::QUIT).unwrap();
         let gone = async || rustix::process::test_kill_process(pid).is_err();
         until_within(Duration::from_secs(30), "the server is gone", gone).await;
@@ -79,18 +77,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let Some(server) = self.running.take() else { return };
-        let (pid, data) = (pid(&server), server.data_folder());
-        let _ = kill_process(pid, Signal::QUIT);
-        let began = std::time::Instant::now();
-        while rustix::process::test_kill_process(pid).is_ok() && began.elapsed() < Duration::from_secs(10) {
-            std::thread::sleep(Duration::from_millis(5));
+        let handle = self.handle.clone();
+        let removing = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(handle.remove())
+        });
+        // A test that has failed already must not fail in another way.
+        if let Ok(Err(why)) = removing.join() {
+            eprintln!("a test's server stays: {why}");
         }
-        // The folder around it is the user's own, for all servers of the kind.
-        let _ = std::fs::remove_dir_all(data);
     }
-}
-
-fn pid(server: &PrivateServer) -> Pid {
-    Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap()
 }

@@ -1,0 +1,30 @@
+//! Faults: what remains true when the app is killed, the database goes away, connections are cut and schemas change.
+//!
+//! The tests are shorter than they could be, so that they can run with every change; with `FORGE_LONG=1` they take their time.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+// A crate that nothing names is not linked, and would bring no functions.
+use pipeline as _;
+
+mod commits;
+mod kills;
+mod load;
+mod migrations;
+mod outages;
+mod proxy;
+mod reads;
+mod schema;
+mod starts;
+
+use std::time::Duration;
+
+/// A time for every run, and one for a run that takes its time.
+fn lasting(short_s: u64, long_s: u64) -> Duration {
+    Duration::from_secs(if is_long() { long_s } else { short_s })
+}
+
+fn is_long() -> bool {
+    std::env::var_os("FORGE_LONG").is_some_and(|value| value == "1")
+}
