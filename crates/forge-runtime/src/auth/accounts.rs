@@ -212,8 +212,12 @@ impl SessionAccess<'_> {
     /// # Errors
     /// `UNAUTHORIZED` when nobody is signed in.
     pub async fn revoke_all(&self) -> Result<u64> {
+        let alive = self.list().await?;
         let client = self.db.client().await?;
         let ended = self.db.watch(self.accounts.sessions.revoke_all(client, &self.auth.require_user()?.id).await)?;
+        for session in alive {
+            self.accounts.revocations.forget(session.id);
+        }
         self.leave(SessionChange::Ended);
         Ok(ended)
     }

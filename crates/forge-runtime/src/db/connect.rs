@@ -76,6 +76,7 @@ impl Connector {
             client,
             tls: self.tls.clone(),
             statements: Mutex::new(LruCache::new(self.statements_max)),
+            life: tokio::sync::OnceCell::new(),
         })
     }
 }
@@ -86,6 +87,7 @@ pub(crate) struct Connection {
     cancel: CancelToken,
     tls: MakeTls,
     statements: Mutex<LruCache<u64, Prepared>>,
+    life: tokio::sync::OnceCell<String>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -141,6 +143,20 @@ impl Connection {
     pub(crate) fn forget_statements(&self) {
         self.statements.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.client.clear_type_cache();
+    }
+
+    /// Whether [`life`](Self::life) answers without asking.
+    pub(crate) fn knows_life(&self) -> bool {
+        self.life.initialized()
+    }
+
+    /// Which life of the server it belongs to: another one after every restart, and after every crash of one of the server's
+    /// processes, which ends all sessions and makes it recover as well. Asked for once.
+    pub(crate) async fn life(&self) -> Result<&str, tokio_postgres::Error> {
+        // A recovery throws the statistics away, and they begin anew then.
+        let text = "SELECT concat(pg_postmaster_start_time(), ' ', (SELECT stats_reset FROM pg_stat_bgwriter))";
+        let ask = async || self.client.query_typed_one(text, &[]).await?.try_get(0);
+        self.life.get_or_try_init(ask).await.map(String::as_str)
     }
 
     /// Runs a statement and collects what comes back.

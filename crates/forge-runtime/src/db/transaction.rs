@@ -8,7 +8,8 @@
 //! ```
 //!
 //! What it promises: nothing of it is visible before `commit` returned `Ok`, everything is after. When the answer to
-//! COMMIT is lost, the outcome is asked for by transaction id; only when that fails too, it is `OUTCOME_UNKNOWN`.
+//! COMMIT is lost, the outcome is asked for by transaction id; only when that fails too, or when the server was restarted in
+//! between and may have given the id to another transaction, it is `OUTCOME_UNKNOWN`.
 
 use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use forge_core::function::Isolation;
 use forge_core::{Error, ErrorKind, Result};
+use tokio_postgres::error::SqlState;
 
 use super::connect::{Answer, Params, mapped};
 use super::error;
@@ -116,6 +118,9 @@ impl Transaction {
             Purpose::Write { isolation: Isolation::ReadCommitted, .. } => (&BEGIN_READ_COMMITTED, &SET_WRITE),
             Purpose::Snapshot => (&BEGIN_SNAPSHOT, &SET_READ),
         };
+        if matches!(self.purpose, Purpose::Write { .. }) && !self.lease.knows_life() {
+            Box::pin(self.lease.life()).await?;
+        }
         let begin = self.lease.prepare(begin_shape).await?;
         let set = self.lease.prepare(set_shape).await?;
         if self.begun.swap(true, Ordering::AcqRel) {
@@ -255,7 +260,7 @@ impl Transaction {
             }
             Err(why) if error::is_disconnect(&why) => {
                 // The lease stays marked as committing: its connection is closed, never used again.
-                Box::pin(outcome(self.xid.get().cloned(), side, why)).await
+                Box::pin(self.outcome(side, why)).await
             }
             Err(why) => {
                 // A deferred constraint or a serialization failure: the transaction has ended, the connection is fine.
@@ -274,38 +279,61 @@ impl Transaction {
             self.lease.clean();
         }
     }
-}
 
-/// Finds out what became of a transaction whose COMMIT got no answer.
-async fn outcome(xid: Option<String>, side: &Pool, lost: tokio_postgres::Error) -> Result<()> {
-    /// A server that was restarted is usually back within this time.
-    const ASK_FOR: Duration = Duration::from_secs(10);
-    let began = Instant::now();
-    let mut pause = Duration::from_millis(50);
-    while let Some(xid) = &xid
-        && began.elapsed() < ASK_FOR
-    {
-        side.clear();
-        if let Ok(lease) = side.get().await
-            && let Ok(answer) = lease.query(&XACT_STATUS, &[xid]).await
-        {
-            match answer.rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok().flatten()).as_deref() {
-                Some("committed") => return Ok(()),
-                Some("aborted") => {
+    /// Finds out what became of it when the answer to COMMIT was lost.
+    async fn outcome(&self, side: &Pool, lost: tokio_postgres::Error) -> Result<()> {
+        /// A server that was restarted is usually back within this time.
+        const ASK_FOR: Duration = Duration::from_secs(10);
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(50);
+        while began.elapsed() < ASK_FOR {
+            side.clear();
+            match self.ask(side).await {
+                Ok(Fate::Committed) => return Ok(()),
+                Ok(Fate::Lost) => {
                     return Err(Error::database_unavailable("the connection was lost and nothing was written; try again").with_source(lost));
                 }
-                // Still in progress: the old server process has not noticed yet.
-                _ => {}
+                Ok(Fate::NeverKnown) => break,
+                // The old server process has not noticed yet, or the server is not back.
+                Ok(Fate::NotKnownYet) | Err(_) => {}
             }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
+        Err(Error::new(
+            ErrorKind::OutcomeUnknown,
+            "the connection was lost during the commit, and whether it was written could not be found out; look before you repeat it",
+        )
+        .with_source(lost))
     }
-    Err(Error::new(
-        ErrorKind::OutcomeUnknown,
-        "the connection was lost during the commit, and whether it was written could not be found out; look before you repeat it",
-    )
-    .with_source(lost))
+
+    async fn ask(&self, side: &Pool) -> Result<Fate> {
+        let Some(xid) = self.xid.get() else { return Ok(Fate::NeverKnown) };
+        let lease = side.get().await?;
+        let same_life = lease.life().await.map_err(error::from_driver)? == self.lease.life().await.map_err(error::from_driver)?;
+        let answer = match lease.query(&XACT_STATUS, &[xid]).await {
+            Ok(answer) => answer,
+            // The server has forgotten in a crash that it ever gave out this number.
+            Err(why) if why.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => return Ok(Fate::Lost),
+            Err(why) => return Err(error::from_driver(why)),
+        };
+        Ok(match answer.rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok().flatten()).as_deref() {
+            Some("committed") if same_life => Fate::Committed,
+            // Or it has forgotten, and given the number to somebody else since.
+            Some("committed") => Fate::NeverKnown,
+            Some("aborted") => Fate::Lost,
+            _ => Fate::NotKnownYet,
+        })
+    }
+}
+
+/// What became of a transaction.
+enum Fate {
+    Committed,
+    /// Nothing of it was written.
+    Lost,
+    NotKnownYet,
+    NeverKnown,
 }
 
 /// Runs a read on a connection of its own, inside a read-only transaction that is always rolled back, so that nothing

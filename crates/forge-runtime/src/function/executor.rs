@@ -110,7 +110,8 @@ impl FunctionExecutor {
         self.check_args(call.args)?;
         let result = match entry.run {
             Run::Query(run) => self.query(entry, run, &call, deadline).await,
-            Run::Mutation(run) => self.mutation(entry, run, &call, deadline).await,
+            // On the heap: it is several times as large as a query, which would otherwise carry that room around.
+            Run::Mutation(run) => Box::pin(self.mutation(entry, run, &call, deadline)).await,
             Run::Action(run) => {
                 let http = self.0.http.in_trace(call.caller.request.trace);
                 let ctx = ActionContext::new(self.clone(), call.caller.clone(), http, deadline);
