@@ -57,7 +57,8 @@ const MUTATION: Workload = Workload {
 /// Measures, and prints what came of it.
 pub(crate) fn run(programs: &Programs, url: &str, postgres: u32) -> Result<()> {
     let logs = tempfile::tempdir()?;
-    let mut bench = Bench { servers: start(programs, url, logs.path())?, token: token()?, postgres, random: 0x9E37_79B9_7F4A_7C15 };
+    let mut bench =
+        Bench { servers: start(programs, url, logs.path())?, token: token()?, postgres, random: 0x9E37_79B9_7F4A_7C15 };
     bench.check()?;
     let mut report = Report::new("call");
     for workload in [QUERY, MUTATION] {
@@ -70,9 +71,17 @@ pub(crate) fn run(programs: &Programs, url: &str, postgres: u32) -> Result<()> {
 
 /// What is promised.
 fn ratios() -> Vec<Ratio> {
-    let rate = |name, series: (&'static str, usize), to, least| Ratio { name, series, of: Sample::rate, to, aim: Aim::AtLeast(least) };
-    let p99 = |name, series: (&'static str, usize)| Ratio { name, series, of: Sample::p99_ms, to: FLOOR, aim: Aim::AtMost(1.25) };
-    let cpu = |name, series: (&'static str, usize)| Ratio { name, series, of: Sample::server_us, to: FLOOR, aim: Aim::None };
+    let rate = |name, series: (&'static str, usize), to, least| Ratio {
+        name,
+        series,
+        of: Sample::rate,
+        to,
+        aim: Aim::AtLeast(least),
+    };
+    let p99 =
+        |name, series: (&'static str, usize)| Ratio { name, series, of: Sample::p99_ms, to: FLOOR, aim: Aim::AtMost(1.25) };
+    let cpu =
+        |name, series: (&'static str, usize)| Ratio { name, series, of: Sample::server_us, to: FLOOR, aim: Aim::None };
     vec![
         rate("query_floor", ("query", 16), FLOOR, 0.95),
         rate("query_floor_64", ("query", 64), FLOOR, 1.0),
@@ -121,7 +130,11 @@ fn start(programs: &Programs, url: &str, logs: &Path) -> Result<Vec<Server>> {
 /// A token of a user, good for an hour.
 fn token() -> Result<String> {
     let claims = serde_json::json!({"sub": "u1", "exp": jsonwebtoken::get_current_timestamp() + 3600, "roles": ["editor"]});
-    Ok(jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes()))?)
+    Ok(jsonwebtoken::encode(
+        &jsonwebtoken::Header::default(),
+        &claims,
+        &jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes()),
+    )?)
 }
 
 struct Bench {

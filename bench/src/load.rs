@@ -70,7 +70,11 @@ enum Phase {
 
 impl Load {
     /// Runs it. `request` writes the next request into a buffer; `edge` is called when the measurement begins and when it ends.
-    pub(crate) fn run(&self, mut request: impl FnMut(&mut Vec<u8>), mut edge: impl FnMut() -> Result<()>) -> Result<Measured> {
+    pub(crate) fn run(
+        &self,
+        mut request: impl FnMut(&mut Vec<u8>),
+        mut edge: impl FnMut() -> Result<()>,
+    ) -> Result<Measured> {
         let mut poll = Poll::new()?;
         let mut events = Events::with_capacity(self.connections);
         let mut outgoing = Vec::with_capacity(1024);
@@ -158,7 +162,11 @@ impl Connection {
             }
             if let Some(length) = answer_length(&self.incoming)? {
                 // Nothing was asked that could be answered behind it.
-                return if length == self.incoming.len() { Ok(true) } else { Err("an answer is longer than it says".into()) };
+                return if length == self.incoming.len() {
+                    Ok(true)
+                } else {
+                    Err("an answer is longer than it says".into())
+                };
             }
         }
     }
@@ -193,7 +201,8 @@ mod tests {
                 }
             });
         }
-        let load = Load { address, connections: 2, warm_up: Duration::from_millis(20), measure: Duration::from_millis(100) };
+        let load =
+            Load { address, connections: 2, warm_up: Duration::from_millis(20), measure: Duration::from_millis(100) };
         let (mut asked, mut edges) = (0, 0);
         let request = |buffer: &mut Vec<u8>| {
             asked += 1;

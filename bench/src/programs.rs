@@ -57,6 +57,7 @@ fn is_installed(package: &Path) -> bool {
 /// Runs a command, whose output goes where ours goes, to its end.
 fn finish(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.stdout(std::io::stderr()).status().map_err(|why| format!("cannot run {name}: {why}; is it installed?"))?;
+    let status =
+        command.stdout(std::io::stderr()).status().map_err(|why| format!("cannot run {name}: {why}; is it installed?"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} ended with {status}").into()) }
 }

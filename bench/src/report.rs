@@ -65,7 +65,9 @@ impl Series {
             "", "calls/s", "p50 ms", "p99 ms", "server CPU µs", "PostgreSQL CPU µs"
         ))?;
         for (name, samples) in &self.contestants {
-            let column = |of: fn(&Sample) -> f64, decimals| Spread::of(samples.iter().map(of)).map_or_else(String::new, |s| s.show(decimals));
+            let column = |of: fn(&Sample) -> f64, decimals| {
+                Spread::of(samples.iter().map(of)).map_or_else(String::new, |s| s.show(decimals))
+            };
             say(&format!(
                 "  {name:22}{:>26}{:>18}{:>18}{:>20}{:>20}",
                 column(Sample::rate, 0),
@@ -92,7 +94,11 @@ impl Spread {
         let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
         values.sort_unstable_by(f64::total_cmp);
         let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 { values[middle] } else { (values.get(middle.checked_sub(1)?)? + values[middle]) / 2.0 };
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            (values.get(middle.checked_sub(1)?)? + values[middle]) / 2.0
+        };
         Some(Self { median, least: *values.first()?, most: *values.last()? })
     }
 

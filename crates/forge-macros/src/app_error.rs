@@ -82,7 +82,12 @@ fn read_case(variant: &Variant, earlier: &[Case], mistakes: &mut Mistakes) -> Op
         }
         Fields::Unnamed(fields) => {
             let ident = &variant.ident;
-            mistakes.add(fields, format!("the fields of an error have names, which clients see in its details: write `{ident} {{ name: Type }}`"));
+            mistakes.add(
+                fields,
+                format!(
+                    "the fields of an error have names, which clients see in its details: write `{ident} {{ name: Type }}`"
+                ),
+            );
             return None;
         }
     };
@@ -316,10 +321,7 @@ mod tests {
     fn defaults_come_from_the_name() {
         let mut mistakes = Mistakes::default();
         let case = read_case(&parse_quote!(ColumnFull { limit: u32 }), &[], &mut mistakes).unwrap();
-        assert_eq!(
-            (case.code.as_str(), case.status, case.message.value().as_str()),
-            ("COLUMN_FULL", 400, "column full")
-        );
+        assert_eq!((case.code.as_str(), case.status, case.message.value().as_str()), ("COLUMN_FULL", 400, "column full"));
         assert!(mistakes.is_empty());
     }
 }

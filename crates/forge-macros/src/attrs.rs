@@ -66,8 +66,7 @@ pub(crate) fn refuse_cfg(attrs: &[Attribute], place: &str, remedy: &str, mistake
 /// Refuses generics, which neither the wire nor a table can have.
 pub(crate) fn refuse_generics(generics: &syn::Generics, what: &str, mistakes: &mut Mistakes) {
     if !generics.params.is_empty() {
-        mistakes
-            .add(&generics.params, format!("{what} cannot have generic parameters or lifetimes: write the types out"));
+        mistakes.add(&generics.params, format!("{what} cannot have generic parameters or lifetimes: write the types out"));
     }
     if let Some(clause) = &generics.where_clause {
         mistakes.add(clause.to_token_stream(), format!("{what} cannot have a `where` clause"));

@@ -77,10 +77,8 @@ fn type_name(name: Option<&LitStr>, ident: &Ident, mistakes: &mut Mistakes) -> S
 
 fn refuse_serde(attrs: &mut Vec<syn::Attribute>, mistakes: &mut Mistakes) {
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("serde")) {
-        mistakes.add(
-            attr,
-            "the database, the wire and Rust use the same words for this enum: `serde` cannot change them here",
-        );
+        mistakes
+            .add(attr, "the database, the wire and Rust use the same words for this enum: `serde` cannot change them here");
     }
     let _ = SerdeKeys::take(attrs, true, &mut Mistakes::default());
 }

@@ -43,11 +43,7 @@ pub(crate) fn expand(item: TokenStream) -> TokenStream {
     if !mistakes.is_empty() {
         return mistakes.into_tokens();
     }
-    implement(
-        &item.ident,
-        columns.iter().map(|(name, ..)| name.as_str()),
-        columns.iter().map(|(_, ident, ty)| (ident, ty)),
-    )
+    implement(&item.ident, columns.iter().map(|(name, ..)| name.as_str()), columns.iter().map(|(_, ident, ty)| (ident, ty)))
 }
 
 fn column_name(attrs: &mut Vec<syn::Attribute>, ident: &Ident, mistakes: &mut Mistakes) -> String {
@@ -70,9 +66,9 @@ pub(crate) fn implement<'a>(
 ) -> TokenStream {
     let columns: Vec<&str> = columns.collect();
     let fields: Vec<(&Ident, &Type)> = fields.collect();
-    let expected = fields.iter().zip(&columns).map(|((_, ty), name)| {
-        quote_spanned!(at(ty)=> ::forge::__rt::db::Field::of::<#ty>(::core::option::Option::Some(#name)))
-    });
+    let expected = fields.iter().zip(&columns).map(
+        |((_, ty), name)| quote_spanned!(at(ty)=> ::forge::__rt::db::Field::of::<#ty>(::core::option::Option::Some(#name))),
+    );
     let reads = fields.iter().enumerate().map(|(position, (field, ty))| {
         let get = quote_spanned!(at(&ty)=> row.get::<#ty>(#position)?);
         quote!(#field: #get)

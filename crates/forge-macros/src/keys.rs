@@ -49,12 +49,7 @@ impl Grammar {
     }
 
     /// Reads the keys in the parentheses, then those that stand as attributes of their own below; the latter are removed.
-    pub(crate) fn read_with_helpers(
-        &self,
-        args: TokenStream,
-        attrs: &mut Vec<Attribute>,
-        mistakes: &mut Mistakes,
-    ) -> Keys {
+    pub(crate) fn read_with_helpers(&self, args: TokenStream, attrs: &mut Vec<Attribute>, mistakes: &mut Mistakes) -> Keys {
         let mut keys = self.read(args, mistakes);
         self.take_helpers(attrs, &mut keys, mistakes);
         keys

@@ -114,8 +114,7 @@ fn read_page(root: &Path, given: Option<&LitStr>, mistakes: &mut Mistakes) -> To
     let files = match list_files(&path) {
         Ok(files) => files,
         Err(why) => {
-            mistakes
-                .add_error(syn::Error::new(Span::call_site(), format!("the page in `{folder}` cannot be read: {why}")));
+            mistakes.add_error(syn::Error::new(Span::call_site(), format!("the page in `{folder}` cannot be read: {why}")));
             return empty;
         }
     };

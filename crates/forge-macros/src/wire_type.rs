@@ -40,12 +40,7 @@ impl NamedType<'_> {
     }
 
     /// The implementation with other ways of describing, writing and reading.
-    pub(crate) fn implement_with(
-        &self,
-        wire_type: &TokenStream,
-        write: &TokenStream,
-        read: &TokenStream,
-    ) -> TokenStream {
+    pub(crate) fn implement_with(&self, wire_type: &TokenStream, write: &TokenStream, read: &TokenStream) -> TokenStream {
         let Self { ident, object, validate, .. } = self;
         quote! {
             #[automatically_derived]

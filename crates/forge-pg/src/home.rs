@@ -27,37 +27,21 @@ impl Home {
             Purpose::Dev => folder.clone(),
             Purpose::Test => folder.join("live"),
         };
-        Self {
-            shelter: Some(folder),
-            folder: below,
-            in_memory: false,
-        }
+        Self { shelter: Some(folder), folder: below, in_memory: false }
     }
 
     /// Data lies here, or (for tests) a server that is retiring, which the next one waits for.
     fn is_used(&self) -> bool {
-        let retiring = || {
-            self.shelter
-                .as_ref()
-                .is_some_and(|folder| *folder != self.folder && !is_bare(folder))
-        };
+        let retiring = || self.shelter.as_ref().is_some_and(|folder| *folder != self.folder && !is_bare(folder));
         fs::symlink_metadata(self.folder.join("data")).is_ok() || retiring()
     }
 
     /// Makes it a folder that the server's user can use, or says why it cannot be one.
     fn claim(&self, user: &ServerUser) -> Result<()> {
-        let around = self
-            .shelter
-            .as_deref()
-            .and_then(Path::parent)
-            .unwrap_or(&self.folder);
+        let around = self.shelter.as_deref().and_then(Path::parent).unwrap_or(&self.folder);
         fs::create_dir_all(around).map_err(failure::file("make the folder", around))?;
         if !user.can_enter(around) {
-            let message = format!(
-                "uid {}, which runs the server, cannot enter {}",
-                user.uid,
-                around.display()
-            );
+            let message = format!("uid {}, which runs the server, cannot enter {}", user.uid, around.display());
             return Err(Error::config(failure::FILE_FAILED, message));
         }
         if let Some(shelter) = &self.shelter {
@@ -65,11 +49,7 @@ impl Home {
         }
         // Data of another user (the project was used with and without sudo) is refused here.
         let data = self.folder.join("data");
-        if fs::symlink_metadata(&data).is_ok() {
-            user.private_folder(&data)
-        } else {
-            Ok(())
-        }
+        if fs::symlink_metadata(&data).is_ok() { user.private_folder(&data) } else { Ok(()) }
     }
 }
 
@@ -77,24 +57,14 @@ impl Home {
 pub(crate) fn choose(purpose: Purpose, state: &Path, key: &str, user: &ServerUser) -> Result<Home> {
     let name = format!("forge-{key}");
     let mut candidates = match purpose {
-        Purpose::Dev => vec![Home {
-            shelter: None,
-            folder: state.to_owned(),
-            in_memory: false,
-        }],
+        Purpose::Dev => vec![Home { shelter: None, folder: state.to_owned(), in_memory: false }],
         Purpose::Test => vec![
-            Home {
-                in_memory: true,
-                ..Home::sheltered(purpose, Path::new("/dev/shm").join(&name))
-            },
+            Home { in_memory: true, ..Home::sheltered(purpose, Path::new("/dev/shm").join(&name)) },
             Home::sheltered(purpose, state.join("cluster")),
         ],
     };
     if user.switched {
-        let outside = [
-            Path::new("/var/lib/forge").join(key),
-            Path::new("/var/tmp").join(&name),
-        ];
+        let outside = [Path::new("/var/lib/forge").join(key), Path::new("/var/tmp").join(&name)];
         candidates.extend(outside.map(|folder| Home::sheltered(purpose, folder)));
     }
     if let Some(position) = candidates.iter().position(Home::is_used) {
@@ -111,9 +81,7 @@ pub(crate) fn choose(purpose: Purpose, state: &Path, key: &str, user: &ServerUse
             Err(error) => refused = Some(error),
         }
     }
-    Err(refused.unwrap_or_else(|| {
-        Error::config(failure::FILE_FAILED, "no folder can hold the server's data")
-    }))
+    Err(refused.unwrap_or_else(|| Error::config(failure::FILE_FAILED, "no folder can hold the server's data")))
 }
 
 fn is_bare(folder: &Path) -> bool {
@@ -121,6 +89,5 @@ fn is_bare(folder: &Path) -> bool {
 }
 
 fn has_room(folder: &Path) -> bool {
-    rustix::fs::statvfs(folder)
-        .is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) > ENOUGH_MEMORY)
+    rustix::fs::statvfs(folder).is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) > ENOUGH_MEMORY)
 }

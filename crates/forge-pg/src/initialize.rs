@@ -21,14 +21,10 @@ const UNFINISHED: &str = "data.new-";
 /// attempt is never taken for data. The caller holds the lock.
 pub(crate) fn initialize(place: &Place, installation: &Installation) -> Result<()> {
     remove_unfinished(&place.home)?;
-    let folder = place
-        .home
-        .join(format!("{UNFINISHED}{}", std::process::id()));
+    let folder = place.home.join(format!("{UNFINISHED}{}", std::process::id()));
     place.user.private_folder(&folder)?;
-    let made = run_initdb(place, installation, &folder).and_then(|()| {
-        fs::rename(&folder, place.data())
-            .map_err(failure::file("move the new data to", &place.data()))
-    });
+    let made = run_initdb(place, installation, &folder)
+        .and_then(|()| fs::rename(&folder, place.data()).map_err(failure::file("move the new data to", &place.data())));
     if made.is_err() {
         // The failure itself is the news; what is left is removed by the next attempt if it cannot be now.
         let _ = fs::remove_dir_all(&folder);
@@ -38,10 +34,7 @@ pub(crate) fn initialize(place: &Place, installation: &Installation) -> Result<(
 
 fn run_initdb(place: &Place, installation: &Installation, folder: &Path) -> Result<()> {
     let mut command = process::server_command(&installation.bin().join("initdb"), &place.user);
-    command
-        .arg("-D")
-        .arg(folder)
-        .args(["--no-locale", "--encoding=UTF8", "-U", SUPERUSER]);
+    command.arg("-D").arg(folder).args(["--no-locale", "--encoding=UTF8", "-U", SUPERUSER]);
     // Whoever can enter the socket's folder is trusted; anybody can open a TCP connection, and needs the password.
     command.args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
     if place.purpose == Purpose::Test {
@@ -58,21 +51,13 @@ fn run_initdb(place: &Place, installation: &Installation, folder: &Path) -> Resu
         Error::config(code, message)
     };
     let finished = process::run(command, DEADLINE).map_err(|error| failed(error.to_string()))?;
-    if finished.status.success() {
-        Ok(())
-    } else {
-        Err(failed(failure::tail(&finished.said(), 12)))
-    }
+    if finished.status.success() { Ok(()) } else { Err(failed(failure::tail(&finished.said(), 12))) }
 }
 
 fn remove_unfinished(home: &Path) -> Result<()> {
-    for entry in fs::read_dir(home)
-        .map_err(failure::file("look into", home))?
-        .flatten()
-    {
+    for entry in fs::read_dir(home).map_err(failure::file("look into", home))?.flatten() {
         if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            fs::remove_dir_all(entry.path())
-                .map_err(failure::file("remove the unfinished", &entry.path()))?;
+            fs::remove_dir_all(entry.path()).map_err(failure::file("remove the unfinished", &entry.path()))?;
         }
     }
     Ok(())

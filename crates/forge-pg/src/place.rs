@@ -49,45 +49,18 @@ pub(crate) struct Place {
 
 impl Place {
     /// The place of a project's server; `major` tells servers for tests apart. Makes the folders around the data.
-    pub(crate) fn of(
-        project: &Path,
-        purpose: Purpose,
-        major: Option<u16>,
-        user: ServerUser,
-    ) -> Result<Self> {
-        let project =
-            fs::canonicalize(project).map_err(failure::file("find the project folder", project))?;
+    pub(crate) fn of(project: &Path, purpose: Purpose, major: Option<u16>, user: ServerUser) -> Result<Self> {
+        let project = fs::canonicalize(project).map_err(failure::file("find the project folder", project))?;
         let state = match (purpose, major) {
             (Purpose::Dev, _) => project.join(".forge/pg"),
-            (Purpose::Test, major) => project
-                .join(".forge/pg-test")
-                .join(major.unwrap_or(0).to_string()),
+            (Purpose::Test, major) => project.join(".forge/pg-test").join(major.unwrap_or(0).to_string()),
         };
         fs::create_dir_all(&state).map_err(failure::file("make the folder", &state))?;
-        keep_out_of_git(&project.join(".forge").join(if purpose == Purpose::Dev {
-            "pg"
-        } else {
-            "pg-test"
-        }))?;
-        let major = major
-            .filter(|_| purpose == Purpose::Test)
-            .map(|major| format!("-{major}"))
-            .unwrap_or_default();
+        keep_out_of_git(&project.join(".forge").join(if purpose == Purpose::Dev { "pg" } else { "pg-test" }))?;
+        let major = major.filter(|_| purpose == Purpose::Test).map(|major| format!("-{major}")).unwrap_or_default();
         let key = format!("{}-{}{major}", project_key(&project), purpose.word());
-        let Home {
-            folder: home,
-            shelter,
-            ..
-        } = home::choose(purpose, &state, &key, &user)?;
-        Ok(Self {
-            purpose,
-            project,
-            user,
-            state,
-            home,
-            shelter,
-            key,
-        })
+        let Home { folder: home, shelter, .. } = home::choose(purpose, &state, &key, &user)?;
+        Ok(Self { purpose, project, user, state, home, shelter, key })
     }
 
     /// The data folder. It exists only once it is complete.
@@ -106,10 +79,7 @@ impl Place {
             Ok(text) => match text.trim().parse() {
                 Ok(major) => Ok(Some(major)),
                 Err(_) => {
-                    let message = format!(
-                        "{} should hold a major version, but holds {text:?}",
-                        file.display()
-                    );
+                    let message = format!("{} should hold a major version, but holds {text:?}", file.display());
                     Err(Error::config(failure::FILE_FAILED, message))
                 }
             },
@@ -202,10 +172,7 @@ impl Place {
                 ));
             }
             if !told && started.elapsed() > Duration::from_secs(2) {
-                progress(&format!(
-                    "Waiting for process {} which sets up the database server",
-                    holder.trim()
-                ));
+                progress(&format!("Waiting for process {} which sets up the database server", holder.trim()));
                 told = true;
             }
             thread::sleep(process::PAUSE);
@@ -242,10 +209,7 @@ fn project_key(project: &Path) -> String {
     let mut hash = Sha256::new();
     hash.update(project.as_os_str().as_bytes());
     hash.update(rustix::process::geteuid().as_raw().to_le_bytes());
-    hash.finalize()[..6]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hash.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Data, logs and a password have no place in a repository.
@@ -264,10 +228,7 @@ mod tests {
     /// A folder that the server's user can enter, so that nothing is put outside of it.
     fn project() -> tempfile::TempDir {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        tempfile::Builder::new()
-            .permissions(open)
-            .tempdir()
-            .unwrap()
+        tempfile::Builder::new().permissions(open).tempdir().unwrap()
     }
 
     fn place(project: &Path) -> Place {
@@ -284,14 +245,9 @@ mod tests {
     fn a_socket_path_over_the_limit_is_refused_with_its_length() {
         let project = project();
         let long = project.path().join("x".repeat(120));
-        let error = place(project.path())
-            .socket_folder(Some(&long), 5432)
-            .unwrap_err();
+        let error = place(project.path()).socket_folder(Some(&long), 5432).unwrap_err();
         assert_eq!(error.code(), failure::PATH_TOO_LONG);
-        assert!(
-            error.message().contains("shorter path") && !long.exists(),
-            "{error}"
-        );
+        assert!(error.message().contains("shorter path") && !long.exists(), "{error}");
     }
 
     #[test]
@@ -300,14 +256,8 @@ mod tests {
         let place = place(project.path());
         let held = place.lock(&|_| {}).unwrap();
         let second = File::open(place.state.join("lock")).unwrap();
-        assert!(matches!(
-            second.try_lock(),
-            Err(fs::TryLockError::WouldBlock)
-        ));
-        assert_eq!(
-            fs::read_to_string(place.state.join("lock")).unwrap(),
-            std::process::id().to_string()
-        );
+        assert!(matches!(second.try_lock(), Err(fs::TryLockError::WouldBlock)));
+        assert_eq!(fs::read_to_string(place.state.join("lock")).unwrap(), std::process::id().to_string());
         drop(held);
         second.try_lock().unwrap();
     }
@@ -316,9 +266,6 @@ mod tests {
     fn the_state_of_a_server_is_kept_out_of_git() {
         let project = project();
         place(project.path());
-        assert_eq!(
-            fs::read_to_string(project.path().join(".forge/pg/.gitignore")).unwrap(),
-            "*\n"
-        );
+        assert_eq!(fs::read_to_string(project.path().join(".forge/pg/.gitignore")).unwrap(), "*\n");
     }
 }

@@ -39,11 +39,7 @@ impl Postmaster {
     pub(crate) fn stop_orphans_of(data: &Path) -> Result<()> {
         process::servers_with(data.as_os_str())
             .into_iter()
-            .map(|pid| Self {
-                pid,
-                port: 0,
-                socket: PathBuf::new(),
-            })
+            .map(|pid| Self { pid, port: 0, socket: PathBuf::new() })
             .try_for_each(|orphan| orphan.stop(data))
     }
 
@@ -75,10 +71,7 @@ impl Postmaster {
     pub(crate) async fn shown(&self, purpose: Purpose) -> Result<HashMap<String, String>> {
         let client = connect::connect(&self.url(MAINTENANCE_DATABASE)).await?;
         let rows = client
-            .query(
-                "SELECT name, current_setting(name) FROM unnest($1::text[]) AS name",
-                &[&names(purpose)],
-            )
+            .query("SELECT name, current_setting(name) FROM unnest($1::text[]) AS name", &[&names(purpose)])
             .await
             .map_err(failure::sql("read the settings of the database server"))?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
@@ -87,12 +80,8 @@ impl Postmaster {
     /// Ends the server and waits for its end: open transactions are rolled back, sessions closed. One that does not
     /// end that way is ended at once, and recovers at its next start.
     pub(crate) fn stop(&self, data: &Path) -> Result<()> {
-        for (signal, deadline) in [
-            (Signal::INT, FAST_DEADLINE),
-            (Signal::QUIT, IMMEDIATE_DEADLINE),
-        ] {
-            process::signal(self.pid, signal)
-                .map_err(|error| self.not_stopped(&error.to_string()))?;
+        for (signal, deadline) in [(Signal::INT, FAST_DEADLINE), (Signal::QUIT, IMMEDIATE_DEADLINE)] {
+            process::signal(self.pid, signal).map_err(|error| self.not_stopped(&error.to_string()))?;
             if process::wait_until(deadline, || !self.runs_on(data)) {
                 return Ok(());
             }
@@ -118,11 +107,7 @@ mod tests {
 
     #[test]
     fn the_pid_file_is_read_line_by_line() {
-        let expected = Postmaster {
-            pid: 4711,
-            port: 6001,
-            socket: "/tmp/forge-1".into(),
-        };
+        let expected = Postmaster { pid: 4711, port: 6001, socket: "/tmp/forge-1".into() };
         assert_eq!(Postmaster::parse(PID_FILE), Some(expected));
         // A server that has just begun has written only the first lines.
         assert_eq!(Postmaster::parse("4711\n/data\n17323"), None);
@@ -138,20 +123,10 @@ mod tests {
 
     #[test]
     fn addresses_are_understood_by_the_driver() {
-        let postmaster = Postmaster {
-            pid: 1,
-            port: 6001,
-            socket: "/tmp/a b@c&d".into(),
-        };
+        let postmaster = Postmaster { pid: 1, port: 6001, socket: "/tmp/a b@c&d".into() };
         let config: tokio_postgres::Config = postmaster.url("x/y?z").parse().unwrap();
         let host = tokio_postgres::config::Host::Unix("/tmp/a b@c&d".into());
-        assert_eq!(
-            (config.get_hosts(), config.get_ports()),
-            (&[host][..], &[6001][..])
-        );
-        assert_eq!(
-            (config.get_dbname(), config.get_user()),
-            (Some("x/y?z"), Some("forge"))
-        );
+        assert_eq!((config.get_hosts(), config.get_ports()), (&[host][..], &[6001][..]));
+        assert_eq!((config.get_dbname(), config.get_user()), (Some("x/y?z"), Some("forge")));
     }
 }

@@ -34,11 +34,7 @@ impl Finished {
 
 /// Runs a program to its end with both streams captured; past the deadline it is killed with all its children.
 pub(crate) fn run(mut command: Command, deadline: Duration) -> io::Result<Finished> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn()?;
     let output = collect(child.stdout.take());
     let errors = collect(child.stderr.take());
@@ -52,19 +48,12 @@ pub(crate) fn run(mut command: Command, deadline: Duration) -> io::Result<Finish
                 rustix::process::kill_process_group(group, Signal::KILL)?;
             }
             child.wait()?;
-            let message = format!(
-                "it did not end within {} s and was stopped",
-                deadline.as_secs()
-            );
+            let message = format!("it did not end within {} s and was stopped", deadline.as_secs());
             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
         }
         thread::sleep(PAUSE / 4);
     };
-    Ok(Finished {
-        status,
-        output: output()?,
-        errors: errors()?,
-    })
+    Ok(Finished { status, output: output()?, errors: errors()? })
 }
 
 /// Reads a stream to its end on a thread of its own, so that a full pipe never stops the program.
@@ -74,13 +63,7 @@ fn collect(stream: Option<impl Read + Send + 'static>) -> impl FnOnce() -> io::R
         stream.map_or(Ok(0), |mut stream| stream.read_to_end(&mut bytes))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     });
-    move || {
-        reader.join().unwrap_or_else(|_| {
-            Err(io::Error::other(
-                "the reader of a program's output panicked",
-            ))
-        })
-    }
+    move || reader.join().unwrap_or_else(|_| Err(io::Error::other("the reader of a program's output panicked")))
 }
 
 /// A command for a program of the server: as its user, in plain English, deaf to the caller's `PG…` variables.
@@ -111,8 +94,7 @@ pub(crate) fn reap(mut child: Child) {
 /// been given to another program since, and a zombie keeps it.
 pub(crate) fn runs_with(pid: i32, argument: &OsStr) -> bool {
     if has_proc() {
-        return proc_arguments(pid)
-            .is_some_and(|all| all.iter().any(|part| part == argument.as_bytes()));
+        return proc_arguments(pid).is_some_and(|all| all.iter().any(|part| part == argument.as_bytes()));
     }
     ps(&["-p", &pid.to_string()]).contains(&*argument.to_string_lossy())
 }
@@ -123,23 +105,18 @@ pub(crate) fn servers_with(argument: &OsStr) -> Vec<i32> {
         let Ok(entries) = fs::read_dir("/proc") else {
             return Vec::new();
         };
-        let all = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let all = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         return all.filter(|pid| is_server_with(*pid, argument)).collect();
     }
     let mark = format!("/postgres -D {}", argument.to_string_lossy());
     let said = ps(&["-ax"]);
     let lines = said.lines().filter(|line| line.contains(&mark));
-    lines
-        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
-        .collect()
+    lines.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
 }
 
 fn is_server_with(pid: i32, argument: &OsStr) -> bool {
     proc_arguments(pid).is_some_and(|all| {
-        all.first()
-            .is_some_and(|program| program.ends_with(b"/postgres"))
+        all.first().is_some_and(|program| program.ends_with(b"/postgres"))
             && all.iter().any(|part| part == argument.as_bytes())
     })
 }
@@ -157,9 +134,7 @@ fn proc_arguments(pid: i32) -> Option<Vec<Vec<u8>>> {
 fn ps(selection: &[&str]) -> String {
     let mut command = Command::new("ps");
     command.args(["-ww", "-o", "pid=,args="]).args(selection);
-    run(command, Duration::from_secs(10))
-        .map(|finished| finished.output)
-        .unwrap_or_default()
+    run(command, Duration::from_secs(10)).map(|finished| finished.output).unwrap_or_default()
 }
 
 /// Whether any process has this id.
@@ -199,15 +174,9 @@ mod tests {
     #[test]
     fn output_larger_than_a_pipe_arrives_whole() {
         let mut command = Command::new("sh");
-        command.args([
-            "-c",
-            "head -c 300000 /dev/zero | tr '\\0' x; echo problem >&2; exit 3",
-        ]);
+        command.args(["-c", "head -c 300000 /dev/zero | tr '\\0' x; echo problem >&2; exit 3"]);
         let finished = run(command, Duration::from_secs(20)).unwrap();
-        assert_eq!(
-            (finished.output.len(), finished.status.code()),
-            (300_000, Some(3))
-        );
+        assert_eq!((finished.output.len(), finished.status.code()), (300_000, Some(3)));
         assert_eq!(finished.errors, "problem\n");
     }
 
@@ -225,17 +194,11 @@ mod tests {
     fn a_process_is_known_by_its_arguments_until_it_ends() {
         let mut child = Command::new("sleep").arg("601").spawn().unwrap();
         let pid = child.id().cast_signed();
-        assert!(wait_until(Duration::from_secs(10), || runs_with(
-            pid,
-            OsStr::new("601")
-        )));
+        assert!(wait_until(Duration::from_secs(10), || runs_with(pid, OsStr::new("601"))));
         assert!(!runs_with(pid, OsStr::new("60")) && exists(pid));
         child.kill().unwrap();
         // Until it is waited for, the id is still taken; nothing runs under it.
-        assert!(wait_until(Duration::from_secs(10), || !runs_with(
-            pid,
-            OsStr::new("601")
-        )));
+        assert!(wait_until(Duration::from_secs(10), || !runs_with(pid, OsStr::new("601"))));
         assert!(exists(pid));
         child.wait().unwrap();
         assert!(!exists(pid));

@@ -33,9 +33,7 @@ pub(crate) struct Inner {
 
 impl From<Inner> for PrivateServer {
     fn from(inner: Inner) -> Self {
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 }
 
@@ -56,10 +54,7 @@ impl PrivateServer {
     pub fn tcp_url(&self, database: &str) -> Option<String> {
         let database = connect::encode(database.as_ref(), false);
         let password = self.inner.password.as_ref()?;
-        Some(format!(
-            "postgresql://{SUPERUSER}:{password}@127.0.0.1:{}/{database}",
-            self.inner.postmaster.port
-        ))
+        Some(format!("postgresql://{SUPERUSER}:{password}@127.0.0.1:{}/{database}", self.inner.postmaster.port))
     }
 
     /// The version of the server, such as `15.18`.
@@ -86,26 +81,13 @@ impl PrivateServer {
     pub async fn create_database_if_missing(&self, name: &str) -> Result<()> {
         let client = connect::connect(&self.url(MAINTENANCE_DATABASE)).await?;
         let doing = || failure::sql(format!("make the database {name}"));
-        let exists = client
-            .query("SELECT 1 FROM pg_database WHERE datname = $1", &[&name])
-            .await
-            .map_err(doing())?;
+        let exists = client.query("SELECT 1 FROM pg_database WHERE datname = $1", &[&name]).await.map_err(doing())?;
         if !exists.is_empty() {
             return Ok(());
         }
-        match client
-            .batch_execute(&format!("CREATE DATABASE {}", connect::quoted(name)))
-            .await
-        {
+        match client.batch_execute(&format!("CREATE DATABASE {}", connect::quoted(name))).await {
             // Somebody else was faster: as a name that is taken, or as a row that has just been inserted.
-            Err(error)
-                if matches!(
-                    error.code().map(|code| code.code()),
-                    Some("42P04" | "23505")
-                ) =>
-            {
-                Ok(())
-            }
+            Err(error) if matches!(error.code().map(|code| code.code()), Some("42P04" | "23505")) => Ok(()),
             other => other.map_err(doing()),
         }
     }
@@ -132,10 +114,7 @@ impl PrivateServer {
     /// Stops the server and removes its data for good.
     pub async fn remove(&self) -> Result<()> {
         let place = self.inner.place.clone();
-        let (socket, port) = (
-            self.inner.postmaster.socket.clone(),
-            self.inner.postmaster.port,
-        );
+        let (socket, port) = (self.inner.postmaster.socket.clone(), self.inner.postmaster.port);
         blocking(move || {
             let _lock = place.lock(&|_| {})?;
             stop_if_running(&place)?;
@@ -153,18 +132,13 @@ impl PrivateServer {
 }
 
 fn stop_if_running(place: &Place) -> Result<()> {
-    Postmaster::running_on(&place.data())
-        .map_or(Ok(()), |postmaster| postmaster.stop(&place.data()))
+    Postmaster::running_on(&place.data()).map_or(Ok(()), |postmaster| postmaster.stop(&place.data()))
 }
 
 /// Runs something that waits for processes and files on a thread that may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => {
-            Err(Error::internal("setting up the database server ended early").with_source(error))
-        }
+        Err(error) => Err(Error::internal("setting up the database server ended early").with_source(error)),
     }
 }

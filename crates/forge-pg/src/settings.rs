@@ -36,12 +36,8 @@ const COMMON: &[(&str, &str)] = &[
     ("logging_collector", "off"),
 ];
 
-const DEV: &[(&str, &str)] = &[
-    ("max_connections", "200"),
-    ("max_wal_senders", "20"),
-    ("max_replication_slots", "20"),
-    ("shared_buffers", "128MB"),
-];
+const DEV: &[(&str, &str)] =
+    &[("max_connections", "200"), ("max_wal_senders", "20"), ("max_replication_slots", "20"), ("shared_buffers", "128MB")];
 
 const TEST: &[(&str, &str)] = &[
     // Many tests at once, each with a pool and perhaps several nodes with a slot each.
@@ -72,24 +68,12 @@ pub(crate) fn settings(purpose: Purpose) -> impl Iterator<Item = (&'static str, 
 pub(crate) const DEFAULT_PORT: u16 = 5432;
 
 /// The arguments after the program: data, socket, TCP only if asked for, and the settings.
-pub(crate) fn arguments(
-    purpose: Purpose,
-    data: &Path,
-    socket: &Path,
-    tcp_port: Option<u16>,
-) -> Vec<String> {
+pub(crate) fn arguments(purpose: Purpose, data: &Path, socket: &Path, tcp_port: Option<u16>) -> Vec<String> {
     let mut all = vec!["-D".to_owned(), data.to_string_lossy().into_owned()];
-    let mut set =
-        |name: &str, value: &str| all.extend(["-c".to_owned(), format!("{name}={value}")]);
+    let mut set = |name: &str, value: &str| all.extend(["-c".to_owned(), format!("{name}={value}")]);
     // The value is a list: quotes keep a folder with a comma or a space in its name in one piece.
-    set(
-        "unix_socket_directories",
-        &format!("\"{}\"", socket.to_string_lossy().replace('"', "\"\"")),
-    );
-    set(
-        "listen_addresses",
-        if tcp_port.is_some() { "127.0.0.1" } else { "" },
-    );
+    set("unix_socket_directories", &format!("\"{}\"", socket.to_string_lossy().replace('"', "\"\"")));
+    set("listen_addresses", if tcp_port.is_some() { "127.0.0.1" } else { "" });
     set("port", &tcp_port.unwrap_or(DEFAULT_PORT).to_string());
     for (name, value) in settings(purpose) {
         set(name, value);
@@ -101,12 +85,7 @@ pub(crate) fn arguments(
 pub(crate) fn names(purpose: Purpose) -> Vec<&'static str> {
     settings(purpose)
         .map(|(name, _)| name)
-        .chain([
-            "data_directory",
-            "listen_addresses",
-            "port",
-            "server_version",
-        ])
+        .chain(["data_directory", "listen_addresses", "port", "server_version"])
         .collect()
 }
 
@@ -119,15 +98,10 @@ pub(crate) fn differences(
     shown: &HashMap<String, String>,
 ) -> Vec<String> {
     let data = data.to_string_lossy();
-    let mut wanted: Vec<(&str, String)> = settings(purpose)
-        .map(|(name, value)| (name, value.to_owned()))
-        .collect();
+    let mut wanted: Vec<(&str, String)> = settings(purpose).map(|(name, value)| (name, value.to_owned())).collect();
     wanted.push(("data_directory", data.into_owned()));
     if let Some(port) = tcp_port {
-        wanted.extend([
-            ("port", port.to_string()),
-            ("listen_addresses", "127.0.0.1".to_owned()),
-        ]);
+        wanted.extend([("port", port.to_string()), ("listen_addresses", "127.0.0.1".to_owned())]);
     }
     wanted
         .into_iter()
@@ -143,15 +117,8 @@ mod tests {
     use super::*;
 
     fn shown(purpose: Purpose) -> HashMap<String, String> {
-        let own = [
-            ("data_directory", "/data"),
-            ("port", "5432"),
-            ("listen_addresses", ""),
-        ];
-        settings(purpose)
-            .chain(own)
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
+        let own = [("data_directory", "/data"), ("port", "5432"), ("listen_addresses", "")];
+        settings(purpose).chain(own).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     #[test]

@@ -37,14 +37,8 @@ pub(crate) fn start(
     disown_pid(&place.data())?;
     let (log, begin) = open_log(&place.log())?;
     let spawn = || {
-        let mut command =
-            process::server_command(&installation.bin().join("postgres"), &place.user);
-        command.args(settings::arguments(
-            place.purpose,
-            &place.data(),
-            socket,
-            tcp_port,
-        ));
+        let mut command = process::server_command(&installation.bin().join("postgres"), &place.user);
+        command.args(settings::arguments(place.purpose, &place.data(), socket, tcp_port));
         command.stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log.try_clone()?);
         // A group of its own, so that Ctrl-C in the terminal of the caller does not reach it.
@@ -68,10 +62,7 @@ pub(crate) fn start(
     let started = Instant::now();
     let mut child = spawn().map_err(|error| not_started(&error.to_string(), ""))?;
     loop {
-        if let Some(status) = child
-            .try_wait()
-            .map_err(|error| not_started(&error.to_string(), ""))?
-        {
+        if let Some(status) = child.try_wait().map_err(|error| not_started(&error.to_string(), ""))? {
             let said = read_from(&log, begin)?;
             // After `kill -9` of a server its sessions end a moment later; only then may another one begin.
             if said.contains("pre-existing shared memory block") && started.elapsed() < DEADLINE {
@@ -90,10 +81,7 @@ pub(crate) fn start(
         if started.elapsed() > DEADLINE {
             give_up(child);
             let said = read_from(&log, begin)?;
-            return Err(not_started(
-                &format!("it did not answer within {} s", DEADLINE.as_secs()),
-                &said,
-            ));
+            return Err(not_started(&format!("it did not answer within {} s", DEADLINE.as_secs()), &said));
         }
         thread::sleep(process::PAUSE);
     }
@@ -146,26 +134,16 @@ fn disown_pid(data: &Path) -> Result<()> {
     if !first.trim().parse().is_ok_and(process::exists) {
         return Ok(());
     }
-    fs::write(&file, format!("{}\n{rest}", std::process::id()))
-        .map_err(failure::file("write", &file))
+    fs::write(&file, format!("{}\n{rest}", std::process::id())).map_err(failure::file("write", &file))
 }
 
 /// The log, and where in it this start begins.
 fn open_log(path: &Path) -> Result<(File, u64)> {
     if fs::metadata(path).is_ok_and(|found| found.len() > LARGE_LOG) {
-        fs::rename(path, path.with_extension("log.old"))
-            .map_err(failure::file("set aside", path))?;
+        fs::rename(path, path.with_extension("log.old")).map_err(failure::file("set aside", path))?;
     }
-    let log = File::options()
-        .read(true)
-        .append(true)
-        .create(true)
-        .open(path)
-        .map_err(failure::file("open", path))?;
-    let begin = log
-        .metadata()
-        .map_err(failure::file("look at", path))?
-        .len();
+    let log = File::options().read(true).append(true).create(true).open(path).map_err(failure::file("open", path))?;
+    let begin = log.metadata().map_err(failure::file("look at", path))?.len();
     Ok((log, begin))
 }
 
@@ -187,10 +165,7 @@ mod tests {
         // Process 1 lives wherever tests run.
         fs::write(&file, "1\n/data\n17\n5432\n/s\n\n 12 0\nready\n").unwrap();
         disown_pid(data.path()).unwrap();
-        let expected = format!(
-            "{}\n/data\n17\n5432\n/s\n\n 12 0\nready\n",
-            std::process::id()
-        );
+        let expected = format!("{}\n/data\n17\n5432\n/s\n\n 12 0\nready\n", std::process::id());
         assert_eq!(fs::read_to_string(&file).unwrap(), expected);
     }
 

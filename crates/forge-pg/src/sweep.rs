@@ -37,31 +37,19 @@ async fn keep_up_locked(admin: &Client, current: &str) -> Result<()> {
                       EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid AND a.backend_type = 'client backend')
                FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba
                WHERE r.rolname = current_user AND (starts_with(d.datname, $1) OR starts_with(d.datname, $2))";
-    let rows = admin
-        .query(sql, &[&COPY_PREFIX, &TEMPLATE_PREFIX])
-        .await
-        .map_err(failure::sql("list the test databases"))?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let rows =
+        admin.query(sql, &[&COPY_PREFIX, &TEMPLATE_PREFIX]).await.map_err(failure::sql("list the test databases"))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut templates = Vec::new();
     for row in &rows {
-        let (name, comment, ready, in_use): (String, String, bool, bool) =
-            (row.get(0), row.get(1), row.get(2), row.get(3));
+        let (name, comment, ready, in_use): (String, String, bool, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
         if name.starts_with(TEMPLATE_PREFIX) {
-            templates.push(Template {
-                name,
-                used: used_at(&comment),
-                ready,
-            });
+            templates.push(Template { name, used: used_at(&comment), ready });
         } else if is_leftover(&name, now, in_use, this_machine(), process::exists) {
             drop_database(admin, &name).await?;
         }
     }
-    let mine = templates
-        .iter()
-        .find(|template| template.name == current && template.ready);
+    let mine = templates.iter().find(|template| template.name == current && template.ready);
     if mine.is_some_and(|template| template.used.saturating_add(10 * MINUTE) < now) {
         mark_used(admin, current).await?;
     }
@@ -92,28 +80,18 @@ fn outdated(mut templates: Vec<Template>, current: &str, now: u64) -> Vec<String
         .filter(|template| template.name != current)
         .enumerate()
         .filter(|(position, template)| {
-            !template.ready
-                || age(template) > DAY
-                || (*position + 1 >= TEMPLATES_KEPT && age(template) > HOUR)
+            !template.ready || age(template) > DAY || (*position + 1 >= TEMPLATES_KEPT && age(template) > HOUR)
         })
         .map(|(_, template)| template.name)
         .collect()
 }
 
 /// Whether the maker of a copy is gone. On this machine its process tells; of other machines only time does.
-fn is_leftover(
-    name: &str,
-    now: u64,
-    in_use: bool,
-    machine: &str,
-    lives: impl Fn(i32) -> bool,
-) -> bool {
+fn is_leftover(name: &str, now: u64, in_use: bool, machine: &str, lives: impl Fn(i32) -> bool) -> bool {
     let mut parts = name.strip_prefix(COPY_PREFIX).unwrap_or(name).split('_');
-    let (Some(made_on), Some(Ok(pid)), Some(Ok(made_at))) = (
-        parts.next(),
-        parts.next().map(str::parse),
-        parts.next().map(str::parse::<u64>),
-    ) else {
+    let (Some(made_on), Some(Ok(pid)), Some(Ok(made_at))) =
+        (parts.next(), parts.next().map(str::parse), parts.next().map(str::parse::<u64>))
+    else {
         return false;
     };
     let age = now.saturating_sub(made_at);
@@ -146,13 +124,9 @@ pub(crate) async fn drop_database(admin: &Client, name: &str) -> Result<()> {
         };
         match error.code().map(|code| code.code()) {
             Some("3D000") => return Ok(()),
-            Some("55006") if started.elapsed() < DROP_DEADLINE => {
-                tokio::time::sleep(process::PAUSE).await
-            }
+            Some("55006") if started.elapsed() < DROP_DEADLINE => tokio::time::sleep(process::PAUSE).await,
             _ => {
-                return Err(failure::sql(format!("drop the test database {name}"))(
-                    error,
-                ));
+                return Err(failure::sql(format!("drop the test database {name}"))(error));
             }
         }
     }
@@ -162,21 +136,14 @@ pub(crate) async fn drop_database(admin: &Client, name: &str) -> Result<()> {
 pub(crate) async fn close_sessions(admin: &Client, name: &str) -> Result<()> {
     let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                WHERE datname = $1 AND usename = current_user AND backend_type = 'client backend'";
-    admin
-        .query(sql, &[&name])
-        .await
-        .map(drop)
-        .map_err(failure::sql(format!("close the sessions of {name}")))
+    admin.query(sql, &[&name]).await.map(drop).map_err(failure::sql(format!("close the sessions of {name}")))
 }
 
 const USED: &str = "FORGE test template, used ";
 
 /// Writes the time of use where [`keep_up`] finds it: into the comment on the database.
 pub(crate) async fn mark_used(admin: &Client, template: &str) -> Result<()> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let sql = format!("COMMENT ON DATABASE {} IS '{USED}{now}'", quoted(template));
     match admin.batch_execute(&sql).await {
         // Dropped a moment ago by another process.
@@ -187,10 +154,7 @@ pub(crate) async fn mark_used(admin: &Client, template: &str) -> Result<()> {
 
 /// Second since 1970 in a comment; a comment of any other form counts as never used.
 fn used_at(comment: &str) -> u64 {
-    comment
-        .strip_prefix(USED)
-        .and_then(|second| second.parse().ok())
-        .unwrap_or(0)
+    comment.strip_prefix(USED).and_then(|second| second.parse().ok()).unwrap_or(0)
 }
 
 /// Six hex digits for what process ids are unique in: this machine, or this container on it.
@@ -203,10 +167,7 @@ pub(crate) fn this_machine() -> &'static str {
         if let Ok(namespace) = std::fs::read_link(Path::new("/proc/self/ns/pid")) {
             hash.update(namespace.as_os_str().as_encoded_bytes());
         }
-        hash.finalize()[..3]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hash.finalize()[..3].iter().map(|byte| format!("{byte:02x}")).collect()
     })
 }
 
@@ -238,23 +199,14 @@ mod tests {
     #[test]
     fn databases_that_only_look_like_copies_are_left_alone() {
         for name in ["forge_t_", "forge_t_mine", "forge_t_a_b_c_d"] {
-            assert!(
-                !is_leftover(name, NOW, false, "aaaaaa", |_| false),
-                "{name}"
-            );
+            assert!(!is_leftover(name, NOW, false, "aaaaaa", |_| false), "{name}");
         }
     }
 
     #[test]
     fn old_half_made_and_surplus_templates_go_and_the_current_one_stays() {
-        let template = |name: &str, age: u64, ready| Template {
-            name: name.to_owned(),
-            used: NOW - age,
-            ready,
-        };
-        let mut templates: Vec<_> = (0..10)
-            .map(|n| template(&format!("t{n}"), (n + 2) * HOUR, true))
-            .collect();
+        let template = |name: &str, age: u64, ready| Template { name: name.to_owned(), used: NOW - age, ready };
+        let mut templates: Vec<_> = (0..10).map(|n| template(&format!("t{n}"), (n + 2) * HOUR, true)).collect();
         templates.push(template("current", 2 * DAY, true));
         templates.push(template("half", 1, false));
         templates.push(template("old", 25 * HOUR, true));
@@ -266,9 +218,6 @@ mod tests {
 
     #[test]
     fn a_comment_of_somebody_else_counts_as_never_used() {
-        assert_eq!(
-            (used_at("FORGE test template, used 12"), used_at("hello")),
-            (12, 0)
-        );
+        assert_eq!((used_at("FORGE test template, used 12"), used_at("hello")), (12, 0));
     }
 }

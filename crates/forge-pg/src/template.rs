@@ -54,11 +54,7 @@ impl Templates {
     /// Databases on any PostgreSQL 15 or newer whose user may create databases. All processes that share templates
     /// must name the same database here. Without TLS.
     pub fn on_url(admin_url: impl Into<String>) -> Self {
-        Self {
-            admin_url: admin_url.into(),
-            server: None,
-            kept_up: AtomicBool::new(false),
-        }
+        Self { admin_url: admin_url.into(), server: None, kept_up: AtomicBool::new(false) }
     }
 
     /// A new database, a copy of the template for `key`. If there is no such template yet, `prepare` gets the
@@ -81,46 +77,27 @@ impl Templates {
         let mut prepare = Some(prepare);
         loop {
             if !is_ready(&admin, &template).await? {
-                self.make_ready(&admin, &template, &mut prepare, started)
-                    .await?;
+                self.make_ready(&admin, &template, &mut prepare, started).await?;
             }
             let name = copy_name();
-            let sql = format!(
-                "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY",
-                quoted(&name),
-                quoted(&template)
-            );
+            let sql = format!("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", quoted(&name), quoted(&template));
             let Err(error) = admin.batch_execute(&sql).await else {
                 let url = with_database(&self.admin_url, &name)?;
                 let (admin_url, server) = (self.admin_url.clone(), self.server.clone());
-                return Ok(TestDatabase {
-                    name,
-                    url,
-                    admin_url,
-                    dropped: false,
-                    _server: server,
-                });
+                return Ok(TestDatabase { name, url, admin_url, dropped: false, _server: server });
             };
             let state = error.code().map_or("", |code| code.code());
             // Somebody is connected to the template, or dropped it after we had looked.
             let passing = state == "55006" || (state == "3D000" && prepare.is_some());
             if !passing || started.elapsed() > DEADLINE {
-                return Err(failure::sql(format!(
-                    "copy the template database {template}"
-                ))(error));
+                return Err(failure::sql(format!("copy the template database {template}"))(error));
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     /// Waits for the lock of a template and makes it, unless another process has made it meanwhile.
-    async fn make_ready<F>(
-        &self,
-        admin: &Client,
-        template: &str,
-        prepare: &mut Option<F>,
-        started: Instant,
-    ) -> Result<()>
+    async fn make_ready<F>(&self, admin: &Client, template: &str, prepare: &mut Option<F>, started: Instant) -> Result<()>
     where
         F: AsyncFnOnce(String) -> Result<()>,
     {
@@ -143,12 +120,7 @@ impl Templates {
         result
     }
 
-    async fn make_locked<F>(
-        &self,
-        admin: &Client,
-        template: &str,
-        prepare: &mut Option<F>,
-    ) -> Result<()>
+    async fn make_locked<F>(&self, admin: &Client, template: &str, prepare: &mut Option<F>) -> Result<()>
     where
         F: AsyncFnOnce(String) -> Result<()>,
     {
@@ -156,26 +128,19 @@ impl Templates {
             return Ok(());
         }
         let Some(prepare) = prepare.take() else {
-            let message =
-                format!("the template database {template} was dropped while it was being used");
+            let message = format!("the template database {template} was dropped while it was being used");
             return Err(Error::config(failure::SQL_FAILED, message));
         };
         sweep::drop_database(admin, template).await?;
         let doing = || failure::sql(format!("make the template database {template}"));
-        admin
-            .batch_execute(&format!("CREATE DATABASE {}", quoted(template)))
-            .await
-            .map_err(doing())?;
+        admin.batch_execute(&format!("CREATE DATABASE {}", quoted(template))).await.map_err(doing())?;
         if let Err(error) = prepare(with_database(&self.admin_url, template)?).await {
             // Its error is what the caller needs; what cannot be dropped now is when it is next asked for.
             let _ = sweep::drop_database(admin, template).await;
             return Err(error);
         }
         sweep::mark_used(admin, template).await?;
-        let ready = format!(
-            "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true",
-            quoted(template)
-        );
+        let ready = format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true", quoted(template));
         admin.batch_execute(&ready).await.map_err(doing())?;
         sweep::close_sessions(admin, template).await
     }
@@ -213,10 +178,7 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         if !self.dropped {
-            drop_later(
-                std::mem::take(&mut self.admin_url),
-                std::mem::take(&mut self.name),
-            );
+            drop_later(std::mem::take(&mut self.admin_url), std::mem::take(&mut self.name));
         }
     }
 }
@@ -228,10 +190,7 @@ fn drop_later(admin_url: String, name: String) {
     let doomed = DOOMED.get_or_init(|| {
         let (sender, receiver) = mpsc::channel::<(String, String)>();
         std::thread::spawn(move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-            else {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
                 return;
             };
             for (admin_url, name) in receiver {
@@ -249,36 +208,23 @@ fn drop_later(admin_url: String, name: String) {
 /// Whether a template is complete.
 async fn is_ready(admin: &Client, template: &str) -> Result<bool> {
     let sql = "SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate AND NOT datallowconn";
-    let rows = admin
-        .query(sql, &[&template])
-        .await
-        .map_err(failure::sql("look for the template database"))?;
+    let rows = admin.query(sql, &[&template]).await.map_err(failure::sql("look for the template database"))?;
     Ok(!rows.is_empty())
 }
 
 pub(crate) async fn try_lock(admin: &Client, key: i32) -> Result<bool> {
-    let row = admin
-        .query_one("SELECT pg_try_advisory_lock($1, $2)", &[&LOCK_CLASS, &key])
-        .await;
-    Ok(row
-        .map_err(failure::sql("take the lock of the test databases"))?
-        .get(0))
+    let row = admin.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&LOCK_CLASS, &key]).await;
+    Ok(row.map_err(failure::sql("take the lock of the test databases"))?.get(0))
 }
 
 pub(crate) async fn unlock(admin: &Client, key: i32) -> Result<()> {
-    let row = admin
-        .query_one("SELECT pg_advisory_unlock($1, $2)", &[&LOCK_CLASS, &key])
-        .await;
-    row.map(drop)
-        .map_err(failure::sql("give back the lock of the test databases"))
+    let row = admin.query_one("SELECT pg_advisory_unlock($1, $2)", &[&LOCK_CLASS, &key]).await;
+    row.map(drop).map_err(failure::sql("give back the lock of the test databases"))
 }
 
 fn template_name(key: &str) -> String {
     let digest = Sha256::digest(key);
-    let hex: String = digest[..10]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex: String = digest[..10].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{TEMPLATE_PREFIX}{hex}")
 }
 
@@ -292,15 +238,8 @@ pub(crate) fn lock_key(template: &str) -> i32 {
 fn copy_name() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    format!(
-        "{COPY_PREFIX}{}_{}_{now}_{number}",
-        sweep::this_machine(),
-        std::process::id()
-    )
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    format!("{COPY_PREFIX}{}_{}_{now}_{number}", sweep::this_machine(), std::process::id())
 }
 
 #[cfg(test)]

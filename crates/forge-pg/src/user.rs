@@ -31,24 +31,14 @@ impl ServerUser {
         }
         // Without the file there are only numbers; the server then says itself what it lacks.
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let (uid, gid) = entry(&passwd, "postgres")
-            .or_else(|| entry(&passwd, "nobody"))
-            .unwrap_or((NOBODY, NOBODY));
-        let user = Self {
-            uid,
-            gid,
-            switched: true,
-        };
+        let (uid, gid) = entry(&passwd, "postgres").or_else(|| entry(&passwd, "nobody")).unwrap_or((NOBODY, NOBODY));
+        let user = Self { uid, gid, switched: true };
         user.prove()?;
         Ok(user)
     }
 
     fn ourselves() -> Self {
-        Self {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-            switched: false,
-        }
+        Self { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw(), switched: false }
     }
 
     /// Inside some containers even root may not become another user. Better said once than once per attempt.
@@ -80,10 +70,7 @@ impl ServerUser {
 
     /// Whether this user can come to a folder: every folder on the way lets them pass.
     pub(crate) fn can_enter(&self, folder: &Path) -> bool {
-        !self.switched
-            || folder
-                .ancestors()
-                .all(|part| fs::metadata(part).is_ok_and(|found| self.may_search(&found)))
+        !self.switched || folder.ancestors().all(|part| fs::metadata(part).is_ok_and(|found| self.may_search(&found)))
     }
 
     fn may_search(&self, folder: &fs::Metadata) -> bool {
@@ -107,16 +94,14 @@ impl ServerUser {
             }
             _ => {}
         }
-        let found =
-            fs::symlink_metadata(folder).map_err(failure::file("look at the folder", folder))?;
+        let found = fs::symlink_metadata(folder).map_err(failure::file("look at the folder", folder))?;
         let closed = found.is_dir() && found.mode() & 0o077 == 0;
         if closed && found.uid() == self.uid {
             return Ok(());
         }
         // Made by root, a moment ago or just before it was interrupted: still to be handed over.
         if closed && self.switched && found.uid() == 0 && is_empty(folder)? {
-            return chown(folder, Some(self.uid), Some(self.gid))
-                .map_err(failure::file("hand over the folder", folder));
+            return chown(folder, Some(self.uid), Some(self.gid)).map_err(failure::file("hand over the folder", folder));
         }
         Err(Error::config(
             failure::FOLDER_NOT_PRIVATE,
@@ -140,9 +125,7 @@ fn is_empty(folder: &Path) -> Result<bool> {
 
 /// The user and group ids of a name in the text of a passwd file.
 fn entry(passwd: &str, name: &str) -> Option<(u32, u32)> {
-    let line = passwd
-        .lines()
-        .find(|line| line.split(':').next() == Some(name))?;
+    let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
     let mut fields = line.split(':').skip(2);
     // Some systems write the id of nobody as -2.
     let mut id = || fields.next()?.parse::<i64>().ok().map(|id| id as u32);
@@ -157,7 +140,8 @@ mod tests {
 
     #[test]
     fn passwd_lines_are_read_by_whole_names() {
-        let passwd = "root:x:0:0::/root:/bin/sh\npostgres2:x:7:7::/:/bin/sh\npostgres:x:101:104::/:/bin/sh\nnobody:*:-2:-2::/:";
+        let passwd =
+            "root:x:0:0::/root:/bin/sh\npostgres2:x:7:7::/:/bin/sh\npostgres:x:101:104::/:/bin/sh\nnobody:*:-2:-2::/:";
         assert_eq!(entry(passwd, "postgres"), Some((101, 104)));
         assert_eq!(entry(passwd, "nobody"), Some((u32::MAX - 1, u32::MAX - 1)));
         assert_eq!(entry(passwd, "mysql"), None);
@@ -169,11 +153,7 @@ mod tests {
         let inside = outside.path().join("a");
         fs::create_dir(&inside).unwrap();
         // An id that owns nothing here, so that only the bits for others count.
-        let user = ServerUser {
-            uid: 54321,
-            gid: 54321,
-            switched: true,
-        };
+        let user = ServerUser { uid: 54321, gid: 54321, switched: true };
         fs::set_permissions(outside.path(), fs::Permissions::from_mode(0o700)).unwrap();
         assert!(!user.can_enter(&inside));
         fs::set_permissions(outside.path(), fs::Permissions::from_mode(0o711)).unwrap();
@@ -199,8 +179,6 @@ mod tests {
         let error = ServerUser::ourselves().private_folder(&folder).unwrap_err();
         assert_eq!(error.code(), failure::FOLDER_NOT_PRIVATE);
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o755);
-        ServerUser::ourselves()
-            .private_folder(&outside.path().join("new"))
-            .unwrap();
+        ServerUser::ourselves().private_folder(&outside.path().join("new")).unwrap();
     }
 }

@@ -45,13 +45,9 @@ pub(crate) fn open_home(place: &Place) -> Result<()> {
         let back_or_ended = || place.home.exists() || !server.runs_on(&data);
         if !process::wait_until(RETIRING, back_or_ended) {
             // The watchdog itself was ended in the middle.
-            process::signal(server.pid, Signal::QUIT)
-                .map_err(failure::file("end the server of", &gone))?;
+            process::signal(server.pid, Signal::QUIT).map_err(failure::file("end the server of", &gone))?;
             if !process::wait_until(RETIRED, back_or_ended) {
-                let message = format!(
-                    "the retired test server with process id {} does not end",
-                    server.pid
-                );
+                let message = format!("the retired test server with process id {} does not end", server.pid);
                 return Err(Error::config(failure::STOP_FAILED, message));
             }
         }
@@ -63,20 +59,10 @@ pub(crate) fn open_home(place: &Place) -> Result<()> {
 
 /// A server that was being retired: its renamed home, which carries the process id in its name.
 fn retiring(folder: &Path) -> Result<Option<(std::path::PathBuf, Postmaster)>> {
-    for entry in fs::read_dir(folder)
-        .map_err(failure::file("look into", folder))?
-        .flatten()
-    {
+    for entry in fs::read_dir(folder).map_err(failure::file("look into", folder))?.flatten() {
         let name = entry.file_name();
         if let Some(Ok(pid)) = name.to_string_lossy().strip_prefix("gone-").map(str::parse) {
-            return Ok(Some((
-                entry.path(),
-                Postmaster {
-                    pid,
-                    port: 0,
-                    socket: Default::default(),
-                },
-            )));
+            return Ok(Some((entry.path(), Postmaster { pid, port: 0, socket: Default::default() })));
         }
     }
     Ok(None)
@@ -118,25 +104,15 @@ pub(crate) fn watch(place: &Place, postmaster: &Postmaster, idle: Duration) -> R
     let file = place.home.join("watchdog.pid");
     // The argument is the server's own id, so that the watchdog of an earlier server does not count.
     let mark = format!("{NAME}-{}", postmaster.pid);
-    let watching = fs::read_to_string(&file)
-        .ok()
-        .and_then(|pid| pid.trim().parse().ok());
+    let watching = fs::read_to_string(&file).ok().and_then(|pid| pid.trim().parse().ok());
     if watching.is_some_and(|pid| process::runs_with(pid, OsStr::new(&mark))) {
         return Ok(());
     }
     let mut command = process::server_command(Path::new("/bin/sh"), &place.user);
-    command
-        .args(["-c", SCRIPT, &mark, &postmaster.pid.to_string()])
-        .arg(&place.home);
+    command.args(["-c", SCRIPT, &mark, &postmaster.pid.to_string()]).arg(&place.home);
     command.arg(idle.as_secs().max(1).to_string());
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0);
-    let child = command
-        .spawn()
-        .map_err(failure::file("start the watchdog of", &place.home))?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let child = command.spawn().map_err(failure::file("start the watchdog of", &place.home))?;
     fs::write(&file, child.id().to_string()).map_err(failure::file("write", &file))?;
     process::reap(child);
     Ok(())
@@ -156,9 +132,7 @@ impl KeepAlive {
         let pause = (idle / 5).max(Duration::from_millis(100));
         thread::spawn(move || {
             // A server that is gone has nothing to keep; its users notice by their connections.
-            while ended.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout)
-                && matches!(touch(&home), Ok(true))
-            {}
+            while ended.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) && matches!(touch(&home), Ok(true)) {}
         });
         Self { _end: end }
     }

@@ -1,9 +1,6 @@
 //! A private server through its life: start, join, crash, restart, refusal, end. These tests run a real PostgreSQL.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a panic is how a test fails, also outside of test functions"
-)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, also outside of test functions")]
 
 mod project;
 
@@ -15,9 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use forge_pg::{Options, PrivateServer, Search};
-use project::{
-    Removed, closed_folder, connect, eventually, in_another_process, open_folder, runs, try_connect,
-};
+use project::{Removed, closed_folder, connect, eventually, in_another_process, open_folder, runs, try_connect};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn kill(pid: u32) {
@@ -26,11 +21,7 @@ fn kill(pid: u32) {
 
 async fn setting(server: &PrivateServer, name: &str) -> String {
     let client = connect(&server.url("postgres")).await;
-    client
-        .query_one("SELECT current_setting($1)", &[&name])
-        .await
-        .unwrap()
-        .get(0)
+    client.query_one("SELECT current_setting($1)", &[&name]).await.unwrap().get(0)
 }
 
 #[tokio::test]
@@ -39,19 +30,10 @@ async fn a_second_call_joins_the_server_that_the_first_started() {
     let server = Removed::ensure(Options::dev(project.path())).await;
     server.create_database_if_missing("my app").await.unwrap();
     server.create_database_if_missing("my app").await.unwrap();
-    connect(&server.url("my app"))
-        .await
-        .batch_execute("CREATE TABLE t (a int)")
-        .await
-        .unwrap();
+    connect(&server.url("my app")).await.batch_execute("CREATE TABLE t (a int)").await.unwrap();
 
-    let second = PrivateServer::ensure(Options::dev(project.path()))
-        .await
-        .unwrap();
-    assert_eq!(
-        (second.pid(), second.version()),
-        (server.pid(), server.version())
-    );
+    let second = PrivateServer::ensure(Options::dev(project.path())).await.unwrap();
+    assert_eq!((second.pid(), second.version()), (server.pid(), server.version()));
     let client = connect(&second.url("my app")).await;
     client.query("SELECT * FROM t", &[]).await.unwrap();
 
@@ -59,11 +41,7 @@ async fn a_second_call_joins_the_server_that_the_first_started() {
     assert_eq!(setting(&server, "listen_addresses").await, "");
     assert_eq!(setting(&server, "fsync").await, "on");
     assert_eq!(setting(&server, "server_encoding").await, "UTF8");
-    assert!(
-        server
-            .data_folder()
-            .starts_with(fs::canonicalize(project.path()).unwrap().join(".forge/pg"))
-    );
+    assert!(server.data_folder().starts_with(fs::canonicalize(project.path()).unwrap().join(".forge/pg")));
 }
 
 #[tokio::test]
@@ -71,28 +49,12 @@ async fn the_server_runs_without_rights_and_only_its_owner_reaches_the_socket() 
     let project = open_folder();
     let server = Removed::ensure(Options::dev(project.path())).await;
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap()
-            .trim()
-            .to_owned()
-    };
-    let uid: u32 = line("Uid:")
-        .split_whitespace()
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    let uid: u32 = line("Uid:").split_whitespace().next().unwrap().parse().unwrap();
     assert_ne!(uid, 0);
     assert_eq!(fs::metadata(server.data_folder()).unwrap().uid(), uid);
     if rustix::process::geteuid().is_root() {
-        assert_eq!(
-            line("Groups:"),
-            "",
-            "supplementary groups of root were kept"
-        );
+        assert_eq!(line("Groups:"), "", "supplementary groups of root were kept");
     }
     // The group stands third behind the name. Ctrl-C in a terminal reaches only the group in the foreground.
     let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
@@ -108,33 +70,18 @@ async fn data_survives_the_violent_end_of_the_server() {
     let project = open_folder();
     let server = Removed::ensure(Options::dev(project.path())).await;
     let client = connect(&server.url("postgres")).await;
-    client
-        .batch_execute("CREATE TABLE t (a int); INSERT INTO t VALUES (42)")
-        .await
-        .unwrap();
+    client.batch_execute("CREATE TABLE t (a int); INSERT INTO t VALUES (42)").await.unwrap();
     // A session that computes does not notice the end of the server; no other may begin before it has ended.
     let busy = connect(&server.url("postgres")).await;
-    tokio::spawn(async move {
-        busy.batch_execute("SELECT count(*) FROM generate_series(1, 15000000)")
-            .await
-    });
+    tokio::spawn(async move { busy.batch_execute("SELECT count(*) FROM generate_series(1, 15000000)").await });
     let sql = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%generate_series(1, %'
                AND pid <> pg_backend_pid()";
-    eventually("the long statement", async || {
-        !client.query(sql, &[]).await.unwrap().is_empty()
-    })
-    .await;
+    eventually("the long statement", async || !client.query(sql, &[]).await.unwrap().is_empty()).await;
     kill(server.pid());
 
-    let again = PrivateServer::ensure(Options::dev(project.path()))
-        .await
-        .unwrap();
+    let again = PrivateServer::ensure(Options::dev(project.path())).await.unwrap();
     assert_ne!(again.pid(), server.pid());
-    let row = connect(&again.url("postgres"))
-        .await
-        .query_one("SELECT a FROM t", &[])
-        .await
-        .unwrap();
+    let row = connect(&again.url("postgres")).await.query_one("SELECT a FROM t", &[]).await.unwrap();
     assert_eq!(row.get::<_, i32>(0), 42);
 }
 
@@ -147,17 +94,8 @@ async fn a_pid_file_that_names_another_program_does_not_stop_the_start() {
     let owner = fs::metadata(server.data_folder()).unwrap();
     server.stop().await.unwrap();
     // PostgreSQL looks only at programs of its own user.
-    let mut other = Command::new("sleep")
-        .arg("600")
-        .uid(owner.uid())
-        .gid(owner.gid())
-        .spawn()
-        .unwrap();
-    fs::write(
-        &file,
-        text.replacen(&server.pid().to_string(), &other.id().to_string(), 1),
-    )
-    .unwrap();
+    let mut other = Command::new("sleep").arg("600").uid(owner.uid()).gid(owner.gid()).spawn().unwrap();
+    fs::write(&file, text.replacen(&server.pid().to_string(), &other.id().to_string(), 1)).unwrap();
 
     let again = PrivateServer::ensure(Options::dev(project.path())).await;
     other.kill().unwrap();
@@ -169,24 +107,14 @@ async fn a_pid_file_that_names_another_program_does_not_stop_the_start() {
 #[tokio::test]
 async fn processes_and_tasks_that_race_get_one_server() {
     let project = open_folder();
-    let others: Vec<_> = (0..3)
-        .map(|_| in_another_process("racer", project.path()))
-        .collect();
-    let racing: Vec<_> = (0..3)
-        .map(|_| {
-            tokio::spawn(PrivateServer::ensure(
-                Options::dev(project.path()).obtain(false),
-            ))
-        })
-        .collect();
+    let others: Vec<_> = (0..3).map(|_| in_another_process("racer", project.path())).collect();
+    let racing: Vec<_> =
+        (0..3).map(|_| tokio::spawn(PrivateServer::ensure(Options::dev(project.path()).obtain(false)))).collect();
     let mut servers = Vec::new();
     for racer in racing {
         servers.push(Removed(racer.await.unwrap().unwrap()));
     }
-    let mut pids: Vec<String> = servers
-        .iter()
-        .map(|server| server.pid().to_string())
-        .collect();
+    let mut pids: Vec<String> = servers.iter().map(|server| server.pid().to_string()).collect();
     for other in others {
         pids.extend(project::answers(&other.join().unwrap(), "server pid"));
     }
@@ -200,9 +128,7 @@ async fn racer() {
     let Some(project) = project::project_of_this_process() else {
         return;
     };
-    let server = PrivateServer::ensure(Options::dev(project).obtain(false))
-        .await
-        .unwrap();
+    let server = PrivateServer::ensure(Options::dev(project).obtain(false)).await.unwrap();
     println!("server pid {}", server.pid());
 }
 
@@ -215,29 +141,17 @@ async fn a_project_with_a_long_path_has_a_server_and_a_long_socket_folder_is_ref
     connect(&server.url("postgres")).await;
     server.stop().await.unwrap();
     let long = Options::dev(&project).socket_folder(project.join("socket"));
-    assert_eq!(
-        PrivateServer::ensure(long).await.unwrap_err().code(),
-        "PG_PATH_TOO_LONG"
-    );
+    assert_eq!(PrivateServer::ensure(long).await.unwrap_err().code(), "PG_PATH_TOO_LONG");
 }
 
 #[tokio::test]
 async fn a_socket_folder_can_be_named() {
     let (project, sockets) = (open_folder(), open_folder());
-    let server = Removed::ensure(
-        Options::dev(project.path()).socket_folder(sockets.path().join("of, \"this\" one")),
-    )
-    .await;
+    let server = Removed::ensure(Options::dev(project.path()).socket_folder(sockets.path().join("of, \"this\" one"))).await;
     connect(&server.url("postgres")).await;
-    assert!(
-        server.url("x").contains("of%2C%20%22this%22%20one"),
-        "{}",
-        server.url("x")
-    );
+    assert!(server.url("x").contains("of%2C%20%22this%22%20one"), "{}", server.url("x"));
     // Whoever joins does not have to know.
-    let joined = PrivateServer::ensure(Options::dev(project.path()))
-        .await
-        .unwrap();
+    let joined = PrivateServer::ensure(Options::dev(project.path())).await.unwrap();
     assert_eq!(joined.url("x"), server.url("x"));
 }
 
@@ -249,18 +163,11 @@ async fn data_of_a_version_that_is_not_installed_is_kept_and_explained() {
     let file = server.data_folder().join("PG_VERSION");
     let right = fs::read_to_string(&file).unwrap();
     fs::write(&file, "9\n").unwrap();
-    let error = PrivateServer::ensure(Options::dev(project.path()))
-        .await
-        .unwrap_err();
+    let error = PrivateServer::ensure(Options::dev(project.path())).await.unwrap_err();
     assert_eq!(error.code(), "PG_WRONG_MAJOR");
-    assert!(
-        error.message().contains("pg_dumpall") && error.message().contains("PostgreSQL 9"),
-        "{error}"
-    );
+    assert!(error.message().contains("pg_dumpall") && error.message().contains("PostgreSQL 9"), "{error}");
     fs::write(&file, right).unwrap();
-    let again = PrivateServer::ensure(Options::dev(project.path()))
-        .await
-        .unwrap();
+    let again = PrivateServer::ensure(Options::dev(project.path())).await.unwrap();
     connect(&again.url("postgres")).await;
 }
 
@@ -279,15 +186,9 @@ async fn tcp_needs_the_password_and_a_free_port() {
     let url = server.tcp_url("postgres").unwrap();
     connect(&url).await;
     let open = format!("postgresql://forge@127.0.0.1:{port}/postgres");
-    assert!(
-        try_connect(&open).await.is_err(),
-        "TCP was open without a password"
-    );
+    assert!(try_connect(&open).await.is_err(), "TCP was open without a password");
     let wrong = format!("postgresql://forge:wrong@127.0.0.1:{port}/postgres");
-    assert!(
-        try_connect(&wrong).await.is_err(),
-        "TCP was open with a wrong password"
-    );
+    assert!(try_connect(&wrong).await.is_err(), "TCP was open with a wrong password");
     let password = fs::metadata(project.path().join(".forge/pg/password")).unwrap();
     assert_eq!(password.mode() & 0o777, 0o600);
 }
@@ -295,20 +196,12 @@ async fn tcp_needs_the_password_and_a_free_port() {
 #[tokio::test]
 async fn a_server_with_other_settings_is_restarted_and_one_with_more_is_joined() {
     let project = open_folder();
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let first = Removed::ensure(Options::dev(project.path())).await;
     assert_eq!(first.tcp_url("postgres"), None);
-    let with_port = PrivateServer::ensure(Options::dev(project.path()).tcp_port(port))
-        .await
-        .unwrap();
+    let with_port = PrivateServer::ensure(Options::dev(project.path()).tcp_port(port)).await.unwrap();
     assert_ne!(with_port.pid(), first.pid());
-    let without = PrivateServer::ensure(Options::dev(project.path()))
-        .await
-        .unwrap();
+    let without = PrivateServer::ensure(Options::dev(project.path())).await.unwrap();
     assert_eq!(without.pid(), with_port.pid());
     connect(&without.url("postgres")).await;
 }
@@ -319,9 +212,7 @@ async fn a_server_that_lost_its_socket_is_restarted() {
     let server = Removed::ensure(Options::dev(project.path())).await;
     let folder = setting(&server, "unix_socket_directories").await;
     fs::remove_file(format!("{}/.s.PGSQL.5432", folder.trim_matches('"'))).unwrap();
-    let again = PrivateServer::ensure(Options::dev(project.path()))
-        .await
-        .unwrap();
+    let again = PrivateServer::ensure(Options::dev(project.path())).await.unwrap();
     connect(&again.url("postgres")).await;
 }
 
@@ -331,9 +222,7 @@ async fn a_server_whose_folder_was_deleted_is_replaced() {
     let server = Removed::ensure(Options::dev(project.path())).await;
     let old = server.pid();
     fs::remove_dir_all(project.path().join(".forge")).unwrap();
-    let again = PrivateServer::ensure(Options::dev(project.path()))
-        .await
-        .unwrap();
+    let again = PrivateServer::ensure(Options::dev(project.path())).await.unwrap();
     assert!(!runs(old));
     connect(&again.url("postgres")).await;
 }
@@ -365,10 +254,7 @@ async fn servers_for_development_and_tests_live_side_by_side() {
     let dev = Removed::ensure(Options::dev(project.path())).await;
     let test = Removed::ensure(Options::test(project.path())).await;
     assert_ne!(dev.pid(), test.pid());
-    assert_eq!(
-        (setting(&dev, "fsync").await, setting(&test, "fsync").await),
-        ("on".to_owned(), "off".to_owned())
-    );
+    assert_eq!((setting(&dev, "fsync").await, setting(&test, "fsync").await), ("on".to_owned(), "off".to_owned()));
     assert_eq!(setting(&test, "max_connections").await, "500");
     assert_eq!(setting(&test, "autovacuum").await, "on");
 }
@@ -379,15 +265,9 @@ async fn an_unused_test_server_ends_with_its_data_and_the_next_call_starts_anoth
     let options = || Options::test(project.path()).idle(Duration::from_secs(2));
     let first = PrivateServer::ensure(options()).await.unwrap();
     let (pid, data) = (first.pid(), first.data_folder());
-    let watchdog: u32 = fs::read_to_string(data.parent().unwrap().join("watchdog.pid"))
-        .unwrap()
-        .parse()
-        .unwrap();
+    let watchdog: u32 = fs::read_to_string(data.parent().unwrap().join("watchdog.pid")).unwrap().parse().unwrap();
     drop(first);
-    eventually("the end of the unused server", async || {
-        !runs(pid) && !data.exists()
-    })
-    .await;
+    eventually("the end of the unused server", async || !runs(pid) && !data.exists()).await;
     eventually("the end of its watchdog", async || !runs(watchdog)).await;
     let again = Removed::ensure(options()).await;
     connect(&again.url("postgres")).await;
@@ -401,11 +281,7 @@ async fn a_call_during_the_retirement_of_a_server_gets_a_new_one() {
     let home = first.data_folder().parent().unwrap().to_owned();
     // As the watchdog does, which then is ended in the middle.
     fs::rename(&home, home.with_file_name(format!("gone-{}", first.pid()))).unwrap();
-    kill_process(
-        Pid::from_raw(first.pid().cast_signed()).unwrap(),
-        Signal::QUIT,
-    )
-    .unwrap();
+    kill_process(Pid::from_raw(first.pid().cast_signed()).unwrap(), Signal::QUIT).unwrap();
     let second = PrivateServer::ensure(options()).await.unwrap();
     assert_ne!(second.pid(), first.pid());
     connect(&second.url("postgres")).await;
@@ -418,23 +294,14 @@ async fn a_test_server_in_use_stays_and_its_watchdog_ends_with_it() {
     let project = open_folder();
     let server = Removed::ensure(Options::test(project.path()).idle(Duration::from_secs(2))).await;
     let home = server.data_folder().parent().unwrap().to_owned();
-    let used = || {
-        fs::metadata(home.join("last-used"))
-            .unwrap()
-            .modified()
-            .unwrap()
-    };
+    let used = || fs::metadata(home.join("last-used")).unwrap().modified().unwrap();
     let begin = used();
-    eventually(
-        "being marked as used for longer than the idle time",
-        async || used().duration_since(begin).unwrap() > Duration::from_secs(3),
-    )
+    eventually("being marked as used for longer than the idle time", async || {
+        used().duration_since(begin).unwrap() > Duration::from_secs(3)
+    })
     .await;
     connect(&server.url("postgres")).await;
-    let watchdog: u32 = fs::read_to_string(home.join("watchdog.pid"))
-        .unwrap()
-        .parse()
-        .unwrap();
+    let watchdog: u32 = fs::read_to_string(home.join("watchdog.pid")).unwrap().parse().unwrap();
     assert!(runs(watchdog));
     server.stop().await.unwrap();
     eventually("the end of the watchdog", async || !runs(watchdog)).await;
@@ -447,15 +314,11 @@ async fn a_watchdog_that_was_ended_is_replaced_at_the_next_join() {
     let file = server.data_folder().with_file_name("watchdog.pid");
     let watchdog = || fs::read_to_string(&file).unwrap().parse::<u32>().unwrap();
     let first = watchdog();
-    PrivateServer::ensure(Options::test(project.path()))
-        .await
-        .unwrap();
+    PrivateServer::ensure(Options::test(project.path())).await.unwrap();
     assert_eq!(watchdog(), first);
     kill(first);
     eventually("the end of the watchdog", async || !runs(first)).await;
-    PrivateServer::ensure(Options::test(project.path()))
-        .await
-        .unwrap();
+    PrivateServer::ensure(Options::test(project.path())).await.unwrap();
     assert_ne!(watchdog(), first);
 }
 
@@ -473,22 +336,13 @@ async fn an_interrupted_initdb_is_not_taken_for_data() {
 #[tokio::test]
 async fn a_full_disk_is_named_and_leaves_nothing_behind() {
     let project = open_folder();
-    let programs = project::pretended(
-        "echo 'initdb: error: could not write: No space left on device' >&2; exit 1",
-        "",
-    );
+    let programs = project::pretended("echo 'initdb: error: could not write: No space left on device' >&2; exit 1", "");
     let options = Options::dev(project.path()).search(Search::only([programs.path()]));
     let error = PrivateServer::ensure(options).await.unwrap_err();
     assert_eq!(error.code(), "PG_DISK_FULL");
-    assert!(
-        error.message().contains("No space left on device"),
-        "{error}"
-    );
+    assert!(error.message().contains("No space left on device"), "{error}");
     let left = fs::read_dir(project.path().join(".forge/pg")).unwrap();
-    assert!(
-        left.flatten()
-            .all(|entry| !entry.file_name().to_string_lossy().starts_with("data"))
-    );
+    assert!(left.flatten().all(|entry| !entry.file_name().to_string_lossy().starts_with("data")));
 }
 
 #[tokio::test]
@@ -504,10 +358,7 @@ async fn a_failed_initdb_is_shown_in_its_own_words() {
 #[tokio::test]
 async fn a_failed_start_shows_the_end_of_the_log() {
     let project = open_folder();
-    let programs = project::pretended(
-        "echo 17 > \"$2/PG_VERSION\"",
-        "echo 'FATAL:  no shared memory' >&2; exit 1",
-    );
+    let programs = project::pretended("echo 17 > \"$2/PG_VERSION\"", "echo 'FATAL:  no shared memory' >&2; exit 1");
     let options = Options::dev(project.path()).search(Search::only([programs.path()]));
     let error = PrivateServer::ensure(options).await.unwrap_err();
     assert_eq!(error.code(), "PG_START_FAILED");
@@ -517,9 +368,7 @@ async fn a_failed_start_shows_the_end_of_the_log() {
 #[tokio::test]
 async fn without_an_installation_and_without_leave_to_fetch_one_the_ways_out_are_listed() {
     let project = open_folder();
-    let options = Options::dev(project.path())
-        .search(Search::only(["/nowhere"]))
-        .obtain(false);
+    let options = Options::dev(project.path()).search(Search::only(["/nowhere"])).obtain(false);
     let error = PrivateServer::ensure(options).await.unwrap_err();
     assert_eq!(error.code(), "PG_NOT_FOUND");
     for part in ["/nowhere", "FORGE_PG_BIN", "DATABASE_URL"] {

@@ -106,7 +106,13 @@ impl TestApp {
         let address = node.address().ok_or_else(|| Error::internal("the node under test is no gateway"))?;
         let parts = node.parts().clone();
         Ok(Self {
-            inner: Arc::new(Inner { node: tokio::sync::Mutex::new(node), parts, address, database: Mutex::new(Some(database)), url }),
+            inner: Arc::new(Inner {
+                node: tokio::sync::Mutex::new(node),
+                parts,
+                address,
+                database: Mutex::new(Some(database)),
+                url,
+            }),
         })
     }
 
@@ -219,7 +225,10 @@ async fn test_database(app: &App) -> Result<TestDatabase> {
             if problems.is_empty() {
                 return Ok(());
             }
-            Err(Error::config("SQL_CHECK_FAILED", format!("these statements do not fit the database:\n{}", problems.join("\n"))))
+            Err(Error::config(
+                "SQL_CHECK_FAILED",
+                format!("these statements do not fit the database:\n{}", problems.join("\n")),
+            ))
         })
         .await
 }
@@ -230,7 +239,8 @@ async fn server() -> Result<PrivateServer> {
         Some(dir) => PathBuf::from(dir),
         None => std::env::current_dir()?,
     };
-    let project = package.ancestors().filter(|dir| dir.join("Cargo.lock").exists()).last().unwrap_or(&package).to_path_buf();
+    let project =
+        package.ancestors().filter(|dir| dir.join("Cargo.lock").exists()).last().unwrap_or(&package).to_path_buf();
     PrivateServer::ensure(Options::test(project)).await
 }
 

@@ -64,7 +64,10 @@ fn rooms_see_each_other_only_along_the_edges() {
         let (id, _) = names.iter().find(|(_, name)| name == room).unwrap();
         for dep in &graph[id] {
             let dep = names[dep].as_str();
-            assert!(!ours.contains(dep) || allowed.contains(&dep), "{room} depends on {dep}, which ARCHITECTURE.md does not allow");
+            assert!(
+                !ours.contains(dep) || allowed.contains(&dep),
+                "{room} depends on {dep}, which ARCHITECTURE.md does not allow"
+            );
         }
     }
 }

@@ -19,9 +19,11 @@ pub async fn add_three_gated(ctx: &MutationContext, batch: Uuid, gate: i64) -> R
 /// Counts, and takes the row's lock from its first statement on. Held up at a gate in the middle.
 #[forge::mutation(public, timeout = "60s")]
 pub async fn write_gated(ctx: &MutationContext, name: String, gate: i64) -> Result<()> {
-    sql!("INSERT INTO counters (name, value) VALUES ({name}, 1) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1")
-        .execute(ctx.db())
-        .await?;
+    sql!(
+        "INSERT INTO counters (name, value) VALUES ({name}, 1) ON CONFLICT (name) DO UPDATE SET value = counters.value + 1"
+    )
+    .execute(ctx.db())
+    .await?;
     pass(ctx, gate).await
 }
 
@@ -38,7 +40,15 @@ async fn pass(ctx: &MutationContext, gate: i64) -> Result<()> {
 /// Reads that take as long as `rows` says: one statement, sometimes short, sometimes not.
 #[forge::query(public, timeout = "20s")]
 pub async fn count_rows(ctx: &QueryContext, rows: i64) -> Result<i64> {
-    sql!(i64, "SELECT count(*) FROM generate_series(1::bigint, {rows: i64}) AS n WHERE n % 7 <> 8").fetch_one(ctx.db()).await
+    sql!(i64, "SELECT count(*) FROM generate_series(1::bigint, {rows: i64}) AS n WHERE n % 7 <> 8")
+        .fetch_one(ctx.db())
+        .await
+}
+
+/// The same with a statement of its own, as what is known of a statement holds for the whole process.
+#[forge::query(public, timeout = "20s")]
+pub async fn count_odd_rows(ctx: &QueryContext, rows: i64) -> Result<i64> {
+    sql!(i64, "SELECT count(*) FROM generate_series(1::bigint, {rows: i64}) AS n WHERE n % 2 = 1").fetch_one(ctx.db()).await
 }
 
 /// The number of a counter, by a short read.

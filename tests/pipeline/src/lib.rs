@@ -152,7 +152,9 @@ pub async fn list_notes(ctx: &QueryContext, batch: Uuid) -> Result<Vec<Note>> {
 /// The notes of a batch, by SQL.
 #[forge::query]
 pub async fn list_notes_sql(ctx: &QueryContext, batch: Uuid, moods: Vec<Mood>) -> Result<Vec<Note>> {
-    sql!(Note, "SELECT * FROM notes WHERE batch = {batch} AND mood = ANY({moods}) ORDER BY position").fetch_all(ctx.db()).await
+    sql!(Note, "SELECT * FROM notes WHERE batch = {batch} AND mood = ANY({moods}) ORDER BY position")
+        .fetch_all(ctx.db())
+        .await
 }
 
 /// How many notes there are, and the last title.

@@ -238,7 +238,11 @@ async fn a_changed_table_disturbs_nobody(app: TestApp) -> Result<()> {
         .collect();
     for n in 0..10 {
         sql.batch_execute(&format!("ALTER TABLE notes ADD COLUMN extra_{n} int DEFAULT {n}")).await.unwrap();
-        sql.batch_execute("ALTER TABLE notes ALTER COLUMN position TYPE bigint; ALTER TABLE notes ALTER COLUMN position TYPE integer").await.unwrap();
+        sql.batch_execute(
+            "ALTER TABLE notes ALTER COLUMN position TYPE bigint; ALTER TABLE notes ALTER COLUMN position TYPE integer",
+        )
+        .await
+        .unwrap();
         sql.batch_execute(&format!("ALTER TABLE counters ADD COLUMN extra_{n} int")).await.unwrap();
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);

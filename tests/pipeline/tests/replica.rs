@@ -33,7 +33,10 @@ impl Servers {
         servers.control("primary", 6001, "start");
         let socket = text(&servers.dir).to_owned();
         let replica = servers.dir.join("replica");
-        servers.run("pg_basebackup", &["-h", &socket, "-p", "6001", "-U", "forge", "-D", text(&replica), "-R", "--no-sync", "-c", "fast"]);
+        servers.run(
+            "pg_basebackup",
+            &["-h", &socket, "-p", "6001", "-U", "forge", "-D", text(&replica), "-R", "--no-sync", "-c", "fast"],
+        );
         servers.control("replica", 6002, "start");
         servers
     }

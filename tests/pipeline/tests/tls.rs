@@ -43,7 +43,8 @@ impl Server {
         let dir = PathBuf::from(format!("/tmp/forge-tls-{}", std::process::id()));
         std::fs::create_dir(&dir).unwrap();
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority.0).unwrap();
+        let certificate =
+            CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority.0).unwrap();
         std::fs::write(dir.join("server.crt"), certificate.pem()).unwrap();
         std::fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
         std::fs::set_permissions(dir.join("server.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -62,7 +63,9 @@ impl Server {
             command
         };
         let data = dir.join("data");
-        let made = command("initdb").args(["-D", text(&data), "-U", "forge", "--auth=trust", "--no-locale", "-E", "UTF8", "-N"]).status();
+        let made = command("initdb")
+            .args(["-D", text(&data), "-U", "forge", "--auth=trust", "--no-locale", "-E", "UTF8", "-N"])
+            .status();
         assert!(made.unwrap().success());
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let log = std::fs::File::create(dir.join("log")).unwrap();

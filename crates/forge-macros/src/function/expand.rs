@@ -191,9 +191,7 @@ impl<'a> Arguments<'a> {
         match self {
             Self::None => TokenStream::new(),
             Self::Own(field) => assert_object(&field.ty, &function.sig.ident),
-            Self::Generated(ident, [only]) => {
-                generate(function, ident, std::slice::from_ref(only), single(ident, only))
-            }
+            Self::Generated(ident, [only]) => generate(function, ident, std::slice::from_ref(only), single(ident, only)),
             Self::Generated(ident, fields) => generate(function, ident, fields, several(ident, fields)),
         }
     }

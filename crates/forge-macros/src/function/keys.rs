@@ -98,7 +98,10 @@ pub(super) fn read(
 
     let timeout_ms = keys.text("timeout", "30s", mistakes).and_then(|text| match milliseconds(&text.value()) {
         Ok(0) => {
-            mistakes.add(&text, "a timeout of zero would end every call before it begins; leave `timeout` out for the configured default");
+            mistakes.add(
+                &text,
+                "a timeout of zero would end every call before it begins; leave `timeout` out for the configured default",
+            );
             None
         }
         Ok(ms) => Some(ms),
@@ -123,10 +126,8 @@ pub(super) fn read(
 
 fn check_roles(roles: Vec<LitStr>, function: &Ident, mistakes: &mut Mistakes) -> Vec<LitStr> {
     if roles.is_empty() {
-        mistakes.add(
-            function,
-            "`role = []` would let nobody in: name a role, or leave it out to let in whoever is signed in",
-        );
+        mistakes
+            .add(function, "`role = []` would let nobody in: name a role, or leave it out to let in whoever is signed in");
     }
     let mut seen: Vec<String> = Vec::new();
     for role in &roles {

@@ -72,8 +72,7 @@ fn read_variant(variant: &mut syn::Variant, earlier: &[Variant], mistakes: &mut 
     refuse_cfg(&variant.attrs, "a variant", "write two enums instead", mistakes);
     let ident = variant.ident.clone();
     if let Fields::Unnamed(fields) = &variant.fields {
-        mistakes
-            .add(fields, format!("the fields of a variant have names on the wire: write `{ident} {{ name: Type }}`"));
+        mistakes.add(fields, format!("the fields of a variant have names on the wire: write `{ident} {{ name: Type }}`"));
     }
     if let Some((_, value)) = &variant.discriminant {
         mistakes.add(value, "variants are words on the wire, not numbers");

@@ -21,8 +21,7 @@ pub(super) fn expand(mut item: ItemStruct, mistakes: &mut Mistakes) -> TokenStre
         Fields::Named(_) => object(item, mistakes),
         Fields::Unnamed(fields) if fields.unnamed.len() == 1 => alias(item, mistakes),
         Fields::Unnamed(fields) => {
-            mistakes
-                .add(fields, "a struct has named fields, or exactly one without a name; write `{ name: Type, .. }`");
+            mistakes.add(fields, "a struct has named fields, or exactly one without a name; write `{ name: Type, .. }`");
             quote!(#item)
         }
         Fields::Unit => {
@@ -66,10 +65,8 @@ pub(super) fn take_fields(fields: &mut Fields, taken: &[&str], mistakes: &mut Mi
         refuse_cfg(&field.attrs, "a field", "write two types instead", mistakes);
         let mut wire = WireField::take(&mut field.attrs, &ident, &field.ty, mistakes);
         if taken.contains(&wire.name.as_str()) {
-            mistakes.add(
-                &ident,
-                format!("`{}` tells the variants apart on the wire: give this field another name", wire.name),
-            );
+            mistakes
+                .add(&ident, format!("`{}` tells the variants apart on the wire: give this field another name", wire.name));
             // So that serde does not say the same.
             wire.name.push('_');
         }

@@ -22,8 +22,7 @@ const ON_STRUCT: Grammar = Grammar {
 
 const TABLE: Grammar = Grammar { attribute: "#[table(..)]", accepted: &["name", "schema"], planned: &[] };
 const SCHEMA: Grammar = Grammar { attribute: "#[schema(..)]", accepted: &["name"], planned: &[] };
-const INDEX: Grammar =
-    Grammar { attribute: "#[index(..)]", accepted: &["fields", "name"], planned: &["order", "unique"] };
+const INDEX: Grammar = Grammar { attribute: "#[index(..)]", accepted: &["fields", "name"], planned: &["order", "unique"] };
 
 const ON_FIELD: Grammar = Grammar {
     attribute: "a field of a model",

@@ -149,9 +149,7 @@ fn read_bound(expr: &Expr, ty: &Type) -> Option<(Bound, f64)> {
     };
     let digits = match literal {
         Lit::Int(number) if number.suffix().is_empty() => number.base10_digits().to_owned(),
-        Lit::Float(number) if number.suffix().is_empty() && !is_named(ty, "Decimal") => {
-            number.base10_digits().to_owned()
-        }
+        Lit::Float(number) if number.suffix().is_empty() && !is_named(ty, "Decimal") => number.base10_digits().to_owned(),
         _ => return None,
     };
     let text = if negative { format!("-{digits}") } else { digits };

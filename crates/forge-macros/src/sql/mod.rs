@@ -21,8 +21,7 @@ struct Call {
     text: LitStr,
 }
 
-const SHAPE: &str =
-    "write `sql!(Row, \"SELECT .. WHERE id = {id}\")`, or `sql!(\"UPDATE ..\")` when no rows are wanted";
+const SHAPE: &str = "write `sql!(Row, \"SELECT .. WHERE id = {id}\")`, or `sql!(\"UPDATE ..\")` when no rows are wanted";
 
 impl Parse for Call {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
@@ -47,8 +46,9 @@ impl Parse for Call {
             input.parse::<Token![,]>()?;
         }
         if !input.is_empty() {
-            return Err(input
-                .error("nothing may follow the statement: arguments are captured by name, as in `WHERE id = {id}`"));
+            return Err(
+                input.error("nothing may follow the statement: arguments are captured by name, as in `WHERE id = {id}`")
+            );
         }
         Ok(Self { row, text })
     }
@@ -88,8 +88,7 @@ fn arguments(statement: &Statement, text: &LitStr) -> syn::Result<Vec<Argument>>
     let span = text.span();
     let wrong = |what: &str| syn::Error::new(span, format!("`{what}` cannot be read as Rust"));
     let read = |Capture { place, ty }: &Capture| {
-        let tokens =
-            |text: &str| text.parse::<TokenStream>().map_err(|_| wrong(text)).map(|tokens| respan(tokens, span));
+        let tokens = |text: &str| text.parse::<TokenStream>().map_err(|_| wrong(text)).map(|tokens| respan(tokens, span));
         let ty = ty.as_deref().map(|ty| syn::parse2(tokens(ty)?)).transpose()?;
         Ok(Argument { place: tokens(place)?, ty })
     };
@@ -136,9 +135,9 @@ fn build(call: &Call, statement: Option<&Statement>, arguments: &[Argument], mis
         let ty = ty.as_ref()?;
         Some(quote_spanned!(span=> let _: &#ty = &#place;))
     });
-    let values = arguments.iter().map(|Argument { place, .. }| {
-        quote_spanned!(span=> &#place as &(dyn ::forge::__rt::pg::ToSql + ::core::marker::Sync))
-    });
+    let values = arguments.iter().map(
+        |Argument { place, .. }| quote_spanned!(span=> &#place as &(dyn ::forge::__rt::pg::ToSql + ::core::marker::Sync)),
+    );
     let registration = sound.then(|| {
         quote! {
             ::forge::__rt::inventory::submit! { ::forge::__rt::db::CheckedSql::#check(&__FORGE_STATEMENT) }

@@ -20,15 +20,8 @@ pub(super) struct Capture {
 
 /// Reads a statement, or says everything that is wrong with it.
 pub(super) fn read(source: &str) -> Result<Statement, Vec<String>> {
-    let mut reader = Reader {
-        source,
-        at: 0,
-        text: String::new(),
-        captures: Vec::new(),
-        mistakes: Vec::new(),
-        ended: None,
-        empty: true,
-    };
+    let mut reader =
+        Reader { source, at: 0, text: String::new(), captures: Vec::new(), mistakes: Vec::new(), ended: None, empty: true };
     while reader.at < source.len() {
         reader.step();
     }
@@ -182,7 +175,11 @@ impl<'a> Reader<'a> {
             return;
         }
         let Some(length) = rest.find('}').filter(|end| !rest[1..*end].contains('{')) else {
-            self.mistake(start, 1, "this `{` is not closed: an argument is written `{name}`, and a brace that is part of the statement `{{`");
+            self.mistake(
+                start,
+                1,
+                "this `{` is not closed: an argument is written `{name}`, and a brace that is part of the statement `{{`",
+            );
             self.at += 1;
             return;
         };

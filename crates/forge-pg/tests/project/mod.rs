@@ -13,18 +13,12 @@ use tokio_postgres::{Client, NoTls};
 
 /// A folder that every user can enter.
 pub(crate) fn open_folder() -> tempfile::TempDir {
-    tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o755))
-        .tempdir()
-        .unwrap()
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap()
 }
 
 /// A folder that only its owner can enter, as the home of root is.
 pub(crate) fn closed_folder() -> tempfile::TempDir {
-    tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir()
-        .unwrap()
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
 }
 
 /// A running server that is removed with its data when the test ends.
@@ -48,10 +42,7 @@ impl Drop for Removed {
     fn drop(&mut self) {
         let server = self.0.clone();
         let removed = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(server.remove())
         });
         let result = removed.join().unwrap();
@@ -80,10 +71,7 @@ pub(crate) fn runs(pid: u32) -> bool {
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !holds().await {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "{what} did not happen within 60 s"
-        );
+        assert!(started.elapsed() < Duration::from_secs(60), "{what} did not happen within 60 s");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -93,10 +81,7 @@ pub(crate) fn pretended(initdb: &str, postgres: &str) -> tempfile::TempDir {
     let folder = open_folder();
     let version = "[ \"$1\" = --version ] && echo 'postgres (PostgreSQL) 17.1' && exit 0";
     write_program(&folder.path().join("initdb"), initdb);
-    write_program(
-        &folder.path().join("postgres"),
-        &format!("{version}\n{postgres}"),
-    );
+    write_program(&folder.path().join("postgres"), &format!("{version}\n{postgres}"));
     folder
 }
 
@@ -111,9 +96,7 @@ const PROJECT: &str = "FORGE_PG_TEST_PROJECT";
 /// Starts one test of this program in a process of its own, for a project.
 pub(crate) fn in_another_process(test: &str, project: &Path) -> std::thread::JoinHandle<Output> {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(PROJECT, project);
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(PROJECT, project);
     std::thread::spawn(move || command.output().unwrap())
 }
 
@@ -124,14 +107,7 @@ pub(crate) fn project_of_this_process() -> Option<PathBuf> {
 
 /// What the other process printed behind a word.
 pub(crate) fn answers(output: &Output, word: &str) -> Vec<String> {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines()
-        .filter_map(|line| line.split_once(word))
-        .map(|(_, answer)| answer.trim().to_owned())
-        .collect()
+    text.lines().filter_map(|line| line.split_once(word)).map(|(_, answer)| answer.trim().to_owned()).collect()
 }

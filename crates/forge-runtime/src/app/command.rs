@@ -37,7 +37,10 @@ pub(super) async fn run(app: App) -> Result<()> {
         ["version" | "--version" | "-V"] => print(&format!("{} {}", app.name(), app.version())),
         other => Err(Error::config(
             "COMMAND_UNKNOWN",
-            format!("`{}` is not a command of this program; there are serve, migrate, migrate status, check, manifest and help", other.join(" ")),
+            format!(
+                "`{}` is not a command of this program; there are serve, migrate, migrate status, check, manifest and help",
+                other.join(" ")
+            ),
         )),
     }
 }
@@ -65,7 +68,10 @@ async fn migrate(app: &App) -> Result<()> {
     let migrator = Migrator::new(&config.database, &config.migrations, app.migrations()?)?;
     let applied = migrator
         .run(|progress| match progress {
-            Progress::Waiting(holder) => note(&format!("waiting for another migrator{}", holder.map(|pid| format!(" (server process {pid})")).unwrap_or_default())),
+            Progress::Waiting(holder) => note(&format!(
+                "waiting for another migrator{}",
+                holder.map(|pid| format!(" (server process {pid})")).unwrap_or_default()
+            )),
             Progress::Applying(migration) => note(&format!("applying {} {}", migration.set, migration.label())),
             Progress::Applied(_, took) => note(&format!("  done in {} ms", took.as_millis())),
         })
@@ -84,7 +90,16 @@ async fn status(app: &App) -> Result<()> {
             State::Changed => "CHANGED",
             State::Missing => "missing",
         };
-        print(format!("{state:8} {:5} {:04}_{} {}", status.set, status.version, status.name, status.applied_at.unwrap_or_default()).trim_end())?;
+        print(
+            format!(
+                "{state:8} {:5} {:04}_{} {}",
+                status.set,
+                status.version,
+                status.name,
+                status.applied_at.unwrap_or_default()
+            )
+            .trim_end(),
+        )?;
     }
     Ok(())
 }

@@ -11,9 +11,9 @@ mod drain;
 mod handover;
 mod node;
 
-pub use node::{Node, NodeParts};
 pub(crate) use handover::listener as inherited_listener;
 pub(crate) use node::Stage;
+pub use node::{Node, NodeParts};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -71,11 +71,19 @@ impl NodeParts {
         let request = RequestMetadata {
             request_id: crate::db::new_uuid().to_string(),
             correlation_id: None,
-            trace: TraceContext { trace_id: rand::random::<u128>().max(1), span_id: rand::random::<u64>().max(1), sampled: false },
+            trace: TraceContext {
+                trace_id: rand::random::<u128>().max(1),
+                span_id: rand::random::<u64>().max(1),
+                sampled: false,
+            },
             client_ip: None,
             user_agent: None,
         };
-        let caller = Arc::new(Caller { principal: Arc::new(Principal { auth, expires_at: i64::MAX, session: None }), request, position: 0 });
+        let caller = Arc::new(Caller {
+            principal: Arc::new(Principal { auth, expires_at: i64::MAX, session: None }),
+            request: Arc::new(request),
+            position: 0,
+        });
         let mut json = Vec::new();
         wire::write_json(&args, &mut json)?;
         let call = Call { function: F::INFO.name, args: &json, caller, mutation_id: None };
@@ -93,7 +101,8 @@ impl Node {
         if config.security.auth.secret.is_none() && config.mode != Mode::Production {
             // Production does not start without one; see `check`.
             tracing::warn!("no FORGE_SECRET is set: tokens are signed with a random one and end with this process");
-            config.security.auth.secret = Some(Secret::new(format!("{}{}", crate::db::new_uuid(), uuid::Uuid::from_u128(rand::random()))));
+            config.security.auth.secret =
+                Some(Secret::new(format!("{}{}", crate::db::new_uuid(), uuid::Uuid::from_u128(rand::random()))));
         }
         crate::install_crypto();
         observability::set_slow_statement(config.observability.slow_query_threshold);
@@ -102,12 +111,27 @@ impl Node {
         let router = FunctionRouter::new(app.functions().clone());
         let accounts = Arc::new(Accounts::new(&config.security.auth, &database)?);
         let authenticator = Arc::new(Authenticator::new(&config, &accounts)?);
-        let executor = FunctionExecutor::new(router, database.clone(), accounts.clone(), config.function.clone(), config.gateway.max_json_depth)?;
+        let executor = FunctionExecutor::new(
+            router,
+            database.clone(),
+            accounts.clone(),
+            config.function.clone(),
+            config.gateway.max_json_depth,
+        )?;
         let (stage, stage_seen) = watch::channel(Stage::Starting);
         let stage = Arc::new(stage);
         let (app, config) = (Arc::new(app), Arc::new(config));
         let page = Arc::new(app.page());
-        let parts = NodeParts { config: config.clone(), app, page, database: database.clone(), executor, authenticator, accounts: accounts.clone(), stage: stage_seen };
+        let parts = NodeParts {
+            config: config.clone(),
+            app,
+            page,
+            database: database.clone(),
+            executor,
+            authenticator,
+            accounts: accounts.clone(),
+            stage: stage_seen,
+        };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let mut address = None;
         if config.node.has(Role::Gateway) {
@@ -231,7 +255,12 @@ async fn migrate(migrator: &Migrator) -> Result<()> {
         Progress::Waiting(pid) => tracing::info!(?pid, "another node is migrating the database; waiting for it"),
         Progress::Applying(_) => {}
         Progress::Applied(migration, took) => {
-            tracing::info!(duration_ms = took.as_millis() as u64, "applied the migration {} {}", migration.set, migration.label());
+            tracing::info!(
+                duration_ms = took.as_millis() as u64,
+                "applied the migration {} {}",
+                migration.set,
+                migration.label()
+            );
         }
     };
     migrator.run(log).await.map(drop)
@@ -239,14 +268,20 @@ async fn migrate(migrator: &Migrator) -> Result<()> {
 
 async fn compare(migrator: &Migrator) -> Result<()> {
     let status = migrator.status().await?;
-    let pending: Vec<String> =
-        status.iter().filter(|s| s.state == State::Pending).map(|s| format!("{} {:04}_{}", s.set, s.version, s.name)).collect();
+    let pending: Vec<String> = status
+        .iter()
+        .filter(|s| s.state == State::Pending)
+        .map(|s| format!("{} {:04}_{}", s.set, s.version, s.name))
+        .collect();
     if pending.is_empty() {
         return Ok(());
     }
     Err(Error::config(
         "MIGRATIONS_PENDING",
-        format!("not applied yet: {}; run the program with `migrate` first, or set migrations.on_start = true", pending.join(", ")),
+        format!(
+            "not applied yet: {}; run the program with `migrate` first, or set migrations.on_start = true",
+            pending.join(", ")
+        ),
     ))
 }
 

@@ -8,7 +8,9 @@ use forge_core::request::RequestMetadata;
 use forge_core::{Error, Result};
 use uuid::Uuid;
 
-use super::{Claims, Passwords, RevocationCache, SessionInfo, SessionMeta, SessionTokens, Sessions, Throttle, TokenIssuer, Verdict};
+use super::{
+    Claims, Passwords, RevocationCache, SessionInfo, SessionMeta, SessionTokens, Sessions, Throttle, TokenIssuer, Verdict,
+};
 use crate::config::AuthConfig;
 use crate::db::{Database, Db};
 

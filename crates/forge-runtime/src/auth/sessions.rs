@@ -194,8 +194,10 @@ impl Sessions {
     /// # Errors
     /// Those of the database.
     pub async fn list<C: GenericClient>(&self, client: &C, user_id: &str) -> Result<Vec<SessionInfo>> {
-        let rows =
-            client.query_typed(include_str!("sql/list_sessions.sql"), &[(&user_id, Type::TEXT)]).await.map_err(from_driver)?;
+        let rows = client
+            .query_typed(include_str!("sql/list_sessions.sql"), &[(&user_id, Type::TEXT)])
+            .await
+            .map_err(from_driver)?;
         rows.iter()
             .map(|row| {
                 Ok(SessionInfo {

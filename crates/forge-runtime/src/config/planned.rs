@@ -30,7 +30,10 @@ const ABSENT: &[(&str, Absent)] = &[
     ("gateway.subscription_rate_limit", Absent::NotYet),
     ("gateway.subscription_timeout", Absent::NotYet),
     ("jobs", Absent::NotYet),
-    ("migrations.path", Absent::Instead("migrations are part of the program; their folder is said by forge::module!(migrations = \"..\")")),
+    (
+        "migrations.path",
+        Absent::Instead("migrations are part of the program; their folder is said by forge::module!(migrations = \"..\")"),
+    ),
     ("mode", Absent::Instead("the mode is said by the environment variable FORGE_ENV")),
     ("node.worker_capabilities", Absent::NotYet),
     ("observability.alerts", Absent::NotYet),

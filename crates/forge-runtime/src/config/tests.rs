@@ -230,7 +230,10 @@ fn wrong_types_and_limits_say_expected_and_found() {
         ("[auth]\nleeway = \"6m\"", vec!["from 0s to 5m, found 6m"]),
         ("[auth]\ncookie_name = \"__Host-x\"", vec!["browsers accept with TLS only"]),
         ("[auth]\nleeway = 1\n[security.auth]\nleeway = 2", vec!["[auth] is another name of [security.auth]"]),
-        ("[shutdown]\nforce_after = \"5s\"", vec!["must not be below shutdown.unready_for and shutdown.request_drain_timeout together"]),
+        (
+            "[shutdown]\nforce_after = \"5s\"",
+            vec!["must not be below shutdown.unready_for and shutdown.request_drain_timeout together"],
+        ),
         ("[project]\nname = \"\"", vec!["is empty"]),
         ("[observability]\nlog_level = \"loud=extreme\"", vec!["is not a log filter"]),
     ] {

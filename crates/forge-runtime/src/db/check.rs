@@ -19,7 +19,11 @@ pub async fn check_statements(database: &Database) -> Result<(usize, Vec<String>
         checked += 1;
         let statement = sql.statement;
         if statement.shape().verb == Verb::Control {
-            problems.push(format!("{}: transactions and session settings belong to FORGE: {}", statement.place(), statement.text()));
+            problems.push(format!(
+                "{}: transactions and session settings belong to FORGE: {}",
+                statement.place(),
+                statement.text()
+            ));
             continue;
         }
         match lease.client().prepare(statement.text()).await {

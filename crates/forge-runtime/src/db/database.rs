@@ -66,7 +66,9 @@ impl Database {
     /// When a URL or a TLS setting cannot be used.
     pub fn new(app: &str, config: &DatabaseConfig) -> Result<Self> {
         let named = |purpose: &str| format!("forge {app} {purpose}");
-        let connect = |url: &Secret, purpose: &str, settings: &[(&str, String)]| Connector::new(url, &named(purpose), settings, config);
+        let connect = |url: &Secret, purpose: &str, settings: &[(&str, String)]| {
+            Connector::new(url, &named(purpose), settings, config)
+        };
         let primary_url = config.url.as_ref().ok_or_else(no_url)?;
         let read_only = ("default_transaction_read_only", "on".to_owned());
         let short = ("statement_timeout", config.shared_statement_timeout.as_millis().max(1).to_string());
@@ -85,7 +87,11 @@ impl Database {
         Ok(Self(Arc::new(Inner {
             primary: Pool::new(connect(primary_url, "main", &[])?, config.pool_size as usize, config.pool_timeout),
             side: Pool::new(connect(primary_url, "side", &[])?, SIDE_CONNECTIONS, config.pool_timeout),
-            shared: SharedReads::new(connect(primary_url, "shared reads", &[read_only, short])?, config.shared_connections as usize, config.shared_statement_timeout),
+            shared: SharedReads::new(
+                connect(primary_url, "shared reads", &[read_only, short])?,
+                config.shared_connections as usize,
+                config.shared_statement_timeout,
+            ),
             replicas,
             next_replica: AtomicUsize::new(0),
             healthy: AtomicBool::new(false),
@@ -105,11 +111,17 @@ impl Database {
     }
 
     /// A read on behalf of a query.
-    pub(crate) async fn read(&self, replica: Option<&Replica>, shape: &Arc<Shape>, params: Params<'_>, deadline: Instant) -> Result<Answer> {
+    pub(crate) async fn read(
+        &self,
+        replica: Option<&Replica>,
+        shape: &Arc<Shape>,
+        params: Params<'_>,
+        deadline: Instant,
+    ) -> Result<Answer> {
         if let Some(replica) = replica
             && let Ok(lease) = replica.pool.get().await
         {
-            match self.read_on(&replica.pool, lease, shape, params, deadline).await {
+            match Box::pin(self.read_on(&replica.pool, lease, shape, params, deadline)).await {
                 // A replica that went away: the primary has the data too.
                 Err(why) if why.is_retryable() => replica.healthy.store(false, Ordering::Relaxed),
                 result => return result,
@@ -120,10 +132,18 @@ impl Database {
             Outcome::Elsewhere => {}
         }
         let lease = self.0.primary.get().await?;
-        self.read_on(&self.0.primary, lease, shape, params, deadline).await
+        // On the heap: it is several times as large as a shared read, which would otherwise carry that room around.
+        Box::pin(self.read_on(&self.0.primary, lease, shape, params, deadline)).await
     }
 
-    async fn read_on(&self, pool: &Pool, mut lease: super::pool::Lease, shape: &Arc<Shape>, params: Params<'_>, deadline: Instant) -> Result<Answer> {
+    async fn read_on(
+        &self,
+        pool: &Pool,
+        mut lease: super::pool::Lease,
+        shape: &Arc<Shape>,
+        params: Params<'_>,
+        deadline: Instant,
+    ) -> Result<Answer> {
         // A read may simply be asked again. Several times, as a migration may change a table several times in a row.
         let mut repeats = 0;
         loop {

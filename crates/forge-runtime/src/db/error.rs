@@ -23,10 +23,11 @@ pub(crate) fn from_driver(error: tokio_postgres::Error) -> Error {
     let mapped = match state {
         SqlState::UNIQUE_VIOLATION => conflict(format!("a value that must be unique is taken ({constraint})")),
         SqlState::EXCLUSION_VIOLATION => conflict(format!("it collides with another row ({constraint})")),
-        SqlState::FOREIGN_KEY_VIOLATION => conflict(format!("it refers to something that does not exist, or is still referred to ({constraint})")),
-        SqlState::CHECK_VIOLATION => {
-            Error::new(ErrorKind::Validation, format!("a value is not allowed ({constraint})")).with_details(details.clone())
+        SqlState::FOREIGN_KEY_VIOLATION => {
+            conflict(format!("it refers to something that does not exist, or is still referred to ({constraint})"))
         }
+        SqlState::CHECK_VIOLATION => Error::new(ErrorKind::Validation, format!("a value is not allowed ({constraint})"))
+            .with_details(details.clone()),
         SqlState::STRING_DATA_RIGHT_TRUNCATION => Error::new(ErrorKind::Validation, "a text is longer than its column"),
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE => Error::new(ErrorKind::Validation, "a number is out of its column's range"),
         // A NUL byte in a text, or text that is not UTF-8: PostgreSQL stores neither.

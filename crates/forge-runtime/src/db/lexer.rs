@@ -27,9 +27,8 @@ pub(crate) fn tokens(text: &str) -> impl Iterator<Item = (Token<'_>, usize)> {
                 b'/' if bytes.get(at + 1) == Some(&b'*') => at = after_comment(bytes, at),
                 b'\'' => {
                     // In E'..' a backslash escapes; whether this is one is told by the word right before it.
-                    let escapes = start > 0
-                        && matches!(bytes[start - 1], b'e' | b'E')
-                        && (start < 2 || !is_word(bytes[start - 2]));
+                    let escapes =
+                        start > 0 && matches!(bytes[start - 1], b'e' | b'E') && (start < 2 || !is_word(bytes[start - 2]));
                     at = after_quote(bytes, at, escapes);
                     return Some((Token::Other, at));
                 }

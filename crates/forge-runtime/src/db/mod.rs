@@ -106,7 +106,10 @@ impl Db {
             ))),
             (Verb::Write, Access::Read { .. } | Access::ReadIn(_)) => Err(Error::new(
                 forge_core::ErrorKind::Database,
-                format!("a query only reads; make the function a mutation, or move this statement into one: {}", shape.text),
+                format!(
+                    "a query only reads; make the function a mutation, or move this statement into one: {}",
+                    shape.text
+                ),
             )),
             _ => Ok(()),
         }

@@ -7,8 +7,8 @@ use forge_core::schema::{EnumDef, TableDef};
 use postgres_types::ToSql;
 use uuid::Uuid;
 
-use super::query::{Assignment, Condition, Delete, Insert, IntoAssignments, Operator, Order, Query, Update};
 use super::FromRow;
+use super::query::{Assignment, Condition, Delete, Insert, IntoAssignments, Operator, Order, Query, Update};
 
 /// A value on its way into a statement.
 pub type Value = Box<dyn ToSql + Send + Sync>;

@@ -38,12 +38,12 @@ pub(crate) enum Operator {
 impl Operator {
     fn sql(self) -> &'static str {
         match self {
-            Self::Eq => "=",
-            Self::Ne => "<>",
-            Self::Lt => "<",
-            Self::Le => "<=",
-            Self::Gt => ">",
-            Self::Ge => ">=",
+            Self::Eq => " = ",
+            Self::Ne => " <> ",
+            Self::Lt => " < ",
+            Self::Le => " <= ",
+            Self::Gt => " > ",
+            Self::Ge => " >= ",
         }
     }
 }
@@ -75,7 +75,7 @@ struct Key {
 
 impl<M> fmt::Debug for Condition<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Text::default();
+        let mut text = Text::new();
         self.write(&mut text);
         f.write_str(&text.sql)
     }
@@ -111,20 +111,24 @@ impl<M> Condition<M> {
     fn write<'a>(&'a self, text: &mut Text<'a>) {
         match &self.kind {
             Kind::Compare(column, operator, value) => {
-                text.push(&format!("{} {} ", quote_identifier(column), operator.sql()));
+                text.name(column);
+                text.push(operator.sql());
                 text.bind(value.as_ref());
             }
             Kind::AnyOf(column, values) => {
-                text.push(&format!("{} = ANY(", quote_identifier(column)));
+                text.name(column);
+                text.push(" = ANY(");
                 text.bind(values.as_ref());
                 text.push(")");
             }
             Kind::Like(column, pattern) => {
-                text.push(&format!("{} ILIKE ", quote_identifier(column)));
+                text.name(column);
+                text.push(" ILIKE ");
                 text.bind(pattern);
             }
             Kind::IsNull(column, is) => {
-                text.push(&format!("{} IS {}NULL", quote_identifier(column), if *is { "" } else { "NOT " }));
+                text.name(column);
+                text.push(if *is { " IS NULL" } else { " IS NOT NULL" });
             }
             Kind::All(parts) => text.join(parts, " AND ", "true"),
             Kind::Any(parts) => text.join(parts, " OR ", "false"),
@@ -207,16 +211,40 @@ impl<M: Model> IntoAssignments<M> for Vec<Assignment<M>> {
     }
 }
 
-/// A statement's text and parameters while they are being put together.
-#[derive(Default)]
+/// A statement's text and parameters while they are being put together. This happens with every call, so it is one buffer that is
+/// added to, and no small texts in between.
 struct Text<'a> {
     sql: String,
     params: Vec<&'a (dyn ToSql + Sync)>,
 }
 
 impl<'a> Text<'a> {
+    /// Empty, with room for an ordinary statement.
+    fn new() -> Self {
+        Self { sql: String::with_capacity(256), params: Vec::with_capacity(8) }
+    }
+
     fn push(&mut self, sql: &str) {
         self.sql.push_str(sql);
+    }
+
+    /// Adds a name, quoted.
+    fn name(&mut self, name: &str) {
+        quote_onto(&mut self.sql, name);
+    }
+
+    /// Adds the names of all columns of a model.
+    fn columns<M: Model>(&mut self) {
+        for (n, column) in M::COLUMNS.iter().enumerate() {
+            self.push(if n == 0 { "" } else { ", " });
+            self.name(column);
+        }
+    }
+
+    /// Adds ` RETURNING` all columns of a model.
+    fn returning<M: Model>(&mut self) {
+        self.push(" RETURNING ");
+        self.columns::<M>();
     }
 
     fn bind(&mut self, value: &'a (dyn ToSql + Sync)) {
@@ -267,8 +295,14 @@ impl<'a> Text<'a> {
     }
 }
 
-fn columns<M: Model>() -> String {
-    M::COLUMNS.iter().map(|column| quote_identifier(column)).collect::<Vec<_>>().join(", ")
+/// Adds a name to a text as [`quote_identifier`] writes it.
+fn quote_onto(sql: &mut String, name: &str) {
+    sql.push('"');
+    for (n, part) in name.split('"').enumerate() {
+        sql.push_str(if n == 0 { "" } else { "\"\"" });
+        sql.push_str(part);
+    }
+    sql.push('"');
 }
 
 fn no_such_row<M: Model>() -> Error {
@@ -305,7 +339,7 @@ pub struct Query<M> {
 
 impl<M: Model> fmt::Debug for Query<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text(&columns::<M>()).sql)
+        f.write_str(&self.rows().sql)
     }
 }
 
@@ -344,16 +378,25 @@ impl<M: Model> Query<M> {
         self
     }
 
-    fn text(&self, what: &str) -> Text<'_> {
-        let mut text = Text::default();
-        text.push(&format!("SELECT {what} FROM {}", M::TABLE));
+    /// The statement that returns the rows.
+    fn rows(&self) -> Text<'_> {
+        self.text(|text| text.columns::<M>())
+    }
+
+    fn text(&self, what: impl FnOnce(&mut Text<'_>)) -> Text<'_> {
+        let mut text = Text::new();
+        text.push("SELECT ");
+        what(&mut text);
+        text.push(" FROM ");
+        text.push(M::TABLE);
         if !self.filters.is_empty() {
             text.push(" WHERE ");
             text.join(&self.filters, " AND ", "true");
         }
         for (n, order) in self.orders.iter().enumerate() {
-            let word = if n == 0 { " ORDER BY " } else { ", " };
-            text.push(&format!("{word}{}{}", quote_identifier(order.column), if order.descending { " DESC" } else { "" }));
+            text.push(if n == 0 { " ORDER BY " } else { ", " });
+            text.name(order.column);
+            text.push(if order.descending { " DESC" } else { "" });
         }
         if let Some(limit) = &self.limit {
             text.push(" LIMIT ");
@@ -374,7 +417,7 @@ impl<M: Model> Query<M> {
     /// # Errors
     /// What the database says.
     pub async fn fetch_all(self, db: &Db) -> Result<Vec<M>> {
-        decode_all(&self.text(&columns::<M>()).run(db).await?.rows)
+        decode_all(&self.rows().run(db).await?.rows)
     }
 
     /// The first row, if there is one.
@@ -383,7 +426,7 @@ impl<M: Model> Query<M> {
     /// What the database says.
     pub async fn fetch_optional(mut self, db: &Db) -> Result<Option<M>> {
         self.limit = Some(1);
-        self.text(&columns::<M>()).run(db).await?.rows.first().map(decode_one).transpose()
+        self.rows().run(db).await?.rows.first().map(decode_one).transpose()
     }
 
     /// The first row.
@@ -400,7 +443,7 @@ impl<M: Model> Query<M> {
     /// What the database says.
     pub async fn count(mut self, db: &Db) -> Result<i64> {
         self.orders.clear();
-        let answer = self.text("count(*)").run(db).await?;
+        let answer = self.text(|text| text.push("count(*)")).run(db).await?;
         answer.rows.first().map_or(Ok(0), decode_one)
     }
 
@@ -411,7 +454,7 @@ impl<M: Model> Query<M> {
     pub async fn exists(mut self, db: &Db) -> Result<bool> {
         self.limit = Some(1);
         self.orders.clear();
-        Ok(!self.text("1").run(db).await?.rows.is_empty())
+        Ok(!self.text(|text| text.push("1")).run(db).await?.rows.is_empty())
     }
 
     /// A page, by key: it starts after the last row of the page before, so that going through a list takes the same time
@@ -429,7 +472,8 @@ impl<M: Model> Query<M> {
         let keys: Vec<String> = self.orders.iter().map(|o| format!("{}::text", quote_identifier(o.column))).collect();
         if let Some(cursor) = &page.cursor {
             let values = decode_cursor(cursor).filter(|values| values.len() == self.orders.len());
-            let values = values.ok_or_else(|| Error::invalid_argument("the cursor is not one of this list; start again without one"))?;
+            let values = values
+                .ok_or_else(|| Error::invalid_argument("the cursor is not one of this list; start again without one"))?;
             let definition = M::definition();
             let key = |order: &Order<M>, value: String| {
                 let column = definition.columns.iter().find(|column| column.name == order.column);
@@ -441,8 +485,11 @@ impl<M: Model> Query<M> {
         }
         // One row more tells whether there is another page.
         self.limit = Some(i64::from(limit) + 1);
-        let what = format!("{}, ARRAY[{}] AS forge_key", columns::<M>(), keys.join(", "));
-        let mut rows = self.text(&what).run(db).await?.rows;
+        let text = self.text(|text| {
+            text.columns::<M>();
+            text.push(&format!(", ARRAY[{}] AS forge_key", keys.join(", ")));
+        });
+        let mut rows = text.run(db).await?.rows;
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
         let next_cursor = match rows.last() {
@@ -493,21 +540,24 @@ impl<M: Model> Insert<M> {
     }
 
     fn text(&self, returning: bool) -> Text<'_> {
-        let mut text = Text::default();
-        text.push(&format!("INSERT INTO {}", M::TABLE));
+        let mut text = Text::new();
+        text.push("INSERT INTO ");
+        text.push(M::TABLE);
         if self.values.is_empty() {
             text.push(" DEFAULT VALUES");
         } else {
-            let names: Vec<String> = self.values.iter().map(|value| quote_identifier(value.column)).collect();
-            text.push(&format!(" ({}) VALUES (", names.join(", ")));
             for (n, value) in self.values.iter().enumerate() {
-                text.push(if n == 0 { "" } else { ", " });
+                text.push(if n == 0 { " (" } else { ", " });
+                text.name(value.column);
+            }
+            for (n, value) in self.values.iter().enumerate() {
+                text.push(if n == 0 { ") VALUES (" } else { ", " });
                 text.bind(value.value.as_ref());
             }
             text.push(")");
         }
         if returning {
-            text.push(&format!(" RETURNING {}", columns::<M>()));
+            text.returning::<M>();
         }
         text
     }
@@ -563,29 +613,36 @@ impl<M: Model> Update<M> {
     }
 
     fn text(&self, returning: bool) -> Text<'_> {
-        let mut text = Text::default();
-        text.push(&format!("UPDATE {} SET ", M::TABLE));
+        let mut text = Text::new();
+        text.push("UPDATE ");
+        text.push(M::TABLE);
+        text.push(" SET ");
         let mut comma = "";
         for value in &self.values {
-            text.push(&format!("{comma}{} = ", quote_identifier(value.column)));
+            text.push(comma);
+            text.name(value.column);
+            text.push(" = ");
             text.bind(value.value.as_ref());
             comma = ", ";
         }
         for column in M::UPDATED_AT {
             if !self.values.iter().any(|value| value.column == *column) {
-                text.push(&format!("{comma}{} = now()", quote_identifier(column)));
+                text.push(comma);
+                text.name(column);
+                text.push(" = now()");
                 comma = ", ";
             }
         }
         if comma.is_empty() {
             // Nothing to set is no mistake: all of an input's optional fields may be absent.
-            let id = quote_identifier(M::ID_COLUMN);
-            text.push(&format!("{id} = {id}"));
+            text.name(M::ID_COLUMN);
+            text.push(" = ");
+            text.name(M::ID_COLUMN);
         }
         text.push(" WHERE ");
         self.condition.write(&mut text);
         if returning {
-            text.push(&format!(" RETURNING {}", columns::<M>()));
+            text.returning::<M>();
         }
         text
     }
@@ -634,11 +691,13 @@ impl<M: Model> Delete<M> {
     }
 
     fn text(&self, returning: bool) -> Text<'_> {
-        let mut text = Text::default();
-        text.push(&format!("DELETE FROM {} WHERE ", M::TABLE));
+        let mut text = Text::new();
+        text.push("DELETE FROM ");
+        text.push(M::TABLE);
+        text.push(" WHERE ");
         self.condition.write(&mut text);
         if returning {
-            text.push(&format!(" RETURNING {}", columns::<M>()));
+            text.returning::<M>();
         }
         text
     }

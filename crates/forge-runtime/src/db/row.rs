@@ -171,7 +171,11 @@ fn positions<R: FromRow>(row: &Row) -> Result<Vec<usize>> {
                 let have: Vec<&str> = columns.iter().map(tokio_postgres::Column::name).collect();
                 Error::new(
                     ErrorKind::Database,
-                    format!("`{}` needs the column `{name}`, but the statement returns {}", std::any::type_name::<R>(), have.join(", ")),
+                    format!(
+                        "`{}` needs the column `{name}`, but the statement returns {}",
+                        std::any::type_name::<R>(),
+                        have.join(", ")
+                    ),
                 )
             })
         })

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use forge_core::{Error, Result};
 use postgres_types::ToSql;
 
-use super::row::{decode_all, decode_one};
 use super::row::Field;
+use super::row::{decode_all, decode_one};
 use super::{Db, FromRow, Statement};
 
 /// A statement with its arguments, ready to run. Made by `sql!`.
@@ -100,9 +100,16 @@ impl CheckedSql {
                     let have: Vec<&str> = columns.iter().map(tokio_postgres::Column::name).collect();
                     problems.push(format!("it returns no column `{name}`, only {}", have.join(", ")));
                 }
-                (None, None) => problems.push(format!("it returns {} columns, but {} are read", columns.len(), fields.len())),
+                (None, None) => {
+                    problems.push(format!("it returns {} columns, but {} are read", columns.len(), fields.len()))
+                }
                 (Some(column), _) if !(field.accepts)(column.type_()) => {
-                    problems.push(format!("column `{}` is {}, which is not read as `{}`", column.name(), column.type_(), field.rust));
+                    problems.push(format!(
+                        "column `{}` is {}, which is not read as `{}`",
+                        column.name(),
+                        column.type_(),
+                        field.rust
+                    ));
                 }
                 _ => {}
             }

@@ -150,8 +150,8 @@ impl Verb {
         match words.first().map(String::as_str) {
             Some("select" | "table" | "values" | "with" | "show" | "explain") => {}
             Some(
-                "begin" | "start" | "commit" | "rollback" | "abort" | "end" | "savepoint" | "release" | "set" | "reset" | "discard"
-                | "prepare" | "deallocate" | "listen" | "unlisten" | "copy",
+                "begin" | "start" | "commit" | "rollback" | "abort" | "end" | "savepoint" | "release" | "set" | "reset"
+                | "discard" | "prepare" | "deallocate" | "listen" | "unlisten" | "copy",
             ) => return Self::Control,
             _ => return Self::Write,
         }
@@ -172,7 +172,8 @@ impl Verb {
         if has(&["into"]) {
             return Self::Write;
         }
-        let alone = words.iter().any(session) || has(&["set_config", "nextval", "setval", "setseed", "currval", "lastval", "for", "show", "explain"]);
+        let alone = words.iter().any(session)
+            || has(&["set_config", "nextval", "setval", "setseed", "currval", "lastval", "for", "show", "explain"]);
         if alone { Self::ReadAlone } else { Self::Read }
     }
 }

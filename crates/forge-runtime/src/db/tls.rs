@@ -27,10 +27,9 @@ pub(crate) fn configure(pg: &mut tokio_postgres::Config, mode: TlsMode, config: 
         .map_err(|why| Error::internal("TLS cannot be set up").with_source(why))?;
     let client = match mode {
         TlsMode::VerifyFull => builder.with_root_certificates(roots(config)?).with_no_client_auth(),
-        TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
-            .with_no_client_auth(),
+        TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))).with_no_client_auth()
+        }
     };
     Ok(MakeTls(MakeRustlsConnect::new(client)))
 }

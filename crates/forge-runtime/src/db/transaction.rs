@@ -11,8 +11,8 @@
 //! COMMIT is lost, the outcome is asked for by transaction id; only when that fails too, or when the server was restarted in
 //! between and may have given the id to another transaction, it is `OUTCOME_UNKNOWN`.
 
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use forge_core::function::Isolation;
@@ -132,11 +132,19 @@ impl Transaction {
         let (begun, set, rows) = match &self.purpose {
             Purpose::Write { user_id, function, trace_id, .. } => {
                 let audit: Params<'_> = &[&timeout, user_id, function, trace_id];
-                futures_util::join!(self.lease.run(&begin, &[]), self.lease.run(&set, audit), self.lease.run(&statement, params))
+                futures_util::join!(
+                    self.lease.run(&begin, &[]),
+                    self.lease.run(&set, audit),
+                    self.lease.run(&statement, params)
+                )
             }
             Purpose::Snapshot => {
                 let settings: Params<'_> = &[&timeout];
-                futures_util::join!(self.lease.run(&begin, &[]), self.lease.run(&set, settings), self.lease.run(&statement, params))
+                futures_util::join!(
+                    self.lease.run(&begin, &[]),
+                    self.lease.run(&set, settings),
+                    self.lease.run(&statement, params)
+                )
             }
         };
         begun?;
@@ -291,7 +299,8 @@ impl Transaction {
             match self.ask(side).await {
                 Ok(Fate::Committed) => return Ok(()),
                 Ok(Fate::Lost) => {
-                    return Err(Error::database_unavailable("the connection was lost and nothing was written; try again").with_source(lost));
+                    return Err(Error::database_unavailable("the connection was lost and nothing was written; try again")
+                        .with_source(lost));
                 }
                 Ok(Fate::NeverKnown) => break,
                 // The old server process has not noticed yet, or the server is not back.
@@ -310,7 +319,8 @@ impl Transaction {
     async fn ask(&self, side: &Pool) -> Result<Fate> {
         let Some(xid) = self.xid.get() else { return Ok(Fate::NeverKnown) };
         let lease = side.get().await?;
-        let same_life = lease.life().await.map_err(error::from_driver)? == self.lease.life().await.map_err(error::from_driver)?;
+        let same_life =
+            lease.life().await.map_err(error::from_driver)? == self.lease.life().await.map_err(error::from_driver)?;
         let answer = match lease.query(&XACT_STATUS, &[xid]).await {
             Ok(answer) => answer,
             // The server has forgotten in a crash that it ever gave out this number.
@@ -338,7 +348,12 @@ enum Fate {
 
 /// Runs a read on a connection of its own, inside a read-only transaction that is always rolled back, so that nothing
 /// the statement did to its session outlives it. One round trip.
-pub(crate) async fn read_alone(lease: &Lease, shape: &Arc<Shape>, params: Params<'_>, deadline: Instant) -> Result<Answer, tokio_postgres::Error> {
+pub(crate) async fn read_alone(
+    lease: &Lease,
+    shape: &Arc<Shape>,
+    params: Params<'_>,
+    deadline: Instant,
+) -> Result<Answer, tokio_postgres::Error> {
     let statement = lease.prepare(shape).await?;
     let begin = lease.prepare(&BEGIN_READ).await?;
     let set = lease.prepare(&SET_READ).await?;

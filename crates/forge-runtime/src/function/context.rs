@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use forge_core::Result;
 use forge_core::auth::{AuthContext, AuthUser};
 use forge_core::function::{ForgeAction, ForgeMutation, ForgeQuery};
 use forge_core::request::RequestMetadata;
 use forge_core::validate::Violations;
 use forge_core::wire::WireType;
-use forge_core::Result;
 
 use super::executor::FunctionExecutor;
 use super::http::HttpClient;
@@ -19,7 +19,7 @@ use crate::db::Db;
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) principal: Arc<Principal>,
-    pub(crate) request: RequestMetadata,
+    pub(crate) request: Arc<RequestMetadata>,
     /// A log position that the caller's reads must not fall behind; 0 when it has written nothing.
     pub(crate) position: u64,
 }
@@ -110,7 +110,13 @@ impl QueryContext {
 }
 
 impl MutationContext {
-    pub(crate) fn new(accounts: Arc<Accounts>, session: SessionSlot, caller: Arc<Caller>, db: Db, deadline: Instant) -> Self {
+    pub(crate) fn new(
+        accounts: Arc<Accounts>,
+        session: SessionSlot,
+        caller: Arc<Caller>,
+        db: Db,
+        deadline: Instant,
+    ) -> Self {
         Self { accounts, session, caller, db, deadline }
     }
 
@@ -185,7 +191,11 @@ impl ActionContext {
     ///
     /// # Errors
     /// Those of the mutation, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.
-    pub async fn mutate<F: ForgeMutation<MutationContext>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
+    pub async fn mutate<F: ForgeMutation<MutationContext>>(
+        &self,
+        function: F,
+        args: impl Into<F::Args>,
+    ) -> Result<F::Output> {
         let _ = function;
         self.executor.call_typed::<F>(args.into(), &self.caller, self.deadline).await
     }

@@ -73,7 +73,13 @@ impl FunctionExecutor {
     ///
     /// # Errors
     /// When the HTTP client of actions cannot be set up.
-    pub fn new(router: FunctionRouter, database: Database, accounts: Arc<Accounts>, config: FunctionConfig, max_json_depth: u32) -> Result<Self> {
+    pub fn new(
+        router: FunctionRouter,
+        database: Database,
+        accounts: Arc<Accounts>,
+        config: FunctionConfig,
+        max_json_depth: u32,
+    ) -> Result<Self> {
         let room = Semaphore::new(config.max_concurrent as usize);
         let max_json_depth = max_json_depth as usize;
         Ok(Self(Arc::new(Inner { router, database, accounts, config, max_json_depth, http: HttpClient::new()?, room })))
@@ -95,7 +101,12 @@ impl FunctionExecutor {
     }
 
     /// Runs a call from Rust in the same way, within the time that the outer call has left.
-    pub(crate) async fn call_typed<F: Function>(&self, args: F::Args, caller: &Arc<Caller>, deadline: Instant) -> Result<F::Output> {
+    pub(crate) async fn call_typed<F: Function>(
+        &self,
+        args: F::Args,
+        caller: &Arc<Caller>,
+        deadline: Instant,
+    ) -> Result<F::Output> {
         let entry = self.0.router.route(F::INFO.name, &caller.principal.auth)?;
         let deadline = deadline.min(Instant::now() + entry.info.timeout.unwrap_or(self.0.config.timeout));
         let mut json = Vec::new();
@@ -131,18 +142,14 @@ impl FunctionExecutor {
     fn check_args(&self, args: &[u8]) -> Result<()> {
         if args.len() as u64 > self.0.config.max_args_size {
             let max = self.0.config.max_args_size;
-            return Err(Error::payload_too_large(format!("the arguments are larger than function.max_args_size = {max} bytes")));
+            return Err(Error::payload_too_large(format!(
+                "the arguments are larger than function.max_args_size = {max} bytes"
+            )));
         }
         check_depth(args, self.0.max_json_depth)
     }
 
-    async fn query(
-        &self,
-        entry: &Entry,
-        run: RunIn<QueryContext>,
-        call: &Call<'_>,
-        deadline: Instant,
-    ) -> Result<Answer> {
+    async fn query(&self, entry: &Entry, run: RunIn<QueryContext>, call: &Call<'_>, deadline: Instant) -> Result<Answer> {
         let database = &self.0.database;
         let db = if entry.info.snapshot {
             let begin = database.begin_snapshot(deadline);
@@ -172,7 +179,11 @@ impl FunctionExecutor {
             // After several conflicts the last attempt has the function to itself on this node, so that a key that everybody
             // writes cannot starve anybody.
             let lane = async {
-                Ok(if attempt < RETRIES_MAX { (Some(entry.lane.read().await), None) } else { (None, Some(entry.lane.write().await)) })
+                Ok(if attempt < RETRIES_MAX {
+                    (Some(entry.lane.read().await), None)
+                } else {
+                    (None, Some(entry.lane.write().await))
+                })
             };
             let (_shared, _alone) = within(entry, deadline, lane).await?;
             let attempted = self.attempt(entry, run, call, id.as_ref(), deadline).await;
@@ -251,7 +262,8 @@ impl FunctionExecutor {
         let id = if session.is_some() { None } else { id };
         match self.commit(&transaction, id, &json).await {
             Ok(()) => {
-                let position = if database.has_replicas() { Some(database.position().await.unwrap_or(u64::MAX)) } else { None };
+                let position =
+                    if database.has_replicas() { Some(database.position().await.unwrap_or(u64::MAX)) } else { None };
                 Attempt::Ended(Ok(Answer { json, session, position }))
             }
             // Another call with this id was faster: its answer is the answer, found at the next attempt.
@@ -299,12 +311,14 @@ async fn within<T>(entry: &Entry, deadline: Instant, body: impl Future<Output = 
     match tokio::time::timeout_at(deadline.into(), guarded).await {
         Ok(Ok(result)) => result,
         Ok(Err(panic)) => {
-            let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+            let text =
+                panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
             let text = text.unwrap_or_else(|| "a value that is not text".into());
             Err(Error::internal(format!("{} `{}` panicked: {text}", entry.info.kind.as_str(), entry.info.name)))
         }
         Err(_) => {
-            let limit = entry.info.timeout.map(|t| format!(" its {}", format_duration(t))).unwrap_or_else(|| " it may".into());
+            let limit =
+                entry.info.timeout.map(|t| format!(" its {}", format_duration(t))).unwrap_or_else(|| " it may".into());
             Err(Error::timeout(format!("{} `{}` took longer than{limit}", entry.info.kind.as_str(), entry.info.name)))
         }
     }

@@ -1,5 +1,6 @@
 //! The functions of an app, by name: collected at link time, or registered by hand.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ impl Entry {
 
 fn decode<F: Function>(args: &[u8]) -> Result<F::Args> {
     // A function without parameters takes nothing, an empty object, or `null`.
-    if F::Args::wire_type(&mut TypeRegistry::default()) == wire::TypeRef::Null {
+    if TypeId::of::<F::Args>() == TypeId::of::<()>() {
         return match args.trim_ascii() {
             b"" | b"{}" | b"null" => wire::read_json(b"null"),
             object if object.starts_with(b"{") && object[1..].trim_ascii() == b"}" => wire::read_json(b"null"),

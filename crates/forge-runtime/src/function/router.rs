@@ -33,7 +33,8 @@ impl FunctionRouter {
     pub(crate) fn route(&self, name: &str, auth: &AuthContext) -> Result<&Arc<Entry>> {
         let Some(entry) = self.registry.get(name) else {
             // Names of functions that exist are told only to those who are signed in: to others the list is nobody's business.
-            let hint = auth.user().and_then(|_| self.registry.nearest(name)).map(|near| format!("; did you mean `{near}`?"));
+            let hint =
+                auth.user().and_then(|_| self.registry.nearest(name)).map(|near| format!("; did you mean `{near}`?"));
             return Err(Error::not_found(format!("there is no function of this name{}", hint.unwrap_or_default())));
         };
         permit(&entry.info, auth)?;

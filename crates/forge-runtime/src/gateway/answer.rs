@@ -1,5 +1,7 @@
 //! Answers: `{"success": true, "data": ..}` and `{"success": false, "error": ..}`.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -8,13 +10,15 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::auth::Principal;
+
 /// What the edge wants to know of an answer for the log and the metrics.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
     /// The function that was called, when it is one of the app's.
-    pub(super) function: Option<String>,
+    pub(super) function: Option<&'static str>,
     /// Who called.
-    pub(super) user: Option<String>,
+    pub(super) caller: Option<Arc<Principal>>,
     /// The code of the error.
     pub(super) code: Option<String>,
     /// The size of the request's body.

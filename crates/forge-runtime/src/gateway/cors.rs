@@ -20,7 +20,8 @@ pub(super) struct Cors {
 impl Cors {
     pub(super) fn new(config: &CorsConfig) -> Result<Self> {
         let value = |text: String| {
-            HeaderValue::from_str(&text).map_err(|why| Error::internal("a CORS setting is not a header's value").with_source(why))
+            HeaderValue::from_str(&text)
+                .map_err(|why| Error::internal("a CORS setting is not a header's value").with_source(why))
         };
         Ok(Self {
             any: config.allowed_origins.iter().any(|origin| origin == "*"),
@@ -56,7 +57,10 @@ impl Cors {
         // The answer depends on the origin, whichever it is.
         headers.append(header::VARY, HeaderValue::from_static("origin"));
         let Some(origin) = origin.filter(|origin| self.lists(origin)) else { return };
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-request-id, x-trace-id, x-forge-position, retry-after"));
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("x-request-id, x-trace-id, x-forge-position, retry-after"),
+        );
         if self.any {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         } else {

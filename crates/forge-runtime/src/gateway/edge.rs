@@ -1,12 +1,14 @@
 //! The outermost layer of every request: who it is from, under which ids, and what is told of it afterwards.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use axum::response::Response;
+use bytes::Bytes;
 use forge_core::request::{RequestMetadata, TraceContext};
 use forge_core::{Error, Result};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
@@ -67,7 +69,8 @@ impl Edge {
     /// Answers a request.
     pub(super) async fn handle(&self, peer: SocketAddr, request: Request<Incoming>) -> Response {
         let began = Instant::now();
-        let metadata = self.metadata(peer.ip(), request.headers());
+        let metadata = Arc::new(self.metadata(peer.ip(), request.headers()));
+        let trace = TraceText::of(&metadata.trace);
         // Dropped when the client goes away in the middle; then the line says so.
         let mut line = Line {
             log: self.log,
@@ -75,6 +78,7 @@ impl Edge {
             method: method_label(request.method()),
             route: route_label(request.uri().path()),
             metadata: metadata.clone(),
+            trace,
             status: 499,
             response_bytes: 0,
             told: Told::default(),
@@ -92,18 +96,18 @@ impl Edge {
             answer::failure(&error, &metadata.request_id)
         };
         self.cors.allow(origin.as_ref(), response.headers_mut());
-        identify(&metadata, response.headers_mut());
+        identify(&metadata, &line.trace, response.headers_mut());
         line.status = response.status().as_u16();
         line.response_bytes = response.body().size_hint().exact().unwrap_or(0) as usize;
         line.told = response.extensions_mut().remove::<Told>().unwrap_or_default();
         response
     }
 
-    async fn route(&self, request: Request<Incoming>, metadata: RequestMetadata) -> Response {
+    async fn route(&self, request: Request<Incoming>, metadata: Arc<RequestMetadata>) -> Response {
         // The one span of the request; what the app logs below it carries the request's id.
         let span = tracing::info_span!("request", request_id = %metadata.request_id);
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::new(metadata));
+        request.extensions_mut().insert(metadata);
         let mut router = self.router.clone();
         match router.call(request).instrument(span).await {
             Ok(response) => response,
@@ -116,7 +120,9 @@ impl Edge {
         let trace = match parent {
             Some(parent) => TraceContext { span_id: span_id(), ..parent },
             None => TraceContext {
-                trace_id: text(headers, &TRACE_ID).and_then(trace_id).unwrap_or_else(|| rand::rng().next_u64() as u128 | (u128::from(span_id()) << 64)),
+                trace_id: text(headers, &TRACE_ID)
+                    .and_then(trace_id)
+                    .unwrap_or_else(|| rand::rng().next_u64() as u128 | (u128::from(span_id()) << 64)),
                 span_id: span_id(),
                 sampled: rand::random::<f64>() < self.sample_rate,
             },
@@ -126,7 +132,9 @@ impl Edge {
             agent.truncate(agent.floor_char_boundary(USER_AGENT_BYTES_MAX));
         }
         RequestMetadata {
-            request_id: text(headers, &REQUEST_ID).filter(|id| is_id(id)).map_or_else(|| crate::db::new_uuid().to_string(), str::to_owned),
+            request_id: text(headers, &REQUEST_ID)
+                .filter(|id| is_id(id))
+                .map_or_else(|| crate::db::new_uuid().to_string(), str::to_owned),
             correlation_id: text(headers, &CORRELATION_ID).filter(|id| is_id(id)).map(str::to_owned),
             trace,
             client_ip: Some(self.client_ip.of(peer, headers)),
@@ -141,7 +149,8 @@ struct Line {
     began: Instant,
     method: &'static str,
     route: &'static str,
-    metadata: RequestMetadata,
+    metadata: Arc<RequestMetadata>,
+    trace: TraceText,
     status: u16,
     response_bytes: usize,
     told: Told,
@@ -159,31 +168,66 @@ impl Drop for Line {
         tracing::info!(
             target: observability::REQUEST,
             request_id = self.metadata.request_id.as_str(),
-            trace_id = %format_args!("{:032x}", self.metadata.trace.trace_id),
+            trace_id = self.trace.trace_id(),
             method = self.method,
             route = self.route,
-            function = self.told.function.as_deref().unwrap_or_default(),
+            function = self.told.function.unwrap_or_default(),
             status = self.status,
             code = self.told.code.as_deref().unwrap_or_default(),
-            user = self.told.user.as_deref().unwrap_or_default(),
+            user = self.told.caller.as_ref().and_then(|caller| caller.auth.user_id()).unwrap_or_default(),
             duration_us = took.as_micros() as u64,
             bytes = self.response_bytes as u64,
         );
     }
 }
 
-fn identify(metadata: &RequestMetadata, headers: &mut HeaderMap) {
+fn identify(metadata: &RequestMetadata, trace: &TraceText, headers: &mut HeaderMap) {
     // Ids are visible ASCII, so these conversions cannot fail; if one did, the header would be missing, nothing more.
     if let Ok(id) = HeaderValue::from_str(&metadata.request_id) {
         headers.insert(REQUEST_ID, id);
     }
-    if let Ok(id) = HeaderValue::from_str(&format!("{:032x}", metadata.trace.trace_id)) {
+    let traceparent = Bytes::copy_from_slice(trace.traceparent().as_bytes());
+    if let Ok(id) = HeaderValue::from_maybe_shared(traceparent.slice(TraceText::TRACE_ID)) {
         headers.insert(TRACE_ID, id);
     }
-    if let Ok(trace) = HeaderValue::from_str(&metadata.trace.to_string()) {
+    if let Ok(trace) = HeaderValue::from_maybe_shared(traceparent) {
         headers.insert(TRACEPARENT, trace);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// A place in a trace as a `traceparent` header has it, written once for two headers and a log line.
+struct TraceText([u8; 55]);
+
+impl TraceText {
+    /// Where in it the trace's id stands.
+    const TRACE_ID: Range<usize> = 3..35;
+
+    fn of(trace: &TraceContext) -> Self {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(&mut text[3..19], (trace.trace_id >> 64) as u64);
+        write_hex(&mut text[19..35], trace.trace_id as u64);
+        write_hex(&mut text[36..52], trace.span_id);
+        text[54] += u8::from(trace.sampled);
+        Self(text)
+    }
+
+    fn traceparent(&self) -> &str {
+        // Digits, letters and hyphens.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    fn trace_id(&self) -> &str {
+        self.traceparent().get(Self::TRACE_ID).unwrap_or_default()
+    }
+}
+
+/// Writes a number over as many hexadecimal digits as there is room for.
+fn write_hex(digits: &mut [u8], mut number: u64) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 0xf) as usize];
+        number >>= 4;
+    }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -232,5 +276,24 @@ fn route_label(path: &str) -> &'static str {
         _ if path.starts_with("/rpc/") => "/rpc/{function}",
         _ if path.starts_with("/auth/") => "/auth",
         _ => "page",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_written_as_its_display_says() {
+        for (trace_id, span_id, sampled) in [
+            (1, 1, false),
+            (u128::MAX, u64::MAX, true),
+            (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0xf0_67aa_0ba9_02b7, true),
+        ] {
+            let trace = TraceContext { trace_id, span_id, sampled };
+            let text = TraceText::of(&trace);
+            assert_eq!(text.traceparent(), trace.to_string());
+            assert_eq!(text.trace_id(), format!("{trace_id:032x}"));
+        }
     }
 }

@@ -44,7 +44,8 @@ impl Page {
 
     /// Whether there can be a page at all.
     pub fn exists(&self) -> bool {
-        self.embedded != Source::Nowhere || self.dir.as_ref().is_some_and(|dir| dir.parent().is_some_and(std::path::Path::exists))
+        self.embedded != Source::Nowhere
+            || self.dir.as_ref().is_some_and(|dir| dir.parent().is_some_and(std::path::Path::exists))
     }
 
     async fn file(&self, path: &str) -> Option<Cow<'static, [u8]>> {
@@ -74,7 +75,9 @@ pub(super) async fn serve(State(parts): State<NodeParts>, request: Request<axum:
     }
     let looks_like_file = path.rsplit('/').next().is_some_and(|last| last.contains('.'));
     match page.file("index.html").await {
-        Some(content) if !looks_like_file => respond("index.html", content, false, request.headers().get(header::IF_NONE_MATCH)),
+        Some(content) if !looks_like_file => {
+            respond("index.html", content, false, request.headers().get(header::IF_NONE_MATCH))
+        }
         None if path == "index.html" && page.dir.is_some() => {
             let text = "The page of this app has not been built yet: run `npm install` and `npm run build` in its frontend folder, or start it with `forge dev`.\n";
             let mut response = Response::new(text.into());

@@ -59,7 +59,12 @@ struct Envelope<'a> {
     args: Option<&'a RawValue>,
 }
 
-async fn run(parts: &NodeParts, request: Request<Body>, function: Option<&str>, told: &mut Told) -> (Arc<RequestMetadata>, Result<Answer>) {
+async fn run(
+    parts: &NodeParts,
+    request: Request<Body>,
+    function: Option<&str>,
+    told: &mut Told,
+) -> (Arc<RequestMetadata>, Result<Answer>) {
     let (head, body) = request.into_parts();
     let metadata = head.extensions.get::<Arc<RequestMetadata>>().cloned();
     let Some(metadata) = metadata else {
@@ -78,7 +83,7 @@ async fn run(parts: &NodeParts, request: Request<Body>, function: Option<&str>, 
             return Err(Error::database_unavailable("the server is starting: the database is not ready yet"));
         }
         let principal = parts.authenticator.authenticate(&head.method, &head.headers).await?;
-        told.user = principal.auth.user_id().map(str::to_owned);
+        told.caller = Some(principal.clone());
         let body = read(body, &parts.config.gateway).await?;
         told.request_bytes = body.len();
         let (function, args) = match function {
@@ -90,10 +95,8 @@ async fn run(parts: &NodeParts, request: Request<Body>, function: Option<&str>, 
             }
         };
         // A name that is no function is the client's invention, and stays out of logs and metrics.
-        if parts.app.functions().get(&function).is_some() {
-            told.function = Some(function.clone().into_owned());
-        }
-        let caller = Arc::new(Caller { principal, request: (*metadata).clone(), position: position(&head.headers)? });
+        told.function = parts.app.functions().get(&function).map(|entry| entry.info.name);
+        let caller = Arc::new(Caller { principal, request: metadata.clone(), position: position(&head.headers)? });
         let mutation_id = head.headers.get(&MUTATION_ID).map(|id| id.to_str().unwrap_or_default().to_owned());
         parts.executor.call(Call { function: &function, args, caller, mutation_id }).await
     }

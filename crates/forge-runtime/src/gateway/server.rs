@@ -52,7 +52,9 @@ impl GatewayServer {
                 let text = format!("another program listens on {host}:{port}; stop it, or set gateway.port (FORGE_PORT)");
                 return Error::config("PORT_IN_USE", text).with_source(why);
             }
-            let text = format!("cannot listen on {host}:{port}: {why}; set gateway.host and gateway.port to an address of this machine");
+            let text = format!(
+                "cannot listen on {host}:{port}: {why}; set gateway.host and gateway.port to an address of this machine"
+            );
             Error::config("LISTEN_FAILED", text).with_source(why)
         })?;
         Self::on(listener, false, parts)
@@ -114,7 +116,10 @@ impl GatewayServer {
         drop(self.listener);
         open.close();
         if tokio::time::timeout(drain, open.wait()).await.is_err() {
-            tracing::warn!(connections = open.len(), "some requests were not finished within shutdown.request_drain_timeout");
+            tracing::warn!(
+                connections = open.len(),
+                "some requests were not finished within shutdown.request_drain_timeout"
+            );
         }
     }
 

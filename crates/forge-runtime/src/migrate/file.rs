@@ -30,7 +30,9 @@ impl Migration {
         let wrong_name = || {
             Error::config(
                 "MIGRATION_NAME",
-                format!("migrations/{file}: a migration is called <version>_<name>.sql, such as 0001_cards.sql or 20261122193000_cards.sql"),
+                format!(
+                    "migrations/{file}: a migration is called <version>_<name>.sql, such as 0001_cards.sql or 20261122193000_cards.sql"
+                ),
             )
         };
         let stem = file.strip_suffix(".sql").ok_or_else(wrong_name)?;
@@ -64,7 +66,10 @@ impl Migration {
                 Some(other) => {
                     return Err(Error::config(
                         "MIGRATION_DIRECTIVE",
-                        format!("migrations/{file}: `-- {}` is not known; there are `-- @transactional false` and `-- @down`", other.join(" ")),
+                        format!(
+                            "migrations/{file}: `-- {}` is not known; there are `-- @transactional false` and `-- @down`",
+                            other.join(" ")
+                        ),
                     ));
                 }
             }

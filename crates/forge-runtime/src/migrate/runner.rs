@@ -86,7 +86,11 @@ impl Migrator {
             if (pair[0].set, pair[0].version) == (pair[1].set, pair[1].version) {
                 return Err(Error::config(
                     "MIGRATION_VERSION_TWICE",
-                    format!("{} and {} have the same version; give the newer one a higher one", pair[0].label(), pair[1].label()),
+                    format!(
+                        "{} and {} have the same version; give the newer one a higher one",
+                        pair[0].label(),
+                        pair[1].label()
+                    ),
                 ));
             }
         }
@@ -155,7 +159,8 @@ impl Migrator {
         let began = Instant::now();
         let mut told = false;
         loop {
-            let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK_KEY]).await.map_err(error::from_driver)?;
+            let row =
+                client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK_KEY]).await.map_err(error::from_driver)?;
             if row.get::<_, bool>(0) {
                 return Ok(());
             }
@@ -255,7 +260,8 @@ async fn applied(client: &Client) -> Result<BTreeMap<(String, u64), Applied>> {
 }
 
 async fn record(client: &Client, migration: &Migration, began: Instant) -> Result<()> {
-    let version = i64::try_from(migration.version).map_err(|_| Error::config("MIGRATION_NAME", "the version is too large"))?;
+    let version =
+        i64::try_from(migration.version).map_err(|_| Error::config("MIGRATION_NAME", "the version is too large"))?;
     let took_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
     client
         .execute(

@@ -110,7 +110,10 @@ impl Buffer {
         // There is nowhere to report that the log itself cannot be written.
         let _ = out.write_all(&bytes);
         if dropped > 0 {
-            let _ = writeln!(out, "{{\"level\":\"warn\",\"message\":\"the log could not keep up\",\"dropped_lines\":{dropped}}}");
+            let _ = writeln!(
+                out,
+                "{{\"level\":\"warn\",\"message\":\"the log could not keep up\",\"dropped_lines\":{dropped}}}"
+            );
         }
     }
 }
@@ -167,7 +170,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
     }
 }
 
-fn json_line<S: Subscriber + for<'a> LookupSpan<'a>>(line: &mut String, event: &Event<'_>, context: &Context<'_, S>) -> fmt::Result {
+fn json_line<S: Subscriber + for<'a> LookupSpan<'a>>(
+    line: &mut String,
+    event: &Event<'_>,
+    context: &Context<'_, S>,
+) -> fmt::Result {
     let metadata = event.metadata();
     line.push_str("{\"timestamp\":\"");
     now(line)?;
@@ -230,6 +237,16 @@ impl Visit for JsonFields<'_> {
 /// Text as a JSON string. Control characters are escaped, so that nobody's input can forge a line.
 fn json_text(line: &mut String, text: &str) {
     line.push('"');
+    // Mostly there is nothing to escape.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        line.push_str(text);
+    } else {
+        escape_json(line, text);
+    }
+    line.push('"');
+}
+
+fn escape_json(line: &mut String, text: &str) {
     for c in text.chars() {
         match c {
             '"' => line.push_str("\\\""),
@@ -240,7 +257,6 @@ fn json_text(line: &mut String, text: &str) {
             c => line.push(c),
         }
     }
-    line.push('"');
 }
 
 fn pretty_line(line: &mut String, event: &Event<'_>, ansi: bool) -> fmt::Result {
@@ -255,7 +271,13 @@ fn pretty_line(line: &mut String, event: &Event<'_>, ansi: bool) -> fmt::Result 
     now(&mut time)?;
     let mut fields = PrettyFields { request: event.metadata().target() == REQUEST, ..PrettyFields::default() };
     event.record(&mut fields);
-    writeln!(line, "{dim}{}{end} {colour}{level:5}{end} {}{dim}{}{end}", time.get(11..23).unwrap_or(&time), fields.message, fields.rest)
+    writeln!(
+        line,
+        "{dim}{}{end} {colour}{level:5}{end} {}{dim}{}{end}",
+        time.get(11..23).unwrap_or(&time),
+        fields.message,
+        fields.rest
+    )
 }
 
 /// The target of the request log.

@@ -88,9 +88,24 @@ pub(crate) fn http() -> &'static HttpMetrics {
         };
         with_registry(|registry| {
             registry.register("http_requests", "Requests by method, route and status", metrics.requests.clone());
-            registry.register_with_unit("http_request_duration", "Time from the request's head to the answer's", Unit::Seconds, metrics.duration.clone());
-            registry.register_with_unit("http_request_size", "Size of request bodies", Unit::Bytes, metrics.request_size.clone());
-            registry.register_with_unit("http_response_size", "Size of answers' bodies", Unit::Bytes, metrics.response_size.clone());
+            registry.register_with_unit(
+                "http_request_duration",
+                "Time from the request's head to the answer's",
+                Unit::Seconds,
+                metrics.duration.clone(),
+            );
+            registry.register_with_unit(
+                "http_request_size",
+                "Size of request bodies",
+                Unit::Bytes,
+                metrics.request_size.clone(),
+            );
+            registry.register_with_unit(
+                "http_response_size",
+                "Size of answers' bodies",
+                Unit::Bytes,
+                metrics.response_size.clone(),
+            );
             registry.register("http_connections", "Connections that are open", metrics.connections.clone());
         });
         metrics
@@ -150,7 +165,11 @@ fn functions() -> &'static FunctionFamilies {
             registry.register_with_unit("function_duration", "Time a call took", Unit::Seconds, metrics.duration.clone());
             registry.register("function_errors", "Failed calls by function and error code", metrics.errors.clone());
             registry.register("function_running", "Calls that run now", metrics.running.clone());
-            registry.register("function_conflicts", "Attempts of mutations that met a conflict and were rolled back", metrics.conflicts.clone());
+            registry.register(
+                "function_conflicts",
+                "Attempts of mutations that met a conflict and were rolled back",
+                metrics.conflicts.clone(),
+            );
         });
         metrics
     });
@@ -240,7 +259,12 @@ fn statements() -> &'static Statements {
         with_registry(|registry| {
             registry.register("db_queries", "Statements of functions", count.clone());
             registry.register("db_query_errors", "Statements of functions that failed", errors.clone());
-            registry.register_with_unit("db_query_duration", "Time a statement took, waiting for a connection included", Unit::Seconds, duration.clone());
+            registry.register_with_unit(
+                "db_query_duration",
+                "Time a statement took, waiting for a connection included",
+                Unit::Seconds,
+                duration.clone(),
+            );
         });
         let (read, write) = (StatementLabels { operation: "read" }, StatementLabels { operation: "write" });
         Statements {
@@ -298,7 +322,6 @@ impl Collector for PoolGauges {
         Ok(())
     }
 }
-
 
 /// Adds the gauges of a database.
 pub(crate) fn watch_database(database: &Database) {

@@ -3,11 +3,7 @@ use serde_json::json;
 
 #[derive(Debug, forge::AppError)]
 pub enum BoardError {
-    #[error(
-        code = "COLUMN_FULL",
-        status = 409,
-        message = "the column holds {limit} cards, {{and}} {by_whom:?} wants more"
-    )]
+    #[error(code = "COLUMN_FULL", status = 409, message = "the column holds {limit} cards, {{and}} {by_whom:?} wants more")]
     Full { limit: u32, by_whom: Option<String>, total: i64 },
     #[error(status = 410)]
     BoardArchived,

@@ -25,7 +25,8 @@ async fn every_kind_of_failure_has_its_status_and_one_shape(app: TestApp) {
         ("app", 418, "OUT_OF_COFFEE", "no coffee"),
     ];
     for (kind, status, code, message) in kinds {
-        let answer = Request::call("fail_with", &json!({"kind": kind})).header("x-request-id", "r-1").send(&app.url()).await;
+        let answer =
+            Request::call("fail_with", &json!({"kind": kind})).header("x-request-id", "r-1").send(&app.url()).await;
         let mut expected = json!({"success": false, "error": {"code": code, "message": message}, "requestId": "r-1"});
         if kind == "validation" {
             expected["error"]["details"] = json!({"title": ["is too long"]});
@@ -67,7 +68,13 @@ async fn a_body_that_is_not_understood_says_so(app: TestApp) {
     ];
     for (path, body) in bodies {
         let answer = Request::new("POST", path).body(body).send(&url).await;
-        assert_eq!(answer.failure(), (400, "INVALID_ARGUMENT".into()), "{path} {:?}: {}", String::from_utf8_lossy(body), answer.text());
+        assert_eq!(
+            answer.failure(),
+            (400, "INVALID_ARGUMENT".into()),
+            "{path} {:?}: {}",
+            String::from_utf8_lossy(body),
+            answer.text()
+        );
     }
 }
 
@@ -130,7 +137,10 @@ async fn a_node_without_its_database_lives_but_is_not_ready() -> Result<()> {
     assert_eq!((health.status, health.json()), (200, json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")})));
     let ready = Request::get("/ready").send(&url).await;
     let json = ready.json();
-    assert_eq!((ready.status, &json["status"], &json["stage"], &json["database"]), (503, &json!("not ready"), &json!("starting"), &json!("unreachable")));
+    assert_eq!(
+        (ready.status, &json["status"], &json["stage"], &json["database"]),
+        (503, &json!("not ready"), &json!("starting"), &json!("unreachable"))
+    );
     assert_eq!(Request::get("/metrics").send(&url).await.status, 200);
     let call = Request::call("hello", &json!({})).send(&url).await;
     assert_eq!(call.failure(), (503, "DATABASE_UNAVAILABLE".into()));

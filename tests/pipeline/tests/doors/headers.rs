@@ -58,7 +58,9 @@ async fn a_hostile_id_is_replaced(app: TestApp) {
         assert_eq!(answer.header("x-trace-id").unwrap().len(), 32);
     }
     let zero = "00000000000000000000000000000000";
-    for parent in [format!("00-{zero}-00f067aa0ba902b7-01"), "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()] {
+    for parent in
+        [format!("00-{zero}-00f067aa0ba902b7-01"), "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()]
+    {
         let answer = hello().header("traceparent", parent.clone()).send(&url).await;
         assert!(![zero, "4bf92f3577b34da6a3ce929d0e0e4736"].contains(&answer.header("x-trace-id").unwrap()), "{parent}");
     }
@@ -73,7 +75,8 @@ fn preflight(origin: &str) -> Request {
 
 #[forge::test]
 async fn pages_of_listed_origins_may_call() -> Result<()> {
-    let app = TestApp::start_with(|config| config.security.cors.allowed_origins = vec!["https://app.example".into()]).await?;
+    let app =
+        TestApp::start_with(|config| config.security.cors.allowed_origins = vec!["https://app.example".into()]).await?;
     let url = app.url();
     let asked = preflight("https://app.example").send(&url).await;
     assert_eq!(asked.status, 204);
@@ -81,7 +84,9 @@ async fn pages_of_listed_origins_may_call() -> Result<()> {
     assert_eq!(asked.header("access-control-allow-credentials"), Some("true"));
     let allowed = asked.header("access-control-allow-headers").unwrap();
     // What the framework's own client sends must be among them.
-    for header in ["authorization", "content-type", "x-forge-csrf", "x-forge-mutation-id", "x-forge-position", "x-request-id"] {
+    for header in
+        ["authorization", "content-type", "x-forge-csrf", "x-forge-mutation-id", "x-forge-position", "x-request-id"]
+    {
         assert!(allowed.split(", ").any(|name| name == header), "{header}: {allowed}");
     }
     assert!(asked.header("access-control-allow-methods").unwrap().contains("POST"));
@@ -94,9 +99,15 @@ async fn pages_of_listed_origins_may_call() -> Result<()> {
     // A failure can be read as well, or a page could not tell what went wrong.
     let failed = Request::call("whoami", &json!({})).header("origin", "https://app.example").send(&url).await;
     assert_eq!((failed.status, failed.header("access-control-allow-origin")), (401, Some("https://app.example")));
-    for origin in ["https://app.example.evil", "http://app.example", "https://app.example:8443", "null", "*", "https://APP.example"] {
+    for origin in
+        ["https://app.example.evil", "http://app.example", "https://app.example:8443", "null", "*", "https://APP.example"]
+    {
         let asked = preflight(origin).send(&url).await;
-        assert!(!asked.headers.iter().any(|(name, _)| name.starts_with("access-control-")), "{origin}: {:?}", asked.headers);
+        assert!(
+            !asked.headers.iter().any(|(name, _)| name.starts_with("access-control-")),
+            "{origin}: {:?}",
+            asked.headers
+        );
         let called = hello().header("origin", origin).send(&url).await;
         assert_eq!(called.header("access-control-allow-origin"), None, "{origin}");
         assert_eq!(called.header("vary"), Some("origin"), "or a cache hands one origin's answer to another");

@@ -27,7 +27,8 @@ async fn a_body_that_is_too_large_is_refused(app: TestApp) {
         let mut chunked = format!("{size:x}\r\n").into_bytes();
         chunked.resize(chunked.len() + size, b' ');
         chunked.extend_from_slice(b"\r\n0\r\n\r\n");
-        let answer = Request::new("POST", "/rpc/hello").header("transfer-encoding", "chunked").body(chunked).send(&url).await;
+        let answer =
+            Request::new("POST", "/rpc/hello").header("transfer-encoding", "chunked").body(chunked).send(&url).await;
         assert_eq!(answer.failure(), (413, "PAYLOAD_TOO_LARGE".into()), "{size} bytes in a chunk");
     }
 }
@@ -37,7 +38,8 @@ async fn json_that_is_nested_too_deep_is_refused(app: TestApp) {
     let url = app.url();
     for depth in [65, 1_000, 100_000] {
         let deep = format!("{{\"any\": {}{}}}", "[".repeat(depth), "]".repeat(depth));
-        for (path, body) in [("/rpc/echo", deep.clone()), ("/rpc", format!("{{\"function\": \"echo\", \"args\": {deep}}}"))] {
+        for (path, body) in [("/rpc/echo", deep.clone()), ("/rpc", format!("{{\"function\": \"echo\", \"args\": {deep}}}"))]
+        {
             let answer = Request::new("POST", path).body(body).send(&url).await;
             assert_eq!(answer.failure(), (413, "PAYLOAD_TOO_LARGE".into()), "{depth} at {path}");
         }

@@ -34,7 +34,11 @@ async fn a_repeat_gets_the_same_answer_and_does_nothing(app: TestApp) -> Result<
     assert_eq!(count(&sql, "SELECT count(*) FROM notes").await, 1);
     let other_door = Request::post("/rpc", &json!({"function": "add_note", "args": args}));
     let other_door = other_door.header("x-forge-mutation-id", "m-4").bearer(&token::of("ada", &[]));
-    assert_eq!(other_door.send(&url).await.failure(), (409, "CONFLICT".into()), "another id is another call: the title is taken");
+    assert_eq!(
+        other_door.send(&url).await.failure(),
+        (409, "CONFLICT".into()),
+        "another id is another call: the title is taken"
+    );
     Ok(())
 }
 
@@ -47,7 +51,11 @@ async fn many_at_once_are_one(app: TestApp) -> Result<()> {
         let (name, id) = (format!("c{round}"), format!("bump-{round}"));
         let one = with_id("bump", &json!({"name": name}), &id);
         let answers = join_all((0..16).map(|_| one.send(&url))).await;
-        assert!(answers.iter().all(|answer| answer.data() == "1"), "{:?}", answers.iter().map(|a| a.text()).collect::<Vec<_>>());
+        assert!(
+            answers.iter().all(|answer| answer.data() == "1"),
+            "{:?}",
+            answers.iter().map(|a| a.text()).collect::<Vec<_>>()
+        );
         let (batch, id) = (forge::new_uuid(), format!("note-{round}"));
         let one = add_note(batch, &format!("note {round}"), &id);
         let answers = join_all((0..16).map(|_| one.send(&url))).await;
@@ -100,7 +108,9 @@ async fn an_id_belongs_to_one_call_of_one_caller(app: TestApp) -> Result<()> {
 async fn a_failed_mutation_is_not_kept(app: TestApp) -> Result<()> {
     let (url, batch) = (app.url(), forge::new_uuid());
     let sql = app.sql().await?;
-    sql.execute("INSERT INTO notes (id, batch, title) VALUES ($1, $2, 'taken')", &[&forge::new_uuid(), &batch]).await.unwrap();
+    sql.execute("INSERT INTO notes (id, batch, title) VALUES ($1, $2, 'taken')", &[&forge::new_uuid(), &batch])
+        .await
+        .unwrap();
     assert_eq!(add_note(batch, "taken", "f-1").send(&url).await.failure(), (409, "CONFLICT".into()));
     assert_eq!(count(&sql, "SELECT count(*) FROM forge_mutations").await, 0);
     sql.execute("DELETE FROM notes", &[]).await.unwrap();

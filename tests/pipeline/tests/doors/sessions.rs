@@ -45,7 +45,8 @@ async fn cookies_sign_in_and_no_script_can_read_them(app: TestApp) {
 #[forge::test]
 async fn a_cookie_counts_only_on_requests_of_the_own_page(app: TestApp) {
     let (url, cookies) = (app.url(), sign_in(&app, "ada").await.cookies());
-    let with = |headers: &[(&str, &str)]| headers.iter().fold(whoami(), |request, (name, value)| request.header(name, *value));
+    let with =
+        |headers: &[(&str, &str)]| headers.iter().fold(whoami(), |request, (name, value)| request.header(name, *value));
     let refused: [&[(&str, &str)]; 6] = [
         &[],
         &[("x-forge-csrf", "1")],
@@ -90,7 +91,8 @@ async fn refreshing_rotates_and_an_old_token_ends_the_session(app: TestApp) {
     assert_eq!(reused.failure(), (401, "UNAUTHORIZED".into()));
     assert!(reused.set_cookie("forge_session").is_some_and(|cookie| cookie.contains("Max-Age=0")), "{:?}", reused.headers);
     assert_eq!(refresh().cookies(&third).send(&url).await.failure().0, 401, "the whole session has ended");
-    until_within(BELIEVED, "its access token is refused", async || whoami().cookies(&third).send(&url).await.status == 401).await;
+    until_within(BELIEVED, "its access token is refused", async || whoami().cookies(&third).send(&url).await.status == 401)
+        .await;
 }
 
 #[forge::test]

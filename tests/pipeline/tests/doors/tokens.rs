@@ -117,7 +117,8 @@ async fn a_header_that_is_no_bearer_token_is_refused(app: TestApp) {
     let twice = by_path("whoami").bearer(&good).bearer(&good).send(&url).await;
     assert_refused("two headers", &twice);
     // A header that is refused is not made good by a cookie, and the scheme's case is nobody's mistake.
-    let both = by_path("whoami").header("authorization", "Basic x").cookies(&format!("forge_session={good}")).send(&url).await;
+    let both =
+        by_path("whoami").header("authorization", "Basic x").cookies(&format!("forge_session={good}")).send(&url).await;
     assert_refused("a good cookie beside it", &both);
     assert_eq!(by_path("whoami").header("authorization", format!("bEaReR {good}")).send(&url).await.data(), "ada");
 }
@@ -136,9 +137,11 @@ async fn the_audience_and_the_issuer_are_looked_at() -> Result<()> {
         config.security.auth.issuer = Some("us".into());
     })
     .await?;
-    let claims = |aud: serde_json::Value, iss: &str| json!({"sub": "ada", "exp": token::now() + 600, "aud": aud, "iss": iss});
+    let claims =
+        |aud: serde_json::Value, iss: &str| json!({"sub": "ada", "exp": token::now() + 600, "aud": aud, "iss": iss});
     let header = json!({"alg": "HS256"});
-    let call = async |claims| by_path("whoami").bearer(&token::signed(token::SECRET, &header, &claims)).send(&app.url()).await;
+    let call =
+        async |claims| by_path("whoami").bearer(&token::signed(token::SECRET, &header, &claims)).send(&app.url()).await;
     assert_eq!(call(claims(json!("our app"), "us")).await.data(), "ada");
     assert_eq!(call(claims(json!(["another", "our app"]), "us")).await.data(), "ada");
     assert_refused("another audience", &call(claims(json!("another app"), "us")).await);

@@ -82,13 +82,17 @@ async fn lost_before_it_reached_the_server() -> Result<()> {
 #[tokio::test]
 async fn lost_by_everybody_at_once() -> Result<()> {
     let (app, proxy) = app().await?;
-    let requests: Vec<Request> = (0..4).map(|n| bump(&format!("c{n}"), (n % 2 == 0).then_some("m-1")).bearer(&token::of(&format!("u{n}"), &[]))).collect();
+    let requests: Vec<Request> = (0..4)
+        .map(|n| bump(&format!("c{n}"), (n % 2 == 0).then_some("m-1")).bearer(&token::of(&format!("u{n}"), &[])))
+        .collect();
     let url = app.url();
     for request in &requests {
         assert_eq!(request.send(&url).await.status, 200);
     }
     proxy.plan(Plan::CutAfter);
-    let again: Vec<Request> = (0..4).map(|n| bump(&format!("c{n}"), (n % 2 == 0).then_some("m-2")).bearer(&token::of(&format!("u{n}"), &[]))).collect();
+    let again: Vec<Request> = (0..4)
+        .map(|n| bump(&format!("c{n}"), (n % 2 == 0).then_some("m-2")).bearer(&token::of(&format!("u{n}"), &[])))
+        .collect();
     let began = std::time::Instant::now();
     let (answers, ()) = tokio::join!(join_all(again.iter().map(|request| request.send(&url))), async {
         proxy.met(4).await;

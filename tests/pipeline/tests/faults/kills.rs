@@ -14,7 +14,8 @@ use crate::support::server::{connect, empty_database};
 use crate::support::{Gate, until};
 
 /// Sessions of the app that are still there.
-const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'forge %'";
+const SESSIONS: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'forge %'";
 
 async fn rows(sql: &tokio_postgres::Client, batch: Uuid) -> i64 {
     sql.query_one("SELECT count(*) FROM notes WHERE batch = $1", &[&batch]).await.unwrap().get(0)
@@ -58,7 +59,8 @@ async fn killed_at_any_moment_under_load() -> Result<()> {
     let rounds = if crate::is_long() { 200 } else { 20 };
     for _ in 0..rounds {
         let process = Process::start(database.url()).await.ready().await;
-        let callers: Vec<_> = (0..8).map(|_| tokio::spawn(add_until_it_dies(process.url().to_owned(), batches.clone()))).collect();
+        let callers: Vec<_> =
+            (0..8).map(|_| tokio::spawn(add_until_it_dies(process.url().to_owned(), batches.clone()))).collect();
         let before = batches.lock().unwrap().len();
         until("it is at work", async || batches.lock().unwrap().len() > before + 16).await;
         // The moment itself is what is random here.

@@ -58,7 +58,8 @@ async fn indexes_are_built_concurrently_while_another_migrator_waits() -> Result
     tokio::time::timeout(PATIENCE, waits.notified()).await.expect("the second one did not notice the first");
     assert!(!first.is_finished() && !second.is_finished());
     writer.batch_execute("COMMIT").await.unwrap();
-    let (first, second) = tokio::time::timeout(PATIENCE, async { (first.await, second.await) }).await.expect("they hold each other up");
+    let (first, second) =
+        tokio::time::timeout(PATIENCE, async { (first.await, second.await) }).await.expect("they hold each other up");
     assert_eq!((first.unwrap()?, second.unwrap()?), (1, 0));
     let valid = "SELECT count(*) FROM pg_index WHERE indrelid = 'cards'::regclass AND indisvalid";
     assert_eq!(count(&sql, valid).await, 3, "the key and both of them");
@@ -69,10 +70,14 @@ async fn indexes_are_built_concurrently_while_another_migrator_waits() -> Result
 async fn a_failed_migration_leaves_nothing_and_can_be_mended() -> Result<()> {
     let database = empty_database().await?;
     let sql = connect(database.url()).await;
-    let broken = ("0002_more.sql", "CREATE TABLE more (id int);\nINSERT INTO more VALUES (1);\n\nALTER TABLE mroe ADD COLUMN x int;");
+    let broken =
+        ("0002_more.sql", "CREATE TABLE more (id int);\nINSERT INTO more VALUES (1);\n\nINSERT INTO mroe VALUES (2);");
     let error = migrator(database.url(), &[TABLE, broken])?.run(|_| {}).await.unwrap_err();
     assert_eq!(error.code(), "MIGRATION_FAILED");
-    assert!(error.message().contains("0002_more") && error.message().contains("line 4") && error.message().contains("mroe"), "{error}");
+    assert!(
+        error.message().contains("0002_more") && error.message().contains("line 4") && error.message().contains("mroe"),
+        "{error}"
+    );
     assert_eq!(count(&sql, "SELECT count(*) FROM forge_migrations WHERE set = 'app'").await, 1, "those before it stay");
     assert_eq!(count(&sql, "SELECT count(*) FROM pg_class WHERE relname = 'more'").await, 0, "nothing of it stays");
     let mended = ("0002_more.sql", "CREATE TABLE more (id int);");

@@ -65,7 +65,8 @@ async fn write(url: String, name: String, seen: Arc<Seen>) -> i64 {
 /// Reads, over the shared connections and on one of its own.
 async fn read(url: String, seen: Arc<Seen>) {
     let mut connection = Connection::open(&url).await.unwrap();
-    let requests = [Request::call("counter", &json!({"name": "w0"})), Request::call("count_twice", &json!({"pauseS": 0.0}))];
+    let requests =
+        [Request::call("counter", &json!({"name": "w0"})), Request::call("count_twice", &json!({"pauseS": 0.0}))];
     while !seen.ended() {
         for request in &requests {
             if !seen.call(&mut connection, request).await {

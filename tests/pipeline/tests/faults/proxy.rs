@@ -59,7 +59,8 @@ impl Proxy {
             }
         });
         let name = config.get_dbname().unwrap();
-        let through = format!("postgresql:///{name}?host={}&port=5432&user={}", dir.path().display(), config.get_user().unwrap());
+        let through =
+            format!("postgresql:///{name}?host={}&port=5432&user={}", dir.path().display(), config.get_user().unwrap());
         (Self { state, dir }, through)
     }
 
@@ -110,7 +111,13 @@ async fn serve(app: UnixStream, state: Arc<State>) {
 }
 
 /// From the app to the server.
-async fn asks(mut app: OwnedReadHalf, mut server: OwnedWriteHalf, state: &State, swallow: &CancellationToken, committed: &CancellationToken) {
+async fn asks(
+    mut app: OwnedReadHalf,
+    mut server: OwnedWriteHalf,
+    state: &State,
+    swallow: &CancellationToken,
+    committed: &CancellationToken,
+) {
     let mut commits = HashSet::new();
     let Some(start) = start(&mut app).await else { return };
     if server.write_all(&start).await.is_err() {
@@ -157,7 +164,12 @@ async fn asks(mut app: OwnedReadHalf, mut server: OwnedWriteHalf, state: &State,
 }
 
 /// From the server to the app.
-async fn answers(mut server: OwnedReadHalf, mut app: OwnedWriteHalf, swallow: &CancellationToken, committed: &CancellationToken) {
+async fn answers(
+    mut server: OwnedReadHalf,
+    mut app: OwnedWriteHalf,
+    swallow: &CancellationToken,
+    committed: &CancellationToken,
+) {
     while let Some((kind, message)) = message(&mut server).await {
         if swallow.is_cancelled() {
             if kind == b'C' && message[5..].starts_with(b"COMMIT\0") {

@@ -60,7 +60,8 @@ async fn two_processes_start_at_once_and_one_migrates() -> Result<()> {
         let applied = |process: &Process| process.log().matches("applied the migration app 0001").count();
         let sql = connect(database.url()).await;
         until_within(crate::support::PATIENCE, "the log is written", async || applied(&one) + applied(&two) == 1).await;
-        let twice = "SELECT count(*) FROM (SELECT FROM forge_migrations GROUP BY set, version HAVING count(*) > 1) AS twice";
+        let twice =
+            "SELECT count(*) FROM (SELECT FROM forge_migrations GROUP BY set, version HAVING count(*) > 1) AS twice";
         assert_eq!(count(&sql, twice).await, 0);
         for process in [one, two] {
             assert_eq!(Request::call("bump", &json!({"name": "x"})).send(process.url()).await.status, 200);

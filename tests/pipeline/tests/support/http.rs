@@ -11,12 +11,19 @@ use tokio::net::TcpStream;
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// A request.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Request {
     method: String,
     path: String,
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let body = String::from_utf8_lossy(&self.body);
+        write!(f, "{} {} {}", self.method, self.path, body.chars().take(200).collect::<String>())
+    }
 }
 
 impl Request {
@@ -183,7 +190,8 @@ impl Connection {
                 if line.is_empty() {
                     break;
                 }
-                let (name, value) = line.split_once(':').ok_or_else(|| io::Error::other(format!("not a header: {line:?}")))?;
+                let (name, value) =
+                    line.split_once(':').ok_or_else(|| io::Error::other(format!("not a header: {line:?}")))?;
                 headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
             }
             if status == 100 {
@@ -233,6 +241,7 @@ impl Connection {
         let mut rest = Vec::new();
         let reading = self.stream.read_to_end(&mut rest);
         // A reset is an end as well.
-        let _ = tokio::time::timeout(ANSWER_MAX, reading).await.unwrap_or_else(|_| panic!("still open after {ANSWER_MAX:?}"));
+        let _ =
+            tokio::time::timeout(ANSWER_MAX, reading).await.unwrap_or_else(|_| panic!("still open after {ANSWER_MAX:?}"));
     }
 }

@@ -36,7 +36,10 @@ impl Process {
         let mut url = None;
         until_within(START_MAX, "it listens", async || {
             let log = log.lock().unwrap();
-            url = log.split_once("listening on ").and_then(|(_, rest)| rest.split_once(['"', '\n'])).map(|(url, _)| url.to_owned());
+            url = log
+                .split_once("listening on ")
+                .and_then(|(_, rest)| rest.split_once(['"', '\n']))
+                .map(|(url, _)| url.to_owned());
             url.is_some()
         })
         .await;
@@ -92,10 +95,7 @@ impl Process {
 
     /// Waits until it may take traffic.
     pub(crate) async fn ready(self) -> Self {
-        until_within(START_MAX, "it is ready", async || {
-            self.readiness().await == 200
-        })
-        .await;
+        until_within(START_MAX, "it is ready", async || self.readiness().await == 200).await;
         self
     }
 

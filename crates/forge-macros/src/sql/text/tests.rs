@@ -15,8 +15,7 @@ fn bad(source: &str) -> String {
 
 #[test]
 fn arguments_are_numbered_and_shared() {
-    let (text, captures) =
-        good("SELECT * FROM t WHERE a = {a} AND b = {input.b} AND c > {a} AND d = {id: Option<Uuid>}");
+    let (text, captures) = good("SELECT * FROM t WHERE a = {a} AND b = {input.b} AND c > {a} AND d = {id: Option<Uuid>}");
     assert_eq!(text, "SELECT * FROM t WHERE a = $1 AND b = $2 AND c > $1 AND d = $3");
     assert_eq!(captures, ["a", "input.b", "id: Option<Uuid>"]);
     assert_eq!(good("SELECT {self . r#type .0}").1, ["self.r#type.0"]);
