@@ -7,10 +7,12 @@ use forge::prelude::*;
 mod accounts;
 mod gates;
 mod kept;
+mod stars;
 
 pub use accounts::*;
 pub use gates::*;
 pub use kept::*;
+pub use stars::*;
 
 forge::module!();
 

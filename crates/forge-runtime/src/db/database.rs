@@ -144,36 +144,34 @@ impl Database {
         params: Params<'_>,
         deadline: Instant,
     ) -> Result<Answer> {
-        // A read may simply be asked again. Several times, as a migration may change a table several times in a row.
-        let mut repeats = 0;
+        // A read may simply be asked again: after a table has changed under its plan, and on another connection.
+        let (mut fresh, mut reconnected) = (false, false);
         loop {
             let began = Instant::now();
-            match transaction::read_alone(&lease, shape, params, self.limit(deadline)).await {
+            match transaction::read_alone(&lease, shape, params, self.limit(deadline), fresh).await {
                 Ok(answer) => {
                     shape.measured(began.elapsed());
                     return Ok(answer);
                 }
-                Err(why) if repeats < 5 && error::is_stale_plan(&why) => lease.forget_statements(),
+                Err(why) if !fresh && error::is_stale_plan(&why) => {
+                    lease.forget_statements();
+                    fresh = true;
+                }
                 // The connection had died in the pool.
-                Err(why) if repeats < 1 && error::is_disconnect(&why) => {
+                Err(why) if !reconnected && error::is_disconnect(&why) => {
+                    reconnected = true;
                     pool.clear();
                     drop(lease);
                     lease = pool.get().await?;
                 }
                 Err(why) => return Err(mapped(why, shape)),
             }
-            repeats += 1;
         }
     }
 
-    /// A transaction for a mutation.
-    pub(crate) async fn begin_write(&self, purpose: Purpose, deadline: Instant) -> Result<Transaction> {
-        Ok(Transaction::new(self.0.primary.get().await?, purpose, self.limit(deadline)))
-    }
-
-    /// A transaction over one snapshot, for a query.
-    pub(crate) async fn begin_snapshot(&self, deadline: Instant) -> Result<Transaction> {
-        Ok(Transaction::new(self.0.primary.get().await?, Purpose::Snapshot, self.limit(deadline)))
+    /// A transaction for a mutation, or over one snapshot for a query. `fresh` as in [`Transaction::new`].
+    pub(crate) async fn begin(&self, purpose: Purpose, deadline: Instant, fresh: bool) -> Result<Transaction> {
+        Ok(Transaction::new(self.0.primary.get().await?, purpose, self.limit(deadline), fresh))
     }
 
     /// When a statement that starts now has to end: with its call, and within `database.statement_timeout`.

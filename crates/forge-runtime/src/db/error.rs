@@ -30,15 +30,16 @@ pub(crate) fn from_driver(error: tokio_postgres::Error) -> Error {
             .with_details(details.clone()),
         SqlState::STRING_DATA_RIGHT_TRUNCATION => Error::new(ErrorKind::Validation, "a text is longer than its column"),
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE => Error::new(ErrorKind::Validation, "a number is out of its column's range"),
+        SqlState::DATETIME_FIELD_OVERFLOW => Error::new(ErrorKind::Validation, "a date or time is out of the database's range"),
+        // A text that is too long for its index, an array with too many dimensions.
+        SqlState::PROGRAM_LIMIT_EXCEEDED => Error::new(ErrorKind::Validation, "a value is too large to be stored"),
         // A NUL byte in a text, or text that is not UTF-8: PostgreSQL stores neither.
         SqlState::CHARACTER_NOT_IN_REPERTOIRE | SqlState::UNTRANSLATABLE_CHARACTER => {
             Error::new(ErrorKind::Validation, "a text contains a character that cannot be stored")
         }
         SqlState::QUERY_CANCELED => Error::timeout("the database cancelled a statement that took too long"),
         SqlState::LOCK_NOT_AVAILABLE => Error::conflict("a lock could not be had in time"),
-        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
-            Error::conflict("other changes to the same data kept getting in the way; try again")
-        }
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => conflict_with_others(),
         SqlState::TOO_MANY_CONNECTIONS => Error::database_unavailable("the database has no connection left"),
         SqlState::READ_ONLY_SQL_TRANSACTION => Error::new(
             ErrorKind::Database,
@@ -50,6 +51,11 @@ pub(crate) fn from_driver(error: tokio_postgres::Error) -> Error {
         }
     };
     mapped.with_source(error)
+}
+
+/// What a caller is told whose transaction was run again and again in vain.
+pub(crate) fn conflict_with_others() -> Error {
+    Error::conflict("other changes to the same data kept getting in the way; try again")
 }
 
 /// Whether the error says that the connection is gone, or that the server is going or coming up.

@@ -174,11 +174,4 @@ impl Db {
         }
         result
     }
-
-    pub(crate) fn transaction(&self) -> Option<&Arc<Transaction>> {
-        match &self.access {
-            Access::Read { .. } => None,
-            Access::ReadIn(transaction) | Access::Write(transaction, _) => Some(transaction),
-        }
-    }
 }

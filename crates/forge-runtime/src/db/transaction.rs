@@ -56,6 +56,10 @@ pub(crate) struct Transaction {
     conflict: AtomicBool,
     /// A statement failed, so PostgreSQL will turn COMMIT into ROLLBACK without calling it an error.
     failed: AtomicBool,
+    /// A statement failed because a table had changed under its plan.
+    stale: AtomicBool,
+    /// Nothing that was prepared before the transaction began is used.
+    fresh: bool,
     /// The transaction's id, once begun: what is asked for when the answer to COMMIT is lost.
     xid: std::sync::OnceLock<String>,
 }
@@ -85,8 +89,12 @@ statements! {
 }
 
 impl Transaction {
-    /// A transaction on a connection of its own. Nothing is sent yet.
-    pub(crate) fn new(lease: Lease, purpose: Purpose, limit: Instant) -> Self {
+    /// A transaction on a connection of its own. Nothing is sent yet. `fresh` is for another attempt after one that was
+    /// [stale](Self::is_stale): its statements are prepared inside of it, where no table can change before they run.
+    pub(crate) fn new(lease: Lease, purpose: Purpose, limit: Instant, fresh: bool) -> Self {
+        if fresh {
+            lease.forget_statements();
+        }
         Self {
             lease,
             purpose,
@@ -95,6 +103,8 @@ impl Transaction {
             ended: AtomicBool::new(false),
             conflict: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
+            fresh,
             xid: std::sync::OnceLock::new(),
         }
     }
@@ -108,11 +118,13 @@ impl Transaction {
     }
 
     async fn query_inner(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer, tokio_postgres::Error> {
-        // Preparing needs no transaction. Doing it first means that BEGIN and the statement leave together.
         if self.begun.load(Ordering::Relaxed) {
             return self.lease.query(shape, params).await;
         }
-        let statement = self.lease.prepare(shape).await?;
+        // Preparing needs no transaction. Doing it first means that BEGIN and the statement leave together.
+        if !self.fresh {
+            self.lease.prepare(shape).await?;
+        }
         let (begin_shape, set_shape) = match &self.purpose {
             Purpose::Write { isolation: Isolation::Serializable, .. } => (&BEGIN_SERIALIZABLE, &SET_WRITE),
             Purpose::Write { isolation: Isolation::ReadCommitted, .. } => (&BEGIN_READ_COMMITTED, &SET_WRITE),
@@ -124,7 +136,7 @@ impl Transaction {
         let begin = self.lease.prepare(begin_shape).await?;
         let set = self.lease.prepare(set_shape).await?;
         if self.begun.swap(true, Ordering::AcqRel) {
-            return self.lease.run(&statement, params).await;
+            return self.lease.query(shape, params).await;
         }
         self.lease.busy();
         let timeout = remaining_ms(self.limit);
@@ -135,7 +147,7 @@ impl Transaction {
                 futures_util::join!(
                     self.lease.run(&begin, &[]),
                     self.lease.run(&set, audit),
-                    self.lease.run(&statement, params)
+                    self.lease.query(shape, params)
                 )
             }
             Purpose::Snapshot => {
@@ -143,7 +155,7 @@ impl Transaction {
                 futures_util::join!(
                     self.lease.run(&begin, &[]),
                     self.lease.run(&set, settings),
-                    self.lease.run(&statement, params)
+                    self.lease.query(shape, params)
                 )
             }
         };
@@ -164,10 +176,15 @@ impl Transaction {
         if error::is_stale_plan(&why) {
             // The whole transaction is run again; by then the connection knows the new schema.
             self.lease.forget_statements();
+            self.stale.store(true, Ordering::Relaxed);
             self.conflict.store(true, Ordering::Relaxed);
         }
         if error::is_conflict(&why) {
             self.conflict.store(true, Ordering::Relaxed);
+        }
+        if self.is_conflict() && why.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) {
+            // The function went on after the statement that met the conflict.
+            return error::conflict_with_others().with_source(why);
         }
         mapped(why, shape)
     }
@@ -192,6 +209,11 @@ impl Transaction {
     /// Whether the transaction failed for a reason that may be gone when it is run again from its start.
     pub(crate) fn is_conflict(&self) -> bool {
         self.conflict.load(Ordering::Relaxed)
+    }
+
+    /// Whether it failed because a table had changed: the next attempt is to be fresh.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
     }
 
     /// Runs a nested mutation: what it wrote is undone when it fails, and the outer one may go on. Savepoints of one name stack, so
@@ -283,7 +305,11 @@ impl Transaction {
         if !self.begun.load(Ordering::Relaxed) {
             return;
         }
-        if !self.ended.swap(true, Ordering::AcqRel) && self.lease.query(&ROLLBACK, &[]).await.is_ok() {
+        /// A server that does not answer gets no more time; the connection is then discarded.
+        const ANSWER_MAX: Duration = Duration::from_secs(5);
+        if !self.ended.swap(true, Ordering::AcqRel)
+            && let Ok(Ok(_)) = tokio::time::timeout(ANSWER_MAX, self.lease.query(&ROLLBACK, &[])).await
+        {
             self.lease.clean();
         }
     }
@@ -316,11 +342,20 @@ impl Transaction {
         .with_source(lost))
     }
 
+    /// Whether the server has been restarted since the transaction's connection was made.
+    pub(crate) async fn server_restarted(&self, side: &Pool) -> Result<bool> {
+        self.in_other_life(&side.get().await?).await
+    }
+
+    async fn in_other_life(&self, lease: &Lease) -> Result<bool> {
+        let life = lease.life().await.map_err(error::from_driver)?;
+        Ok(life != self.lease.life().await.map_err(error::from_driver)?)
+    }
+
     async fn ask(&self, side: &Pool) -> Result<Fate> {
         let Some(xid) = self.xid.get() else { return Ok(Fate::NeverKnown) };
         let lease = side.get().await?;
-        let same_life =
-            lease.life().await.map_err(error::from_driver)? == self.lease.life().await.map_err(error::from_driver)?;
+        let same_life = !self.in_other_life(&lease).await?;
         let answer = match lease.query(&XACT_STATUS, &[xid]).await {
             Ok(answer) => answer,
             // The server has forgotten in a crash that it ever gave out this number.
@@ -347,26 +382,29 @@ enum Fate {
 }
 
 /// Runs a read on a connection of its own, inside a read-only transaction that is always rolled back, so that nothing
-/// the statement did to its session outlives it. One round trip.
+/// the statement did to its session outlives it. One round trip; one more when it is `fresh`, as in [`Transaction::new`].
 pub(crate) async fn read_alone(
     lease: &Lease,
     shape: &Arc<Shape>,
     params: Params<'_>,
     deadline: Instant,
+    fresh: bool,
 ) -> Result<Answer, tokio_postgres::Error> {
-    let statement = lease.prepare(shape).await?;
+    let statement = if fresh { None } else { Some(lease.prepare(shape).await?) };
     let begin = lease.prepare(&BEGIN_READ).await?;
     let set = lease.prepare(&SET_READ).await?;
     let rollback = lease.prepare(&ROLLBACK).await?;
     lease.busy();
     let timeout = remaining_ms(deadline);
     let settings: Params<'_> = &[&timeout];
-    let (begun, set, rows, ended) = futures_util::join!(
-        lease.run(&begin, &[]),
-        lease.run(&set, settings),
-        lease.run(&statement, params),
-        lease.run(&rollback, &[])
-    );
+    let (begin, set) = (lease.run(&begin, &[]), lease.run(&set, settings));
+    let (begun, set, rows, ended) = match &statement {
+        Some(statement) => futures_util::join!(begin, set, lease.run(statement, params), lease.run(&rollback, &[])),
+        None => {
+            let (begun, set, rows) = futures_util::join!(begin, set, lease.query(shape, params));
+            (begun, set, rows, lease.run(&rollback, &[]).await)
+        }
+    };
     if ended.is_ok() {
         lease.clean();
     }

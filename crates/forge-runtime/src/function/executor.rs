@@ -151,19 +151,27 @@ impl FunctionExecutor {
 
     async fn query(&self, entry: &Entry, run: RunIn<QueryContext>, call: &Call<'_>, deadline: Instant) -> Result<Answer> {
         let database = &self.0.database;
-        let db = if entry.info.snapshot {
-            let begin = database.begin_snapshot(deadline);
-            Db::read_in(Arc::new(within(entry, deadline, begin).await?), deadline)
-        } else {
-            Db::read(database.clone(), database.replica(call.caller.position), deadline)
-        };
-        let snapshot = db.transaction().cloned();
-        let ctx = QueryContext::new(call.caller.clone(), db, deadline);
-        let result = within(entry, deadline, run(&ctx, call.args)).await;
-        if let Some(snapshot) = snapshot {
-            snapshot.rollback().await;
+        let answer = |json| Answer { json, session: None, position: None };
+        if !entry.info.snapshot {
+            let db = Db::read(database.clone(), database.replica(call.caller.position), deadline);
+            let ctx = QueryContext::new(call.caller.clone(), db, deadline);
+            return within(entry, deadline, run(&ctx, call.args)).await.map(answer);
         }
-        result.map(|json| Answer { json, session: None, position: None })
+        let mut fresh = false;
+        loop {
+            let begin = database.begin(Purpose::Snapshot, deadline, fresh);
+            let snapshot = Arc::new(within(entry, deadline, begin).await?);
+            let ctx = QueryContext::new(call.caller.clone(), Db::read_in(snapshot.clone(), deadline), deadline);
+            let result = within(entry, deadline, run(&ctx, call.args)).await;
+            // After a timeout something may still run; it is cancelled with the connection.
+            if result.as_ref().err().is_none_or(|why| why.kind() != ErrorKind::Timeout) {
+                snapshot.rollback().await;
+            }
+            if fresh || !snapshot.is_stale() {
+                return result.map(answer);
+            }
+            fresh = true;
+        }
     }
 
     async fn mutation(
@@ -174,7 +182,7 @@ impl FunctionExecutor {
         deadline: Instant,
     ) -> Result<Answer> {
         let id = call.mutation_id.as_deref().map(|id| MutationId::new(id, entry, call)).transpose()?;
-        let mut attempt = 0;
+        let (mut attempt, mut fresh) = (0, false);
         loop {
             // After several conflicts the last attempt has the function to itself on this node, so that a key that everybody
             // writes cannot starve anybody.
@@ -186,12 +194,13 @@ impl FunctionExecutor {
                 })
             };
             let (_shared, _alone) = within(entry, deadline, lane).await?;
-            let attempted = self.attempt(entry, run, call, id.as_ref(), deadline).await;
+            let attempted = self.attempt(entry, run, call, id.as_ref(), deadline, fresh).await;
             drop((_shared, _alone));
             match attempted {
                 Attempt::Ended(result) => return result,
-                Attempt::Conflict(why) => {
+                Attempt::Conflict { why, stale } => {
                     attempt += 1;
+                    fresh = stale;
                     entry.metrics.conflicted();
                     if attempt > RETRIES_MAX || Instant::now() >= deadline {
                         return Err(why);
@@ -210,6 +219,7 @@ impl FunctionExecutor {
         call: &Call<'_>,
         id: Option<&MutationId>,
         deadline: Instant,
+        fresh: bool,
     ) -> Attempt {
         let database = &self.0.database;
         let purpose = Purpose::Write {
@@ -218,7 +228,7 @@ impl FunctionExecutor {
             function: entry.info.name,
             trace_id: format!("{:032x}", call.caller.request.trace.trace_id),
         };
-        let transaction = match within(entry, deadline, database.begin_write(purpose, deadline)).await {
+        let transaction = match within(entry, deadline, database.begin(purpose, deadline, fresh)).await {
             Ok(transaction) => Arc::new(transaction),
             Err(why) => return Attempt::Ended(Err(why)),
         };
@@ -230,7 +240,7 @@ impl FunctionExecutor {
             match earlier {
                 Ok(None) => {}
                 Ok(Some(json)) => return Attempt::Ended(Ok(Answer { json, session: None, position: None })),
-                Err(why) if transaction.is_conflict() => return Attempt::Conflict(why),
+                Err(why) if transaction.is_conflict() => return Attempt::Conflict { why, stale: transaction.is_stale() },
                 Err(why) => return Attempt::Ended(Err(why)),
             }
         }
@@ -249,7 +259,8 @@ impl FunctionExecutor {
             Err(why) => {
                 transaction.rollback().await;
                 let again = transaction.is_conflict() || self.answered_meanwhile(id).await;
-                return if again { Attempt::Conflict(why) } else { Attempt::Ended(Err(why)) };
+                let stale = transaction.is_stale();
+                return if again { Attempt::Conflict { why, stale } } else { Attempt::Ended(Err(why)) };
             }
         };
         if json.len() as u64 > self.0.config.max_result_size {
@@ -267,7 +278,9 @@ impl FunctionExecutor {
                 Attempt::Ended(Ok(Answer { json, session, position }))
             }
             // Another call with this id was faster: its answer is the answer, found at the next attempt.
-            Err(why) if transaction.is_conflict() || self.answered_meanwhile(id).await => Attempt::Conflict(why),
+            Err(why) if transaction.is_conflict() || self.answered_meanwhile(id).await => {
+                Attempt::Conflict { why, stale: transaction.is_stale() }
+            }
             Err(why) => Attempt::Ended(Err(why)),
         }
     }
@@ -301,7 +314,12 @@ impl FunctionExecutor {
 
 enum Attempt {
     Ended(Result<Answer>),
-    Conflict(Error),
+    /// It may succeed when run again.
+    Conflict {
+        why: Error,
+        /// A table had changed under a statement.
+        stale: bool,
+    },
 }
 
 /// Runs a body until the deadline. Dropping it is what stops it: a lease that is dropped in the middle of a statement cancels

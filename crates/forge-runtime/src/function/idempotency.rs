@@ -9,7 +9,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use forge_core::{Error, Result};
+use forge_core::{Error, ErrorKind, Result};
 use sha2::{Digest as _, Sha256};
 
 use super::executor::Call;
@@ -67,7 +67,20 @@ impl MutationId {
     /// Commits, and keeps the answer in the same transaction.
     pub(crate) async fn commit(&self, transaction: &Transaction, answer: &[u8], side: &Pool) -> Result<()> {
         let params: Params<'_> = &[&self.caller, &self.id, &self.fingerprint, &answer];
-        transaction.commit(Some((&KEEP, params)), side).await
+        match transaction.commit(Some((&KEEP, params)), side).await {
+            // The row is the proof. Once the server has been restarted nothing of the transaction can be under way any more, so
+            // it is there or it never will be.
+            Err(why) if why.kind() == ErrorKind::OutcomeUnknown && transaction.server_restarted(side).await.unwrap_or(false) => {
+                match self.is_kept(side).await {
+                    Ok(true) => Ok(()),
+                    Ok(false) => {
+                        Err(Error::database_unavailable("the server was restarted and nothing was written; try again").with_source(why))
+                    }
+                    Err(_) => Err(why),
+                }
+            }
+            result => result,
+        }
     }
 }
 

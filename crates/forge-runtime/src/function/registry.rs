@@ -7,7 +7,7 @@ use std::sync::Arc;
 use forge_core::function::{BoxFuture, ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo};
 use forge_core::manifest::FunctionDef;
 use forge_core::schema::{EnumDef, TableDef};
-use forge_core::wire::{self, TypeRegistry, WireType as _};
+use forge_core::wire::{self, TypeRegistry};
 use forge_core::{Error, Result};
 
 use super::context::{ActionContext, MutationContext, QueryContext};

@@ -74,7 +74,7 @@ async fn killed_at_any_moment_under_load() -> Result<()> {
     until("its sessions have ended", async || crate::support::count(&sql, SESSIONS).await == 0).await;
     let counts = sql.query("SELECT batch, count(*) FROM notes GROUP BY batch", &[]).await.unwrap();
     let counts: HashMap<Uuid, i64> = counts.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let batches = batches.lock().unwrap();
+    let batches = batches.lock().unwrap().clone();
     let (mut acknowledged, mut unanswered) = (0, 0);
     for (batch, answered) in batches.iter() {
         let count = counts.get(batch).copied().unwrap_or(0);

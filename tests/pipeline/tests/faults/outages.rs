@@ -118,7 +118,7 @@ async fn outage(crash: bool) -> Result<()> {
     for reader in readers {
         reader.await.unwrap();
     }
-    let answers = seen.answers.lock().unwrap();
+    let answers = std::mem::take(&mut *seen.answers.lock().unwrap());
     let refused = answers.iter().filter(|(_, _, status, _)| *status == 503).count();
     println!("{} answers, {refused} of them 503, {} writes", answers.len(), done.iter().sum::<i64>());
     for (at, took, status, code) in answers.iter() {

@@ -31,7 +31,8 @@ async fn changed_tables_disturb_no_caller() -> Result<()> {
                     Request::call("list_notes", &json!({"batch": batch})).bearer(&ada),
                     Request::call("list_notes_sql", &json!({"batch": batch, "moods": ["calm"]})).bearer(&ada),
                     Request::call("counter", &json!({"name": "c0"})),
-                    Request::call("count_twice", &json!({"pauseS": 0.0})),
+                    Request::call("notes_twice", &json!({"batch": batch})),
+                    Request::call("count_and_read", &json!({"name": format!("r{n}"), "batch": batch})),
                     Request::call("increment", &json!({"name": format!("c{n}")})),
                     Request::call("bump", &json!({"name": format!("b{n}")}))
                         .header("x-forge-mutation-id", format!("m-{n}")),

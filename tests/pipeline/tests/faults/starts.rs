@@ -14,7 +14,8 @@ const LOCAL: &str = "postgres:///x?host=/nowhere&user=x";
 #[tokio::test]
 async fn production_refuses_what_is_unsafe() {
     let far = "postgres://x:y@db.example:5432/x";
-    let cases: [(&str, &[(&str, &str)], &str); 7] = [
+    type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+    let cases: [Case; 7] = [
         (LOCAL, &[("FORGE_SECRET", "")], "security.auth.secret"),
         (LOCAL, &[("FORGE_SECRET", "short")], "security.auth.secret"),
         (LOCAL, &[("FORGE_SECRET", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")], "security.auth.secret"),

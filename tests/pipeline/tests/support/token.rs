@@ -36,7 +36,7 @@ pub(crate) fn of_secret(secret: &str, user: &str, roles: &[&str]) -> String {
 }
 
 fn claims(user: &str, roles: &[&str]) -> Value {
-    json!({"sub": user, "roles": roles, "iat": now(), "exp": now() + 600})
+    json!({"sub": user, "roles": roles, "iat": now(), "exp": now() + 3600})
 }
 
 /// Tokens that nobody may come in with: each differs from a valid one in a single thing.
