@@ -30,7 +30,9 @@ pub(crate) fn from_driver(error: tokio_postgres::Error) -> Error {
             .with_details(details.clone()),
         SqlState::STRING_DATA_RIGHT_TRUNCATION => Error::new(ErrorKind::Validation, "a text is longer than its column"),
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE => Error::new(ErrorKind::Validation, "a number is out of its column's range"),
-        SqlState::DATETIME_FIELD_OVERFLOW => Error::new(ErrorKind::Validation, "a date or time is out of the database's range"),
+        SqlState::DATETIME_FIELD_OVERFLOW => {
+            Error::new(ErrorKind::Validation, "a date or time is out of the database's range")
+        }
         // A text that is too long for its index, an array with too many dimensions.
         SqlState::PROGRAM_LIMIT_EXCEEDED => Error::new(ErrorKind::Validation, "a value is too large to be stored"),
         // A NUL byte in a text, or text that is not UTF-8: PostgreSQL stores neither.

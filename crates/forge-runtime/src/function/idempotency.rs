@@ -70,11 +70,14 @@ impl MutationId {
         match transaction.commit(Some((&KEEP, params)), side).await {
             // The row is the proof. Once the server has been restarted nothing of the transaction can be under way any more, so
             // it is there or it never will be.
-            Err(why) if why.kind() == ErrorKind::OutcomeUnknown && transaction.server_restarted(side).await.unwrap_or(false) => {
+            Err(why)
+                if why.kind() == ErrorKind::OutcomeUnknown && transaction.server_restarted(side).await.unwrap_or(false) =>
+            {
                 match self.is_kept(side).await {
                     Ok(true) => Ok(()),
                     Ok(false) => {
-                        Err(Error::database_unavailable("the server was restarted and nothing was written; try again").with_source(why))
+                        Err(Error::database_unavailable("the server was restarted and nothing was written; try again")
+                            .with_source(why))
                     }
                     Err(_) => Err(why),
                 }

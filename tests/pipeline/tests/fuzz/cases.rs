@@ -103,7 +103,7 @@ fn envelope(function: &str, args: Vec<u8>, rng: &mut StdRng) -> Vec<u8> {
     let around = |before: &str, after: &str| [before.as_bytes(), &args, after.as_bytes()].concat();
     match rng.random_range(0..12) {
         0 => args,
-        1 => around(&format!("{{\"args\": "), &format!(", \"function\": \"{function}\"}}")),
+        1 => around("{\"args\": ", &format!(", \"function\": \"{function}\"}}")),
         2 => around(&format!("{{\"function\": \"{function}\", \"args\": {{}}, \"args\": "), "}"),
         3 => around("{\"function\": null, \"args\": ", "}"),
         4 => bodies::mutated(around(&format!("{{\"function\": \"{function}\", \"args\": "), "}"), rng),
@@ -114,8 +114,22 @@ fn envelope(function: &str, args: Vec<u8>, rng: &mut StdRng) -> Vec<u8> {
 /// A header that may be anything.
 fn header(rng: &mut StdRng) -> (&'static str, Vec<u8>) {
     const NAMES: [&str; 16] = [
-        "authorization", "cookie", "content-type", "accept", "accept-encoding", "x-request-id", "x-correlation-id", "x-trace-id",
-        "traceparent", "x-forge-mutation-id", "x-forge-position", "x-forge-csrf", "x-forwarded-for", "origin", "user-agent", "sec-fetch-site",
+        "authorization",
+        "cookie",
+        "content-type",
+        "accept",
+        "accept-encoding",
+        "x-request-id",
+        "x-correlation-id",
+        "x-trace-id",
+        "traceparent",
+        "x-forge-mutation-id",
+        "x-forge-position",
+        "x-forge-csrf",
+        "x-forwarded-for",
+        "origin",
+        "user-agent",
+        "sec-fetch-site",
     ];
     let name = NAMES[rng.random_range(0..NAMES.len())];
     let value = match rng.random_range(0..8) {

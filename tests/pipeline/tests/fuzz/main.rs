@@ -64,7 +64,7 @@ async fn whatever_comes_in_is_answered_in_our_shape(app: TestApp) -> Result<()> 
         sender.await.unwrap();
     }
     println!("{cases} cases in {:?}", began.elapsed());
-    let tally = tally.lock().unwrap();
+    let tally = std::mem::take(&mut *tally.lock().unwrap());
     for ((function, status), times) in tally.iter() {
         println!("{times:>8} × {status} {function}");
     }
@@ -80,7 +80,7 @@ async fn whatever_comes_in_is_answered_in_our_shape(app: TestApp) -> Result<()> 
 
 /// Sends a case and checks its answer.
 async fn send(url: &str, connection: &mut Option<Connection>, case: &Case) -> Answer {
-    let wrong = |text: String| -> ! { 
+    let wrong = |text: String| -> ! {
         let request: String = String::from_utf8_lossy(&case.bytes).chars().take(2_000).collect();
         panic!("FORGE_FUZZ_SEED={}: {text}\n{request:?}", case.seed)
     };
@@ -133,8 +133,12 @@ fn check(case: &Case, answer: &Answer) -> Result<(), String> {
         200 => json["success"] == true && fields == ["data", "requestId", "success"],
         400 | 401 | 403 | 404 | 409 | 413 => {
             let (code, message) = (json["error"]["code"].as_str(), json["error"]["message"].as_str());
-            let named = code.is_some_and(|code| !code.is_empty() && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'));
-            json["success"] == false && fields == ["error", "requestId", "success"] && named && message.is_some_and(|text| !text.is_empty())
+            let named =
+                code.is_some_and(|code| !code.is_empty() && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'));
+            json["success"] == false
+                && fields == ["error", "requestId", "success"]
+                && named
+                && message.is_some_and(|text| !text.is_empty())
         }
         _ => false,
     };
