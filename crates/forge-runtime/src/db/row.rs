@@ -157,16 +157,16 @@ pub(crate) fn decode_one<R: FromRow>(row: &Row) -> Result<R> {
     R::from_row(&RowView { row, positions: &positions })
 }
 
+/// The position of each field's column; empty when the columns come in the order of the fields, as they mostly do.
 fn positions<R: FromRow>(row: &Row) -> Result<Vec<usize>> {
     let columns = row.columns();
+    let in_order = |(field, name): (usize, &&str)| columns.get(field).is_some_and(|column| column.name() == *name);
+    if R::COLUMNS.iter().enumerate().all(in_order) {
+        return Ok(Vec::new());
+    }
     R::COLUMNS
         .iter()
-        .enumerate()
-        .map(|(field, name)| {
-            // Mostly the columns come in the order of the fields.
-            if columns.get(field).is_some_and(|column| column.name() == *name) {
-                return Ok(field);
-            }
+        .map(|name| {
             columns.iter().position(|column| column.name() == *name).ok_or_else(|| {
                 let have: Vec<&str> = columns.iter().map(tokio_postgres::Column::name).collect();
                 Error::new(

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::auth::Principal;
 
 /// What the edge wants to know of an answer for the log and the metrics.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Told {
     /// The function that was called, when it is one of the app's.
     pub(super) function: Option<&'static str>,
@@ -43,14 +43,9 @@ struct Failed<'a> {
 
 /// The answer to a call that succeeded.
 pub(super) fn success(data: &[u8], request_id: &str) -> Response {
-    let mut body = Vec::with_capacity(data.len() + request_id.len() + 48);
-    body.extend_from_slice(b"{\"success\":true,\"data\":");
-    body.extend_from_slice(data);
-    body.extend_from_slice(b",\"requestId\":\"");
     // Request ids are checked to need no escaping.
-    body.extend_from_slice(request_id.as_bytes());
-    body.extend_from_slice(b"\"}");
-    json(StatusCode::OK, body)
+    let parts = [b"{\"success\":true,\"data\":", data, b",\"requestId\":\"", request_id.as_bytes(), b"\"}"];
+    json(StatusCode::OK, parts.concat())
 }
 
 /// The answer to one that failed. Whatever is the server's own mistake is logged here and told to nobody else.

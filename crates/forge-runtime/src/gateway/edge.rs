@@ -37,6 +37,7 @@ const USER_AGENT_BYTES_MAX: usize = 256;
 /// The outermost layer, with the routes below it.
 #[derive(Debug)]
 pub(super) struct Edge {
+    parts: NodeParts,
     router: Router,
     cors: Cors,
 
@@ -62,7 +63,8 @@ impl Edge {
                 .merge(probes::routes(&config))
                 .method_not_allowed_fallback(page::nothing_here)
                 .fallback(page::serve)
-                .with_state(parts),
+                .with_state(parts.clone()),
+            parts,
         })
     }
 
@@ -88,9 +90,9 @@ impl Edge {
             preflight
         } else if is_probe(line.route) {
             // A node that is busy lives: whoever watches over it must not end it for that.
-            self.route(request, metadata.clone()).await
+            self.route(request, &metadata, &mut line.told).await
         } else if let Ok(_room) = self.room.try_acquire() {
-            self.route(request, metadata.clone()).await
+            self.route(request, &metadata, &mut line.told).await
         } else {
             let error = Error::rate_limited("the server works on as many requests as it may; try again", 1);
             answer::failure(&error, &metadata.request_id)
@@ -99,15 +101,18 @@ impl Edge {
         identify(&metadata, &line.trace, response.headers_mut());
         line.status = response.status().as_u16();
         line.response_bytes = response.body().size_hint().exact().unwrap_or(0) as usize;
-        line.told = response.extensions_mut().remove::<Told>().unwrap_or_default();
         response
     }
 
-    async fn route(&self, request: Request<Incoming>, metadata: Arc<RequestMetadata>) -> Response {
+    async fn route(&self, request: Request<Incoming>, metadata: &Arc<RequestMetadata>, told: &mut Told) -> Response {
         // The one span of the request; what the app logs below it carries the request's id.
         let span = tracing::info_span!("request", request_id = %metadata.request_id);
+        if rpc::is_call(&request) {
+            // On the heap: a connection keeps room for what it works on, and most connections are idle.
+            return Box::pin(rpc::call(&self.parts, request, metadata, told)).instrument(span).await;
+        }
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(metadata);
+        request.extensions_mut().insert(metadata.clone());
         let mut router = self.router.clone();
         match router.call(request).instrument(span).await {
             Ok(response) => response,

@@ -4,16 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::any;
 use bytes::Bytes;
 use forge_core::request::RequestMetadata;
 use forge_core::{Error, ErrorKind, Result};
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -28,26 +27,31 @@ const MUTATION_ID: HeaderName = HeaderName::from_static("x-forge-mutation-id");
 /// The log position that contains what the caller has written; it comes back with later calls.
 const POSITION: HeaderName = HeaderName::from_static("x-forge-position");
 
+/// Whatever else is asked for where calls are answered is not there.
 pub(super) fn routes() -> Router<NodeParts> {
-    Router::new().route("/rpc", post(call_by_body)).route("/rpc/{function}", post(call_by_path))
+    Router::new().route("/rpc", any(nothing_here)).route("/rpc/{function}", any(nothing_here))
 }
 
-async fn call_by_path(
-    State(parts): State<NodeParts>,
-    function: Result<Path<String>, PathRejection>,
-    request: Request<Body>,
+/// Whether a request is a call. Nearly all requests are, so this is asked before the router is.
+pub(super) fn is_call<B>(request: &Request<B>) -> bool {
+    let named = |function: &str| !function.is_empty() && !function.contains('/');
+    *request.method() == Method::POST
+        && request
+            .uri()
+            .path()
+            .strip_prefix("/rpc")
+            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('/').is_some_and(named))
+}
+
+/// Answers a call.
+pub(super) async fn call(
+    parts: &NodeParts,
+    request: Request<Incoming>,
+    metadata: &Arc<RequestMetadata>,
+    told: &mut Told,
 ) -> Response {
-    // What is not even text is the name of no function.
-    let Ok(Path(function)) = function else { return nothing_here(request).await };
-    let mut told = Told::default();
-    let (metadata, result) = run(&parts, request, Some(&function), &mut told).await;
-    respond(&parts, result, &metadata, told)
-}
-
-async fn call_by_body(State(parts): State<NodeParts>, request: Request<Body>) -> Response {
-    let mut told = Told::default();
-    let (metadata, result) = run(&parts, request, None, &mut told).await;
-    respond(&parts, result, &metadata, told)
+    let result = run(parts, request, metadata, told).await;
+    respond(parts, result, metadata, told)
 }
 
 #[derive(Deserialize)]
@@ -61,51 +65,42 @@ struct Envelope<'a> {
 
 async fn run(
     parts: &NodeParts,
-    request: Request<Body>,
-    function: Option<&str>,
+    request: Request<Incoming>,
+    metadata: &Arc<RequestMetadata>,
     told: &mut Told,
-) -> (Arc<RequestMetadata>, Result<Answer>) {
+) -> Result<Answer> {
     let (head, body) = request.into_parts();
-    let metadata = head.extensions.get::<Arc<RequestMetadata>>().cloned();
-    let Some(metadata) = metadata else {
-        // The edge puts it there for every request.
-        let lost = RequestMetadata {
-            request_id: String::new(),
-            correlation_id: None,
-            trace: forge_core::request::TraceContext { trace_id: 1, span_id: 1, sampled: false },
-            client_ip: None,
-            user_agent: None,
-        };
-        return (Arc::new(lost), Err(Error::internal("a request came in past the edge")));
-    };
-    let result = async {
-        if *parts.stage.borrow() == Stage::Starting {
-            return Err(Error::database_unavailable("the server is starting: the database is not ready yet"));
-        }
-        let principal = parts.authenticator.authenticate(&head.method, &head.headers).await?;
-        told.caller = Some(principal.clone());
-        let body = read(body, &parts.config.gateway).await?;
-        told.request_bytes = body.len();
-        let (function, args) = match function {
-            Some(function) => (Cow::Borrowed(function), &body[..]),
-            None => {
-                let envelope: Envelope<'_> = serde_json::from_slice(&body)
-                    .map_err(|why| Error::invalid_argument(format!("the body is not {{\"function\", \"args\"}}: {why}")))?;
-                (envelope.function, envelope.args.map_or(&b"{}"[..], |args| args.get().as_bytes()))
-            }
-        };
-        // A name that is no function is the client's invention, and stays out of logs and metrics.
-        told.function = parts.app.functions().get(&function).map(|entry| entry.info.name);
-        let caller = Arc::new(Caller { principal, request: metadata.clone(), position: position(&head.headers)? });
-        let mutation_id = head.headers.get(&MUTATION_ID).map(|id| id.to_str().unwrap_or_default().to_owned());
-        parts.executor.call(Call { function: &function, args, caller, mutation_id }).await
+    if *parts.stage.borrow() == Stage::Starting {
+        return Err(Error::database_unavailable("the server is starting: the database is not ready yet"));
     }
-    .await;
-    (metadata, result)
+    let principal = parts.authenticator.authenticate(&head.method, &head.headers).await?;
+    told.caller = Some(principal.clone());
+    let body = read(body, &parts.config.gateway).await?;
+    told.request_bytes = body.len();
+    let (function, args) = match head.uri.path().strip_prefix("/rpc/") {
+        Some(function) => (function_name(function)?, &body[..]),
+        None => {
+            let envelope: Envelope<'_> = serde_json::from_slice(&body)
+                .map_err(|why| Error::invalid_argument(format!("the body is not {{\"function\", \"args\"}}: {why}")))?;
+            (envelope.function, envelope.args.map_or(&b"{}"[..], |args| args.get().as_bytes()))
+        }
+    };
+    // A name that is no function is the client's invention, and stays out of logs and metrics.
+    told.function = parts.app.functions().get(&function).map(|entry| entry.info.name);
+    let caller = Arc::new(Caller { principal, request: metadata.clone(), position: position(&head.headers)? });
+    let mutation_id = head.headers.get(&MUTATION_ID).map(|id| id.to_str().unwrap_or_default().to_owned());
+    parts.executor.call(Call { function: &function, args, caller, mutation_id }).await
 }
 
-fn respond(parts: &NodeParts, result: Result<Answer>, metadata: &RequestMetadata, mut told: Told) -> Response {
-    let mut response = match result {
+/// The name in a path, where it may be escaped like anything in a path.
+fn function_name(path: &str) -> Result<Cow<'_, str>> {
+    // What is not even text is the name of no function.
+    let decoded = percent_decode_str(path).decode_utf8();
+    decoded.map_err(|why| Error::not_found("there is no function of this name").with_source(why))
+}
+
+fn respond(parts: &NodeParts, result: Result<Answer>, metadata: &RequestMetadata, told: &mut Told) -> Response {
+    match result {
         Ok(answer) => {
             let mut response = answer::success(&answer.json, &metadata.request_id);
             if let Some(position) = answer.position {
@@ -125,13 +120,15 @@ fn respond(parts: &NodeParts, result: Result<Answer>, metadata: &RequestMetadata
             told.code = Some(error.code().to_owned());
             answer::failure(&error, &metadata.request_id)
         }
-    };
-    response.extensions_mut().insert(told);
-    response
+    }
 }
 
 /// Reads a body within its limits of size and time.
-pub(super) async fn read(body: Body, config: &crate::config::GatewayConfig) -> Result<Bytes> {
+pub(super) async fn read<B>(body: B, config: &crate::config::GatewayConfig) -> Result<Bytes>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let max = config.max_body_size;
     let reading = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX)).collect();
     match tokio::time::timeout(config.request_timeout, reading).await {

@@ -60,8 +60,8 @@ pub fn init_logging(config: &ObservabilityConfig) -> LogGuard {
 struct Buffer {
     lines: Mutex<Lines>,
     wake: Condvar,
-    /// Held while writing, so that lines keep their order.
-    writing: Mutex<()>,
+    /// Held while writing, so that lines keep their order. What was written last lends its room to the lines after next.
+    writing: Mutex<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -101,10 +101,12 @@ impl Buffer {
     }
 
     fn flush(&self) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (bytes, dropped) = {
+        let mut bytes = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes.clear();
+        let dropped = {
             let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-            (std::mem::take(&mut lines.bytes), std::mem::take(&mut lines.dropped))
+            std::mem::swap(&mut lines.bytes, &mut bytes);
+            std::mem::take(&mut lines.dropped)
         };
         let mut out = std::io::stderr().lock();
         // There is nowhere to report that the log itself cannot be written.
@@ -140,7 +142,9 @@ struct RequestId(String);
 impl Visit for RequestId {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "request_id" {
-            self.0 = format!("{value:?}");
+            // As long as the ids that we make.
+            self.0.reserve(36);
+            let _ = write!(self.0, "{value:?}");
         }
     }
 }

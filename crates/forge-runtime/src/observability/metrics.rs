@@ -4,7 +4,7 @@
 //! codes), never ids.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use forge_core::function::FunctionInfo;
@@ -74,6 +74,17 @@ pub(crate) struct HttpMetrics {
     request_size: HistogramFamily<RouteLabels>,
     response_size: HistogramFamily<RouteLabels>,
     pub(crate) connections: Gauge,
+    /// What requests of one kind count in, looked up once. There are few kinds, and the usual ones come first.
+    known: RwLock<Vec<Arc<RequestKind>>>,
+}
+
+#[derive(Debug)]
+struct RequestKind {
+    labels: HttpLabels,
+    requests: Counter,
+    duration: Histogram,
+    request_size: Histogram,
+    response_size: Histogram,
 }
 
 /// Metrics of the gateway.
@@ -85,6 +96,7 @@ pub(crate) fn http() -> &'static HttpMetrics {
             request_size: Family::new_with_constructor(bytes),
             response_size: Family::new_with_constructor(bytes),
             connections: Gauge::default(),
+            known: RwLock::default(),
         };
         with_registry(|registry| {
             registry.register("http_requests", "Requests by method, route and status", metrics.requests.clone());
@@ -115,11 +127,30 @@ pub(crate) fn http() -> &'static HttpMetrics {
 
 impl HttpMetrics {
     pub(crate) fn finished(&self, labels: HttpLabels, took: Duration, request_bytes: usize, response_bytes: usize) {
+        let kind = self.kind(labels);
+        kind.requests.inc();
+        kind.duration.observe(took.as_secs_f64());
+        kind.request_size.observe(request_bytes as f64);
+        kind.response_size.observe(response_bytes as f64);
+    }
+
+    fn kind(&self, labels: HttpLabels) -> Arc<RequestKind> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kind) = known.iter().find(|kind| kind.labels == labels) {
+            return kind.clone();
+        }
+        drop(known);
         let route = RouteLabels { path: labels.path };
-        self.requests.get_or_create(&labels).inc();
-        self.duration.get_or_create(&route).observe(took.as_secs_f64());
-        self.request_size.get_or_create(&route).observe(request_bytes as f64);
-        self.response_size.get_or_create(&route).observe(response_bytes as f64);
+        let kind = Arc::new(RequestKind {
+            requests: self.requests.get_or_create_owned(&labels),
+            duration: self.duration.get_or_create_owned(&route),
+            request_size: self.request_size.get_or_create_owned(&route),
+            response_size: self.response_size.get_or_create_owned(&route),
+            labels,
+        });
+        // Two at once may both add it: they count in the same, so nothing is lost.
+        self.known.write().unwrap_or_else(PoisonError::into_inner).push(kind.clone());
+        kind
     }
 }
 
