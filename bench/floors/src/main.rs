@@ -69,7 +69,9 @@ async fn serve(mode: &str, port: u16, url: &str) -> Result<()> {
     let database = match mode {
         "dp" => {
             let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-            Database::Pooled(Pool::builder(Manager::from_config(url.parse()?, NoTls, config)).max_size(CONNECTIONS).build()?)
+            Database::Pooled(
+                Pool::builder(Manager::from_config(url.parse()?, NoTls, config)).max_size(CONNECTIONS).build()?,
+            )
         }
         "sqlx" => {
             let size = CONNECTIONS as u32;

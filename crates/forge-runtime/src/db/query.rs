@@ -297,11 +297,11 @@ impl<'a> Text<'a> {
 
 /// Adds a name to a text as [`quote_identifier`] writes it.
 fn quote_onto(sql: &mut String, name: &str) {
-    sql.push('"');
-    for (n, part) in name.split('"').enumerate() {
-        sql.push_str(if n == 0 { "" } else { "\"\"" });
-        sql.push_str(part);
+    if name.bytes().any(|byte| byte == b'"') {
+        return sql.push_str(&quote_identifier(name));
     }
+    sql.push('"');
+    sql.push_str(name);
     sql.push('"');
 }
 
