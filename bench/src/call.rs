@@ -11,11 +11,14 @@ use crate::load::Load;
 use crate::programs::Programs;
 use crate::report::{Aim, Ratio, Report, Sample, Series};
 use crate::server::Server;
-use crate::{Result, cpu, http};
+use crate::{Result, cores, cpu, http};
 
-const ROUNDS: usize = 5;
-const WARM_UP: Duration = Duration::from_secs(1);
-const MEASURE: Duration = Duration::from_millis(2500);
+/// Many short rounds rather than a few long ones: what a machine's speed does from second to second then meets all alike.
+const ROUNDS: usize = 15;
+/// Before the first round of a series.
+const FIRST_WARM_UP: Duration = Duration::from_secs(1);
+const WARM_UP: Duration = Duration::from_millis(200);
+const MEASURE: Duration = Duration::from_millis(700);
 const CONNECTIONS: [usize; 2] = [16, 64];
 /// How many items there are.
 const ITEMS: u64 = 100_000;
@@ -165,37 +168,71 @@ impl Bench {
         for round in 0..ROUNDS {
             for turn in 0..workload.contestants.len() {
                 let contestant = (round + turn) % workload.contestants.len();
-                series.push(contestant, self.sample(workload, connections, workload.contestants[contestant])?);
+                let warm_up = if round == 0 { FIRST_WARM_UP } else { WARM_UP };
+                series.push(contestant, self.sample(workload, connections, workload.contestants[contestant], warm_up)?);
             }
         }
         Ok(series)
     }
 
-    fn sample(&mut self, workload: &Workload, connections: usize, name: &str) -> Result<Sample> {
+    fn sample(&mut self, workload: &Workload, connections: usize, name: &str, warm_up: Duration) -> Result<Sample> {
         let server = self.servers.iter().find(|server| server.name == name).ok_or("there is no such server")?;
         server.empty_log()?;
-        let load = Load { address: server.address, connections, warm_up: WARM_UP, measure: MEASURE };
-        let mut used = Vec::with_capacity(2);
+        let load = Load { address: server.address, connections, warm_up, measure: MEASURE };
+        let mut looks = Vec::with_capacity(2);
         let random = &mut self.random;
         let request = |buffer: &mut Vec<u8>| {
             http::write_request(buffer, workload.function, &self.token, &(workload.body)(1 + next(random) % ITEMS));
         };
         let measured = load.run(request, || {
-            used.push((cpu::used_by(server.pid())?, cpu::used_by_family(self.postgres)?));
+            looks.push(Used::now(server.pid(), self.postgres)?);
             Ok(())
         });
         let measured = measured.map_err(|why| format!("{name}, {}, {connections} connections: {why}", workload.name))?;
-        let [(server_before, postgres_before), (server_after, postgres_after)] = used[..] else {
-            return Err("a measurement has a beginning and an end".into());
-        };
+        let [before, after] = &looks[..] else { return Err("a measurement has a beginning and an end".into()) };
+        let used = after.since(before);
         let per_call_us = |used: Duration| used.as_secs_f64() * 1e6 / measured.calls().max(1) as f64;
         Ok(Sample {
             rate: measured.rate(),
             p50_ms: measured.quantile_ms(0.5),
             p99_ms: measured.quantile_ms(0.99),
-            server_us: per_call_us(server_after.saturating_sub(server_before)),
-            postgres_us: per_call_us(postgres_after.saturating_sub(postgres_before)),
+            server_us: per_call_us(used.server),
+            postgres_us: per_call_us(used.postgres),
+            others: used.others().as_secs_f64() / measured.took.as_secs_f64(),
         })
+    }
+}
+
+/// Who has used how much of the cores.
+struct Used {
+    server: Duration,
+    postgres: Duration,
+    load: Duration,
+    all: Duration,
+}
+
+impl Used {
+    fn now(server: u32, postgres: u32) -> Result<Self> {
+        Ok(Self {
+            server: cpu::used_by(server)?,
+            postgres: cpu::used_by_family(postgres)?,
+            load: cpu::used_by(std::process::id())?,
+            all: cpu::used_on(&[cores::SERVER, cores::LOAD])?,
+        })
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            server: self.server.saturating_sub(before.server),
+            postgres: self.postgres.saturating_sub(before.postgres),
+            load: self.load.saturating_sub(before.load),
+            all: self.all.saturating_sub(before.all),
+        }
+    }
+
+    /// Everybody else.
+    fn others(&self) -> Duration {
+        self.all.saturating_sub(self.server + self.postgres + self.load)
     }
 }
 

@@ -27,6 +27,27 @@ pub(crate) fn used_by_family(parent: u32) -> Result<Duration> {
     Ok(total)
 }
 
+/// What everything on these cores has used since the machine began, and what its host took away meanwhile.
+pub(crate) fn used_on(cores: &[usize]) -> Result<Duration> {
+    let text = fs::read_to_string("/proc/stat").map_err(|why| format!("cannot read /proc/stat: {why}"))?;
+    cores
+        .iter()
+        .map(|core| {
+            busy_ticks(&text, *core)
+                .and_then(|ticks| in_time(ticks, rustix::param::clock_ticks_per_second()))
+                .ok_or_else(|| format!("/proc/stat does not say what core {core} does").into())
+        })
+        .sum()
+}
+
+fn busy_ticks(stat: &str, core: usize) -> Option<u64> {
+    let name = format!("cpu{core}");
+    let line = stat.lines().find_map(|line| line.strip_prefix(&name).filter(|rest| rest.starts_with(' ')))?;
+    let ticks: Vec<u64> = line.split_ascii_whitespace().map_while(|number| number.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; what follows is contained in them.
+    [0, 1, 2, 5, 6, 7].iter().map(|n| ticks.get(*n)).sum()
+}
+
 struct Process {
     parent: u32,
     used: Duration,
@@ -46,8 +67,11 @@ fn parse(stat: &str, ticks_per_second: u64) -> Option<Process> {
     let number = |n: usize| fields.get(n)?.parse::<u64>().ok();
     // proc(5) counts from 1, and the first two are before the parenthesis: ppid is 4, utime 14, stime 15.
     let (parent, ticks) = (number(1)?, number(11)? + number(12)?);
-    let used = Duration::from_nanos(ticks.checked_mul(1_000_000_000)? / ticks_per_second);
-    Some(Process { parent: parent.try_into().ok()?, used })
+    Some(Process { parent: parent.try_into().ok()?, used: in_time(ticks, ticks_per_second)? })
+}
+
+fn in_time(ticks: u64, ticks_per_second: u64) -> Option<Duration> {
+    Some(Duration::from_nanos(ticks.checked_mul(1_000_000_000)?.checked_div(ticks_per_second)?))
 }
 
 #[cfg(test)]
@@ -59,6 +83,13 @@ mod tests {
         let stat = "42 (a) R 7 (b) S 1 42 42 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 1 0 5 6 7";
         let process = parse(stat, 100).unwrap();
         assert_eq!((process.parent, process.used), (1, Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_core_is_busy_with_everything_but_waiting() {
+        let stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu1 1 2 4 800 1600 8 16 32 64 128\ncpu10 9 9 9 9 9 9 9 9 9 9\n";
+        assert_eq!(busy_ticks(stat, 1), Some(63));
+        assert_eq!(busy_ticks(stat, 2), None);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) struct Sample {
     pub(crate) server_us: f64,
     /// PostgreSQL's.
     pub(crate) postgres_us: f64,
+    /// How many of the two cores were busy with what has nothing to do with the measurement.
+    pub(crate) others: f64,
 }
 
 impl Sample {
@@ -61,20 +63,21 @@ impl Series {
     fn print(&self) -> Result<()> {
         say(&format!("\n{}, {} connections", self.workload, self.connections))?;
         say(&format!(
-            "  {:22}{:>26}{:>18}{:>18}{:>20}{:>20}",
-            "", "calls/s", "p50 ms", "p99 ms", "server CPU µs", "PostgreSQL CPU µs"
+            "  {:22}{:>26}{:>18}{:>18}{:>20}{:>20}{:>18}",
+            "", "calls/s", "p50 ms", "p99 ms", "server CPU µs", "PostgreSQL CPU µs", "others, cores"
         ))?;
         for (name, samples) in &self.contestants {
             let column = |of: fn(&Sample) -> f64, decimals| {
                 Spread::of(samples.iter().map(of)).map_or_else(String::new, |s| s.show(decimals))
             };
             say(&format!(
-                "  {name:22}{:>26}{:>18}{:>18}{:>20}{:>20}",
+                "  {name:22}{:>26}{:>18}{:>18}{:>20}{:>20}{:>18}",
                 column(Sample::rate, 0),
                 column(|s| s.p50_ms, 2),
                 column(Sample::p99_ms, 2),
                 column(Sample::server_us, 1),
-                column(|s| s.postgres_us, 1)
+                column(|s| s.postgres_us, 1),
+                column(|s| s.others, 2)
             ))?;
         }
         Ok(())
@@ -140,7 +143,12 @@ struct Line {
     ratios: BTreeMap<&'static str, f64>,
     /// Least and most of the rounds.
     ranges: BTreeMap<&'static str, [f64; 2]>,
+    /// How many of the two cores were busy with other things, at the median.
+    others: f64,
 }
+
+/// From how many busy cores on the reader is warned.
+const DISTURBED: f64 = 0.1;
 
 impl Report {
     pub(crate) fn new(bench: &'static str) -> Self {
@@ -156,7 +164,9 @@ impl Report {
 
     /// Prints the ratios and the line for machines.
     pub(crate) fn finish(&self, ratios: &[Ratio]) -> Result<()> {
-        let mut line = Line { bench: self.bench, ratios: BTreeMap::new(), ranges: BTreeMap::new() };
+        let samples = self.series.iter().flat_map(|series| &series.contestants).flat_map(|(_, samples)| samples);
+        let others = Spread::of(samples.map(|sample| sample.others)).map_or(0.0, |spread| rounded(spread.median));
+        let mut line = Line { bench: self.bench, ratios: BTreeMap::new(), ranges: BTreeMap::new(), others };
         say("\nratios of forge to the others, within a round: median (range)")?;
         for ratio in ratios {
             let series = self.series.iter().find(|series| (series.workload, series.connections) == ratio.series);
@@ -172,6 +182,11 @@ impl Report {
             line.ratios.insert(ratio.name, rounded(spread.median));
             line.ranges.insert(ratio.name, [rounded(spread.least), rounded(spread.most)]);
         }
+        if others > DISTURBED {
+            say(&format!(
+                "\nthe machine was busy with other things ({others:.2} cores of 2): repeat this when it is quiet"
+            ))?;
+        }
         say(&serde_json::to_string(&line)?)
     }
 }
@@ -185,7 +200,7 @@ mod tests {
     use super::*;
 
     fn sample(rate: f64) -> Sample {
-        Sample { rate, p50_ms: 1.0, p99_ms: 2.0, server_us: 3.0, postgres_us: 4.0 }
+        Sample { rate, p50_ms: 1.0, p99_ms: 2.0, server_us: 3.0, postgres_us: 4.0, others: 0.0 }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How things end: a node that is told to stop, and a client that goes away.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forge::prelude::*;
 use forge::testing::TestApp;
@@ -9,9 +9,11 @@ use serde_json::json;
 use crate::support::http::{Connection, Request};
 use crate::support::{Gate, count, until};
 
+const UNREADY_FOR: Duration = Duration::from_secs(1);
+
 #[forge::test]
 async fn a_node_that_stops_finishes_what_is_under_way() -> Result<()> {
-    let app = TestApp::start_with(|config| config.shutdown.unready_for = Duration::from_millis(500)).await?;
+    let app = TestApp::start_with(|config| config.shutdown.unready_for = UNREADY_FOR).await?;
     let url = app.url();
     let gate = Gate::shut(app.sql().await?, 9).await;
     let held = {
@@ -31,9 +33,11 @@ async fn a_node_that_stops_finishes_what_is_under_way() -> Result<()> {
         (ready.status, &ready.json()["stage"]) == (503, &json!("stopping"))
     })
     .await;
+    let unready = Instant::now();
     assert_eq!(Request::call("hello", &json!({})).send(&url).await.data(), "hello");
     // Then its door is shut.
     until("new connections are refused", async || Connection::open(&url).await.is_err()).await;
+    assert!(unready.elapsed() > UNREADY_FOR / 2, "{:?}", unready.elapsed());
     idle.closed().await;
     assert!(!stopping.is_finished() && !held.is_finished(), "it waits for the request under way");
     gate.open().await;

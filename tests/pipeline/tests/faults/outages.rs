@@ -27,17 +27,29 @@ const SETTINGS: &[(&str, &str)] =
 #[derive(Default)]
 struct Seen {
     stop: AtomicBool,
-    /// Every answer: when it came, how long it took, its status and code.
-    answers: Mutex<Vec<(Instant, Duration, u16, String)>>,
+    answers: Mutex<Vec<Answer>>,
+}
+
+/// One answer.
+struct Answer {
+    at: Instant,
+    took: Duration,
+    status: u16,
+    /// Empty when it succeeded.
+    code: String,
+    /// Whether a commit whose outcome nobody knows may be reported as such: the mutation had no id that is kept, so that a server which
+    /// restarted meanwhile has nothing to find it by.
+    may_be_unknown: bool,
 }
 
 impl Seen {
     /// Sends a request and notes what came of it; true when it succeeded.
-    async fn call(&self, connection: &mut Connection, request: &Request) -> bool {
+    async fn call(&self, connection: &mut Connection, request: &Request, may_be_unknown: bool) -> bool {
         let began = Instant::now();
         let answer = connection.send(request).await.unwrap();
         let code = if answer.status == 200 { String::new() } else { answer.failure().1 };
-        self.answers.lock().unwrap().push((Instant::now(), began.elapsed(), answer.status, code));
+        let (at, took, status) = (Instant::now(), began.elapsed(), answer.status);
+        self.answers.lock().unwrap().push(Answer { at, took, status, code, may_be_unknown });
         answer.status == 200
     }
 
@@ -53,7 +65,7 @@ async fn write(url: String, name: String, seen: Arc<Seen>) -> i64 {
     while !seen.ended() {
         let id = forge::new_uuid().to_string();
         let request = Request::call("bump", &json!({"name": name})).header("x-forge-mutation-id", id);
-        while !seen.call(&mut connection, &request).await {
+        while !seen.call(&mut connection, &request, lasting(3, 20) > Duration::from_secs(10)).await {
             // A client that is told to come back does so a little later.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -62,18 +74,21 @@ async fn write(url: String, name: String, seen: Arc<Seen>) -> i64 {
     done
 }
 
-/// Reads: over the shared connections, on one of its own, and as somebody whose session is asked for now and then.
-async fn read(url: String, seen: Arc<Seen>) {
+/// Reads: over the shared connections, on one of its own, and as somebody whose session is asked for now and then. Also signs in, which
+/// are statements of our own.
+async fn read(url: String, name: String, seen: Arc<Seen>) {
     let mut connection = Connection::open(&url).await.unwrap();
-    let signed_in = connection.send(&Request::call("sign_in_as", &json!({"name": "ada"}))).await.unwrap();
+    let signed_in = connection.send(&Request::call("sign_in_as", &json!({"name": name}))).await.unwrap();
     let requests = [
+        // As somebody else: who signs in too often loses the oldest session.
+        Request::call("sign_in_as", &json!({"name": format!("{name} again")})),
         Request::call("counter", &json!({"name": "w0"})),
         Request::call("count_twice", &json!({"pauseS": 0.0})),
         Request::call("whoami", &json!({})).bearer(signed_in.data()["access"].as_str().unwrap()),
     ];
     while !seen.ended() {
-        for request in &requests {
-            if !seen.call(&mut connection, request).await {
+        for (n, request) in requests.iter().enumerate() {
+            if !seen.call(&mut connection, request, n == 0).await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -87,7 +102,7 @@ async fn outage(crash: bool) -> Result<()> {
     let seen: Arc<Seen> = Arc::default();
     let url = process.url().to_owned();
     let writers: Vec<_> = (0..8).map(|n| tokio::spawn(write(url.clone(), format!("w{n}"), seen.clone()))).collect();
-    let readers: Vec<_> = (0..8).map(|_| tokio::spawn(read(url.clone(), seen.clone()))).collect();
+    let readers: Vec<_> = (0..8).map(|n| tokio::spawn(read(url.clone(), format!("r{n}"), seen.clone()))).collect();
     until("it is at work", async || seen.answers.lock().unwrap().len() > 200).await;
     let stopped = Instant::now();
     if crash {
@@ -112,7 +127,7 @@ async fn outage(crash: bool) -> Result<()> {
     until_within(RECOVERY_MAX, "it is ready again", async || process.readiness().await == 200).await;
     tokio::time::sleep(RECOVERY_MAX.saturating_sub(started.elapsed())).await;
     let recovered = Instant::now();
-    let served = |since: Instant| seen.answers.lock().unwrap().iter().filter(|(at, ..)| *at > since).count();
+    let served = |since: Instant| seen.answers.lock().unwrap().iter().filter(|answer| answer.at > since).count();
     until("it is at work again", async || served(recovered) > 200).await;
     seen.stop.store(true, Ordering::Relaxed);
     let mut done = Vec::new();
@@ -123,10 +138,10 @@ async fn outage(crash: bool) -> Result<()> {
         reader.await.unwrap();
     }
     let answers = std::mem::take(&mut *seen.answers.lock().unwrap());
-    let refused = answers.iter().filter(|(_, _, status, _)| *status == 503).count();
+    let refused = answers.iter().filter(|answer| answer.status == 503).count();
     println!("{} answers, {refused} of them 503, {} writes", answers.len(), done.iter().sum::<i64>());
-    for (at, took, status, code) in answers.iter() {
-        let unknown = code == "OUTCOME_UNKNOWN" && lasting(3, 20) > Duration::from_secs(10);
+    for Answer { at, took, status, code, may_be_unknown } in &answers {
+        let unknown = code == "OUTCOME_UNKNOWN" && *may_be_unknown;
         assert!(*status == 200 || code == "DATABASE_UNAVAILABLE" || unknown, "{status} {code}");
         assert!(*took < ANSWER_MAX, "an answer took {took:?}");
         assert!(*status == 200 || *at < recovered, "{code} {:?} after the database was back", at.duration_since(started));
