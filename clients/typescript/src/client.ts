@@ -1,8 +1,10 @@
 /**
- * The client of a FORGE back end: calls its functions over HTTP. Needs nothing but `fetch`, and touches nothing of the
- * page when it is imported, so that it runs in browsers, workers and servers alike.
+ * The client of a FORGE back end: calls its functions, and subscribes to queries. Needs nothing but `fetch` and, for
+ * subscriptions, `WebSocket`, and touches nothing of the page when it is imported, so that it runs in browsers, workers
+ * and servers alike.
  */
 
+import type { LiveOptions } from './connection.js';
 import { ForgeError, why } from './error.js';
 import type {
   Action,
@@ -12,10 +14,14 @@ import type {
   Mutation,
   Query,
 } from './functions.js';
+import { Live, type LiveAnswer, type LiveConnection } from './live.js';
+import type { Optimistic } from './optimistic.js';
 import { Patience } from './patience.js';
 import { Positions } from './positions.js';
 import { type GetToken, Session } from './session.js';
+import type { Listener, Subscription } from './subscriptions.js';
 
+export type { ConnectionStatus, LiveOptions } from './connection.js';
 export { ForgeError } from './error.js';
 export type { FieldErrors, ForgeErrorCode } from './error.js';
 export { action, mutation, query } from './functions.js';
@@ -27,6 +33,9 @@ export type {
   Mutation,
   Query,
 } from './functions.js';
+export type { LiveConnection } from './live.js';
+export type { Optimistic, OptimisticQueries, OptimisticResult } from './optimistic.js';
+export type { Listener, Snapshot, Subscription } from './subscriptions.js';
 export type { GetToken };
 
 /** How to reach the back end, and as whom. Everything has a default. */
@@ -48,13 +57,18 @@ export interface ForgeClientOptions {
   retries?: number | undefined;
   /** Which cookies go along, as `fetch` has it. Default `same-origin`. */
   credentials?: RequestCredentials | undefined;
-  /** Headers to send with every call. */
+  /** Headers to send with every call. With them, all calls go over HTTP: a connection has none. */
   headers?: Record<string, string> | (() => Record<string, string>) | undefined;
+  /** How live queries reach the back end. */
+  live?: LiveOptions | undefined;
 }
 
 /** What one call may say. */
 export interface CallOptions {
-  /** Aborts the call, which then rejects with `CANCELLED`. What the back end had begun it rolls back, if it still can. */
+  /**
+   * Aborts the call, which then rejects with `CANCELLED`. What the back end had begun it rolls back, if it still can. A
+   * call with a signal goes over HTTP.
+   */
   signal?: AbortSignal | undefined;
   /** As in {@link ForgeClientOptions.timeout}. */
   timeout?: number | undefined;
@@ -62,6 +76,12 @@ export interface CallOptions {
   auth?: boolean | undefined;
   /** The id that makes a repeat of this mutation safe. Default: a new one for every call. */
   mutationId?: string | undefined;
+}
+
+/** What a call that changes something may say. */
+export interface ChangeOptions<Args> extends CallOptions {
+  /** Shows what the call will change before the back end has done it; taken back when the call fails. */
+  optimistic?: Optimistic<Args> | undefined;
 }
 
 /** A client. Its methods may be passed around on their own. Every one of them rejects with {@link ForgeError} only. */
@@ -74,29 +94,51 @@ export interface ForgeClient {
   /** Calls a mutation. Repeated when the back end cannot be reached: its id lets the back end do it only once. */
   mutate<Args, Result>(
     fn: Mutation<Args, Result>,
-    ...args: CallArgs<NoInfer<Args>, CallOptions>
+    ...args: CallArgs<NoInfer<Args>, ChangeOptions<NoInfer<Args>>>
   ): Promise<Result>;
   /** Calls an action. Never repeated. */
   action<Args, Result>(
     fn: Action<Args, Result>,
-    ...args: CallArgs<NoInfer<Args>, CallOptions>
+    ...args: CallArgs<NoInfer<Args>, ChangeOptions<NoInfer<Args>>>
   ): Promise<Result>;
   /** Calls a function of any kind, by the rules of its kind. */
   call<Args, Result>(
     fn: ForgeFunction<FunctionKind, Args, Result>,
-    ...args: CallArgs<NoInfer<Args>, CallOptions>
+    ...args: CallArgs<NoInfer<Args>, ChangeOptions<NoInfer<Args>>>
   ): Promise<Result>;
+  /**
+   * Reads a query's result now and whenever it changes, until stopped. Equal queries share one subscription; when a
+   * result is there already, the listener is called with it before this returns. Never throws because of the back end:
+   * what goes wrong is in the snapshot.
+   */
+  subscribe<Args, Result>(
+    fn: Query<Args, Result>,
+    args: NoInfer<Args>,
+    listener: Listener<Result>,
+  ): Subscription<Result>;
+  /** The connection that subscriptions come over. */
+  readonly connection: LiveConnection;
 }
 
 /** One call, from its beginning to its end. */
 interface OneCall {
   name: string;
   kind: FunctionKind;
+  args: unknown;
   body: string;
   mutationId: string | undefined;
   patience: Patience;
   began: number;
+  /** Whether it may be sent over the connection when that is open. */
+  overConnection: boolean;
+  /** Whether a frame of the connection will say that its effect is there. */
+  acknowledged: boolean;
+  /** Whether it begins or ends a session. */
+  changesSession: boolean;
 }
+
+/** Longer messages, in characters, would keep others on the connection waiting. */
+const LONGEST_MESSAGE = 64 * 1024;
 
 /** Makes a client. */
 export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient {
@@ -106,28 +148,42 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
   const send: typeof fetch = options.fetch ?? ((input, init) => fetch(input, init));
   const session = new Session(options.getToken, options.onUnauthorized);
   const positions = new Positions();
+  const live = new Live(base, options.live ?? {}, session);
 
   async function call(
     fn: ForgeFunction<FunctionKind, never, unknown>,
     args: unknown,
-    { signal, timeout, auth = true, mutationId }: CallOptions = {},
+    { signal, timeout, auth = true, mutationId, optimistic }: ChangeOptions<unknown> = {},
   ): Promise<unknown> {
     const { name, kind } = fn;
     const body = toJson(name, args);
     const patience = new Patience(name, timeout ?? options.timeout ?? 30_000, signal);
+    const id = mutationId ?? newId();
     try {
       const request: OneCall = {
         name,
         kind,
+        args,
         body,
-        mutationId: kind === 'mutation' ? (mutationId ?? newId()) : undefined,
+        mutationId: kind === 'mutation' ? id : undefined,
         patience,
         began: positions.begin(),
+        overConnection:
+          auth && !signal && options.headers === undefined && body.length <= LONGEST_MESSAGE,
+        acknowledged: false,
+        // One that is called as nobody signs in or out; where tokens are given, they say whether it did.
+        changesSession: !auth && kind === 'mutation' && !options.getToken,
       };
-      return await repeating(request, () =>
+      if (optimistic) live.expect(id, optimistic, args);
+      const data = await repeating(request, () =>
         auth ? authorized(request) : attempt(request, undefined),
       );
+      if (optimistic) live.succeeded(id, request.acknowledged);
+      // Later, when whoever called has put the new token where `getToken` finds it.
+      if (request.changesSession) setTimeout(() => live.connection.restart());
+      return data;
     } catch (cause) {
+      if (optimistic) live.failed(id);
       if (cause instanceof ForgeError) throw cause;
       throw new ForgeError('CLIENT_ERROR', `${name} could not be called: ${why(cause)}`, { cause });
     } finally {
@@ -155,6 +211,8 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
   /** Tries as whoever is signed in; when the token is refused, once more with another. */
   async function authorized(request: OneCall): Promise<unknown> {
     let token = await request.patience.for(session.token());
+    const answer = await overConnection(request, token);
+    if (answer) return answer.data;
     for (let renewed = false; ; renewed = true) {
       try {
         const data = await attempt(request, token);
@@ -174,7 +232,31 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
     }
   }
 
-  /** Sends the request once and reads the answer. */
+  /** Sends the request over the connection, when that can be; gives nothing when it has to be sent over HTTP. */
+  async function overConnection(
+    request: OneCall,
+    token: string | undefined,
+  ): Promise<LiveAnswer | undefined> {
+    request.acknowledged = false;
+    if (!request.overConnection || !live.speaksFor(token)) return undefined;
+    // A replica must be told what the answer has to contain, and only HTTP says so.
+    if (request.kind === 'query' && positions.toString() !== '') return undefined;
+    try {
+      const answer = await request.patience.for(live.call(request));
+      positions.answer(request.began, answer.position);
+      request.acknowledged = request.kind === 'mutation';
+      return answer;
+    } catch (error) {
+      if (!(error instanceof ForgeError)) throw error;
+      // It begins or ends a session, so that nothing that was read before may stay.
+      if (error.code === 'USE_HTTP') request.changesSession = true;
+      // A refusal is answered where tokens are renewed.
+      else if (error.code !== 'UNAUTHORIZED') throw error;
+      return undefined;
+    }
+  }
+
+  /** Sends the request over HTTP once and reads the answer. */
   async function attempt(request: OneCall, token: string | undefined): Promise<unknown> {
     const { name, patience } = request;
     const url = `${base}/rpc/${encodeURIComponent(name)}`;
@@ -217,14 +299,23 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
     return headers;
   }
 
-  return { query: call, mutate: call, action: call, call } as ForgeClient;
+  return {
+    query: call,
+    mutate: call,
+    action: call,
+    call,
+    subscribe: (fn: Query<unknown, unknown>, args: unknown, listener: Listener<unknown>) =>
+      live.subscribe(fn.name, args, listener),
+    connection: live.connection,
+  } as ForgeClient;
 }
 
 /** Whether the same call may succeed a moment later, with nothing done twice. */
 function mayPass({ code, status }: ForgeError): boolean {
   return (
     code === 'NETWORK_ERROR' ||
-    (status === 503 && (code === 'DATABASE_UNAVAILABLE' || code === 'OUTCOME_UNKNOWN')) ||
+    // An answer over the connection has no status.
+    ((status ?? 503) === 503 && (code === 'DATABASE_UNAVAILABLE' || code === 'OUTCOME_UNKNOWN')) ||
     // What a proxy says while the back end behind it restarts.
     (code === 'BAD_RESPONSE' && (status === 502 || status === 503 || status === 504))
   );
