@@ -29,7 +29,7 @@ const MUTATION_ID: HeaderName = HeaderName::from_static("x-forge-mutation-id");
 /// The log position that contains what the caller has written; it comes back with later calls.
 const POSITION: HeaderName = HeaderName::from_static("x-forge-position");
 /// What a browser's page cannot see of the session that its cookies hold: `renew`, when the call was nobody's because the access
-/// token is over, and `POST /auth/refresh` may bring another; `ended`, when the call signed its caller out.
+/// token is over, and `POST /auth/refresh` may bring another; `started` and `ended`, when the call signed its caller in or out.
 const SESSION: HeaderName = HeaderName::from_static("x-forge-session");
 
 /// Whatever else is asked for where calls are answered is not there.
@@ -144,7 +144,10 @@ fn tell_browser(
     headers: &mut HeaderMap,
 ) -> Result<()> {
     match change {
-        Some(SessionChange::Started(tokens)) => return authenticator.sign_in(&tokens, headers),
+        Some(SessionChange::Started(tokens)) => {
+            headers.insert(SESSION, HeaderValue::from_static("started"));
+            return authenticator.sign_in(&tokens, headers);
+        }
         Some(SessionChange::Ended) => {
             headers.insert(SESSION, HeaderValue::from_static("ended"));
             return authenticator.sign_out(headers);

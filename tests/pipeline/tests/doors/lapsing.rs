@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use forge::prelude::*;
 use forge::testing::TestApp;
 use serde_json::json;
 
@@ -89,13 +88,15 @@ async fn after_the_session_has_ended_what_is_public_stays_open(app: TestApp) {
     let public = call("guest").cookies(&here).send(&url).await;
     assert_eq!((public.data(), told(&public)), (json!(null), Some("renew")), "only a refresh is sure of it");
     let signed_in = Request::call("sign_in_as", &json!({"name": "ada"})).cookies(&here).send(&url).await;
-    assert_eq!((signed_in.status, told(&signed_in)), (200, None), "new cookies want no renewal");
+    assert_eq!((signed_in.status, told(&signed_in)), (200, Some("started")), "new cookies want no renewal");
     assert_eq!(call("whoami").cookies(&signed_in.cookies()).send(&url).await.data(), "ada");
 }
 
 #[forge::test]
-async fn who_signs_out_is_told(app: TestApp) {
-    let cookies = sign_in(&app).await.cookies();
+async fn a_page_is_told_when_a_session_begins_and_ends(app: TestApp) {
+    let signed_in = sign_in(&app).await;
+    assert_eq!(told(&signed_in), Some("started"));
+    let cookies = signed_in.cookies();
     assert_eq!(told(&call("sign_out").cookies(&cookies).send(&app.url()).await), Some("ended"));
 }
 
