@@ -14,7 +14,7 @@
  */
 
 import { ForgeError, why } from './error.js';
-import type { Session } from './session.js';
+import type { Pass, Session } from './session.js';
 
 /** `open` carries everything; `offline` waits for the next attempt; `closed` is not wanted, or nobody is signed in. */
 export type ConnectionStatus = 'connecting' | 'open' | 'offline' | 'closed';
@@ -56,6 +56,9 @@ export interface ConnectionOwner {
   busy(): boolean;
 }
 
+/** What the session learns when the connection is accepted. */
+const WELL = { data: undefined, error: undefined, session: null };
+
 /** How long opening may take, and how long the answer to a ping, in milliseconds. */
 const OPENING = 15_000;
 const ANSWERING = 10_000;
@@ -71,13 +74,16 @@ const SIGNED_OUT = 4401;
 
 export class Connection {
   #status: ConnectionStatus = 'closed';
-  #token: string | undefined;
+  /** Whom it speaks for. */
+  #pass: Pass | undefined;
   #wanted = false;
   #socket: WebSocket | undefined;
   /** Counts what overtakes each other: attempts, renewals. Whoever has waited goes on only if the count is still theirs. */
   #turn = 0;
   #attempts = 0;
+  /** How often it was refused in a row, and what was refused last. */
   #refusals = 0;
+  #refused: { token: string | undefined; error: ForgeError } | undefined;
   #openedAt = 0;
   #heardAt = 0;
   #answered = true;
@@ -140,14 +146,22 @@ export class Connection {
     this.#owner.forget();
     this.#attempts = 0;
     this.#refusals = 0;
-    void this.#connect();
+    // Later, when whoever has signed in has put their token where it is found.
+    this.#retryTimer = setTimeout(() => void this.#connect());
   }
 
-  /** Whether a call made with this token can go over the connection. When the token is a new one, prolongs the session. */
-  speaksFor(token: string | undefined): boolean {
-    if (this.#status !== 'open') return false;
-    if (token === this.#token) return true;
-    if (token === undefined || this.#token === undefined) this.restart();
+  /** Somebody has signed in, or nobody is signed in any more. */
+  sessionChanged(news: 'started' | 'ended'): void {
+    this.restart();
+    // What anybody may see goes on; to be refused as nobody is the end.
+    if (news === 'ended') this.#refusals = 2;
+  }
+
+  /** Whether a call made with this pass can go over the connection. When its token is a new one, prolongs the session. */
+  speaksFor({ token }: Pass): boolean {
+    if (this.#status !== 'open' || !this.#pass) return false;
+    if (token === this.#pass.token) return true;
+    if (token === undefined || this.#pass.token === undefined) this.restart();
     else if (this.#prolonging?.token !== token) {
       this.#prolonging = { token };
       this.send({ type: 'auth', token });
@@ -163,16 +177,22 @@ export class Connection {
   async #connect(): Promise<void> {
     this.#letGo('connecting');
     const turn = this.#turn;
-    let token: string | undefined;
+    let pass: Pass;
     try {
-      token = await this.#session.token();
+      pass = await this.#session.pass();
     } catch {
       // Nobody can say who is signed in, because the network is down, say: the next attempt asks again.
       if (turn === this.#turn) this.#retry();
       return;
     }
     if (turn !== this.#turn) return;
-    this.#token = token;
+    const { token } = pass;
+    if (this.#refusals === 2 && token !== undefined && token === this.#refused?.token) {
+      // The app still gives what was refused for good.
+      this.#end(this.#refused.error);
+      return;
+    }
+    this.#pass = pass;
     let socket: WebSocket;
     try {
       socket = this.#open();
@@ -220,10 +240,10 @@ export class Connection {
       case 'pong':
         return;
       case 'connected':
-        if (this.#token === undefined) this.#ready();
+        if (this.#pass?.token === undefined) this.#ready();
         return;
       case 'authenticated':
-        if (this.#prolonging) this.#token = this.#prolonging.token;
+        if (this.#prolonging && this.#pass) this.#pass = { ...this.#pass, ...this.#prolonging };
         this.#prolonging = undefined;
         if (this.#status !== 'open') this.#ready();
         return;
@@ -239,7 +259,7 @@ export class Connection {
 
   #ready(): void {
     this.#openedAt = performance.now();
-    if (this.#token !== undefined) this.#session.confirm();
+    if (this.#pass) this.#session.learn(WELL, this.#pass);
     this.#beat();
     this.#become('open');
     this.#owner.opened();
@@ -260,8 +280,8 @@ export class Connection {
       this.#owner.forget();
       void this.#connect();
     } else if (code === SIGNED_OUT) {
-      const text = 'nobody is signed in any more';
-      void this.#renew(said ?? new ForgeError('UNAUTHORIZED', text, { status: 401 }));
+      const { message = 'nobody is signed in any more', details } = said ?? {};
+      void this.#renew(new ForgeError('UNAUTHORIZED', message, { details, status: 401 }));
     } else {
       if (code === TOO_BUSY || code === PROTOCOL_BROKEN) this.#attempts ||= 1;
       this.#retry();
@@ -282,39 +302,35 @@ export class Connection {
   /** The back end refused whoever the connection spoke for. */
   async #renew(error: ForgeError): Promise<void> {
     const turn = this.#turn;
-    const refused = this.#token;
+    const spent = this.#pass ?? this.#session.bare();
     this.#refusals += 1;
+    this.#refused = { token: spent.token, error };
+    if (this.#refusals > 2) {
+      this.#end(error);
+      return;
+    }
+    let renewed: Pass | undefined;
     // A renewed token that is refused at once is none.
-    let renewed: string | undefined;
     if (this.#refusals === 1) {
       try {
-        renewed = await this.#session.renew(refused);
+        renewed = await this.#session.renew(spent, { data: undefined, error, session: 'renew' });
       } catch {
         // Not refused for good: whoever renews could not be reached.
+        if (turn !== this.#turn) return;
         this.#refusals = 0;
         this.#attempts ||= 1;
-        if (turn === this.#turn) this.#retry();
+        this.#retry();
         return;
       }
     }
     if (turn !== this.#turn) return;
-    if (renewed !== undefined) {
+    if (renewed) {
       void this.#connect();
       return;
     }
-    if (this.#refusals <= 2) {
-      this.#refusals = 2;
-      this.#owner.forget();
-      this.#session.lose(refused, error);
-      // What anybody may see goes on, unless the app still holds on to what was refused.
-      const now = await this.#session.token().catch(() => refused);
-      if (turn !== this.#turn) return;
-      if (now === undefined || now !== refused) {
-        void this.#connect();
-        return;
-      }
-    }
-    this.#end(error);
+    this.#session.lose(spent, error);
+    // The session tells that it has ended only once; this connection may not be the first to know.
+    if (turn === this.#turn) this.sessionChanged('ended');
   }
 
   #end(error: ForgeError): void {

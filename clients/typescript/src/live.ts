@@ -7,7 +7,7 @@ import { Connection, type ConnectionStatus, type LiveOptions, type Message, erro
 import { ForgeError } from './error.js';
 import type { FunctionKind } from './functions.js';
 import { type Optimistic, expect, report } from './optimistic.js';
-import type { Session } from './session.js';
+import type { Pass, Session } from './session.js';
 import { type Listener, type Subscription, Subscriptions } from './subscriptions.js';
 
 /** The connection over which live queries come, for pages that show how it is. */
@@ -65,6 +65,7 @@ export class Live {
       busy: () => this.#calls.size > 0,
     });
     this.#connection = connection;
+    session.onChange = (news) => connection.sessionChanged(news);
     this.#subscriptions = new Subscriptions({
       get open() {
         return connection.status === 'open';
@@ -95,9 +96,9 @@ export class Live {
     return this.#subscriptions.add(name, args, listener);
   }
 
-  /** Whether a call made with this token can be sent over the connection. */
-  speaksFor(token: string | undefined): boolean {
-    return this.#connection.speaksFor(token);
+  /** Whether a call made with this pass can be sent over the connection. */
+  speaksFor(pass: Pass): boolean {
+    return this.#connection.speaksFor(pass);
   }
 
   /**

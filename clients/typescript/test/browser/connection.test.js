@@ -250,7 +250,7 @@ test('a session that ends takes what was read along, and what anybody may see go
   const client = createForgeClient({
     url: server.url,
     getToken: () => token,
-    onUnauthorized: (error) => {
+    onSignedOut: (error) => {
       lost.push(error.message);
       token = undefined;
     },
@@ -283,7 +283,7 @@ test('a token that is refused for good ends it, until something changes', async 
   const client = createForgeClient({
     url: server.url,
     getToken: () => 'mine',
-    onUnauthorized: (error) => lost.push(error.code),
+    onSignedOut: (error) => lost.push(error.code),
   });
   t.after(() => client.connection.close());
   const cards = watch(client, listCards, cardsOf('a'));
@@ -321,7 +321,7 @@ test('a renewal that fails ends no session: it is tried again', async (t) => {
   const client = createForgeClient({
     url: server.url,
     live: { retryDelay: 10 },
-    onUnauthorized: () => assert.fail('signed out'),
+    onSignedOut: () => assert.fail('signed out'),
     getToken: ({ force }) => {
       if (!force) return tries < 2 ? 'old' : 'new';
       tries += 1;
