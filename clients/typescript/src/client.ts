@@ -116,8 +116,8 @@ export interface ForgeClient {
   ): Promise<Result>;
   /**
    * Reads a query's result now and whenever it changes, until stopped. Equal queries share one subscription; when a
-   * result is there already, the listener is called with it before this returns. Never throws because of the back end:
-   * what goes wrong is in the snapshot.
+   * result is there already, the listener is called with it before this returns. Throws only when JSON cannot say the
+   * arguments (`INVALID_ARGUMENT`): what else goes wrong is in the snapshot.
    */
   subscribe<Args, Result>(
     fn: Query<Args, Result>,
@@ -332,7 +332,7 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
     action: call,
     call,
     subscribe: (fn: Query<unknown, unknown>, args: unknown, listener: Listener<unknown>) =>
-      live.subscribe(fn.name, args, listener),
+      live.subscribe(fn.name, JSON.parse(toJson(fn.name, args)), listener),
     connection: live.connection,
   } as ForgeClient;
 }

@@ -14,6 +14,8 @@
  */
 
 import { ForgeError, why } from './error.js';
+import { Heartbeat } from './heartbeat.js';
+import { type Message, errorOf, readMessage } from './message.js';
 import type { Pass, Session } from './session.js';
 
 /** `open` carries everything; `offline` waits for the next attempt; `closed` is not wanted, or nobody is signed in. */
@@ -34,9 +36,6 @@ export interface LiveOptions {
   /** The longest pause between two attempts, in milliseconds. Default 30,000. */
   retryDelayMax?: number | undefined;
 }
-
-/** A message, either way: one JSON object with its `type`. */
-export type Message = { [field: string]: unknown };
 
 /** What a connection tells its owner. */
 export interface ConnectionOwner {
@@ -59,9 +58,6 @@ export interface ConnectionOwner {
 /** What the session learns when the connection is accepted. */
 const WELL = { data: undefined, error: undefined, session: null };
 
-/** How long opening may take, and how long the answer to a ping, in milliseconds. */
-const OPENING = 15_000;
-const ANSWERING = 10_000;
 /** A connection that has lasted this long was a good one: attempts are counted from the start again. */
 const LASTING = 5_000;
 /** The spread of attempts that are made at once: clients that a node let go together do not arrive together. */
@@ -85,14 +81,12 @@ export class Connection {
   #refusals = 0;
   #refused: { token: string | undefined; error: ForgeError } | undefined;
   #openedAt = 0;
-  #heardAt = 0;
-  #answered = true;
   #said: ForgeError | undefined;
   /** The token that was sent to prolong the session and is not confirmed yet. */
   #prolonging: { token: string } | undefined;
-  #watchTimer: Timer;
   #retryTimer: Timer;
   #lingerTimer: Timer;
+  readonly #heartbeat: Heartbeat;
   readonly #base: string;
   readonly #options: LiveOptions;
   readonly #session: Session;
@@ -103,6 +97,11 @@ export class Connection {
     this.#options = options;
     this.#session = session;
     this.#owner = owner;
+    this.#heartbeat = new Heartbeat(
+      options.heartbeat ?? 20_000,
+      () => this.send({ type: 'ping' }),
+      () => this.#lost(0),
+    );
   }
 
   get status(): ConnectionStatus {
@@ -203,7 +202,7 @@ export class Connection {
     }
     this.#socket = socket;
     this.#said = undefined;
-    this.#watch(OPENING, () => this.#lost(0));
+    this.#heartbeat.opening();
     socket.onopen = () => {
       if (token !== undefined) this.send({ type: 'auth', token });
     };
@@ -229,9 +228,8 @@ export class Connection {
   }
 
   #hear(data: unknown): void {
-    this.#heardAt = performance.now();
-    this.#answered = true;
-    const message = parse(data);
+    this.#heartbeat.heard();
+    const message = readMessage(data);
     if (!message) {
       this.#lost(PROTOCOL_BROKEN);
       return;
@@ -262,7 +260,7 @@ export class Connection {
   #ready(): void {
     this.#openedAt = performance.now();
     if (this.#pass) this.#session.learn(WELL, this.#pass);
-    this.#beat();
+    this.#heartbeat.beat();
     this.#become('open');
     this.#owner.opened();
   }
@@ -343,7 +341,7 @@ export class Connection {
   /** Lets go of the socket, of timers and of whatever is awaited. */
   #letGo(status: ConnectionStatus): void {
     this.#turn += 1;
-    clearTimeout(this.#watchTimer);
+    this.#heartbeat.stop();
     clearTimeout(this.#retryTimer);
     this.#prolonging = undefined;
     const socket = this.#socket;
@@ -365,45 +363,8 @@ export class Connection {
   readonly #wake = (): void => {
     if (globalThis.document?.visibilityState === 'hidden') return;
     if (this.#status === 'offline') void this.#connect();
-    else if (this.#status === 'open') this.#probe(ANSWERING / 2);
+    else if (this.#status === 'open') this.#heartbeat.probe();
   };
-
-  /** Asks for a sign of life whenever there was none for a while. */
-  #beat(): void {
-    const heartbeat = this.#options.heartbeat ?? 20_000;
-    const quiet = performance.now() - this.#heardAt;
-    if (quiet >= heartbeat) this.#probe(Math.min(heartbeat, ANSWERING));
-    else this.#watch(heartbeat - quiet, () => this.#beat());
-  }
-
-  #probe(patience: number): void {
-    this.#answered = false;
-    this.send({ type: 'ping' });
-    this.#watch(patience, () => (this.#answered ? this.#beat() : this.#lost(0)));
-  }
-
-  #watch(delay: number, then: () => void): void {
-    clearTimeout(this.#watchTimer);
-    this.#watchTimer = setTimeout(then, delay);
-  }
 }
 
 type Timer = ReturnType<typeof setTimeout> | undefined;
-
-/** The error that a message reports. */
-export function errorOf(reported: Message): ForgeError {
-  const { code, message, details } = reported;
-  if (typeof code === 'string' && typeof message === 'string')
-    return new ForgeError(code, message, { details });
-  return new ForgeError('BAD_RESPONSE', 'the back end reports an error without saying which');
-}
-
-function parse(data: unknown): Message | undefined {
-  try {
-    const message: unknown = JSON.parse(String(data));
-    return typeof message === 'object' && message !== null ? (message as Message) : undefined;
-  } catch {
-    // Not JSON, hence not of the back end.
-    return undefined;
-  }
-}

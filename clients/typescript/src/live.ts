@@ -3,9 +3,10 @@
  * nothing; nothing is opened before the first subscription.
  */
 
-import { Connection, type ConnectionStatus, type LiveOptions, type Message, errorOf } from './connection.js';
+import { Connection, type ConnectionStatus, type LiveOptions } from './connection.js';
 import { ForgeError } from './error.js';
 import type { FunctionKind } from './functions.js';
+import { type Message, errorOf } from './message.js';
 import { type Optimistic, expect, report } from './optimistic.js';
 import type { Pass, Session } from './session.js';
 import { type Listener, type Subscription, Subscriptions } from './subscriptions.js';

@@ -215,8 +215,8 @@ export class Layers {
   ): string[] {
     const others: string[] = [];
     for (const layer of [...this.#layers]) {
-      const done =
-        acks.has(layer.id) || (layer.loose && [...layer.steps.keys()].some((key) => results.has(key)));
+      const touched = [...layer.steps.keys()].some((key) => results.has(key));
+      const done = acks.has(layer.id) || (layer.loose && touched);
       if (done) layer.answered ??= asked;
       for (const key of layer.steps.keys()) {
         const since = results.get(key);

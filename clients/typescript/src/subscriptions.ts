@@ -3,10 +3,9 @@
  * end and one copy. A frame changes all copies that it is about first; only then are readers told, each once.
  */
 
-import type { Message } from './connection.js';
-import { errorOf } from './connection.js';
 import { ForgeError } from './error.js';
 import { keyOf } from './functions.js';
+import { type Message, errorOf } from './message.js';
 import { Layers, report } from './optimistic.js';
 import { applyPatch } from './patch.js';
 
@@ -92,7 +91,7 @@ export class Subscriptions {
     this.#line = line;
   }
 
-  /** Begins to read. The listener is called at once when something is known already. */
+  /** Begins to read. The arguments are nobody else's; the listener is called at once when something is known already. */
   add(name: string, args: unknown, listener: Listener<unknown>): Subscription<unknown> {
     const key = keyOf(name, args);
     let entry = this.#entries.get(key);
@@ -100,8 +99,7 @@ export class Subscriptions {
       entry = {
         key,
         name,
-        // Written down: an object that the caller changes afterwards is still asked for as it was.
-        args: JSON.parse(JSON.stringify(args ?? {})) as unknown,
+        args,
         readers: new Set(),
         id: 0,
         asked: 0,

@@ -234,6 +234,17 @@ test('without a WebSocket there is an error that says what to do', async () => {
   assert.match(other.message, /live queries cannot be asked: .*URL/);
 });
 
+test('arguments are asked for as they were, and refused when JSON cannot say them', async (t) => {
+  const server = await wire(t);
+  const client = createForgeClient({ url: server.url });
+  t.after(() => client.connection.close());
+  assert.throws(() => watch(client, listCards, { n: 1n }), { name: 'ForgeError', code: 'INVALID_ARGUMENT' });
+  const args = { columnId: 'a' };
+  watch(client, listCards, args);
+  args.columnId = 'b';
+  assert.deepEqual((await (await server.session()).next('subscribe')).args, { columnId: 'a' });
+});
+
 test('closing ends everything, and a later subscription opens again', async (t) => {
   const { server, client, cards, session } = await begin(t);
   client.connection.close();
