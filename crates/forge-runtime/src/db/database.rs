@@ -23,6 +23,7 @@ pub struct Database(Arc<Inner>);
 struct Inner {
     primary: Pool,
     side: Pool,
+    live: Pool,
     shared: SharedReads,
     replicas: Vec<Arc<Replica>>,
     next_replica: AtomicUsize,
@@ -32,6 +33,10 @@ struct Inner {
 
 /// How many connections there are beside the pool's.
 const SIDE_CONNECTIONS: usize = 2;
+
+/// How many connections live queries have: one to read what changed and run what that concerns, one for what they need to know about the
+/// schema. Calls and live queries never wait for each other's connections.
+const LIVE_CONNECTIONS: usize = 2;
 
 /// A replica: a read-only copy that may lag behind.
 #[derive(Debug)]
@@ -87,6 +92,7 @@ impl Database {
         Ok(Self(Arc::new(Inner {
             primary: Pool::new(connect(primary_url, "main", &[])?, config.pool_size as usize, config.pool_timeout),
             side: Pool::new(connect(primary_url, "side", &[])?, SIDE_CONNECTIONS, config.pool_timeout),
+            live: Pool::new(connect(primary_url, "live queries", &[])?, LIVE_CONNECTIONS, config.pool_timeout),
             shared: SharedReads::new(
                 connect(primary_url, "shared reads", &[read_only, short])?,
                 config.shared_connections as usize,
@@ -108,6 +114,17 @@ impl Database {
     /// asking what became of a commit. If those waited for the pool as well, calls could wait for each other.
     pub(crate) fn side(&self) -> &Pool {
         &self.0.side
+    }
+
+    /// The connections of live queries.
+    pub(crate) fn live(&self) -> &Pool {
+        &self.0.live
+    }
+
+    /// One snapshot for a round of live queries.
+    pub(crate) async fn begin_live(&self, fresh: bool) -> Result<Transaction> {
+        let limit = Instant::now() + self.0.config.statement_timeout;
+        Ok(Transaction::new(self.0.live.get().await?, Purpose::Snapshot, limit, fresh))
     }
 
     /// A read on behalf of a query.

@@ -31,7 +31,7 @@ mod statement;
 mod tls;
 pub(crate) mod transaction;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use forge_core::{Error, Result};
@@ -52,11 +52,35 @@ pub(crate) use pool::Pool;
 pub(crate) use statement::{Shape, Verb};
 use transaction::Transaction;
 
+use crate::read_set::{self, Argument};
+
 /// The database, as a function may use it. From `ctx.db()`.
 #[derive(Debug)]
 pub struct Db {
     access: Access,
     deadline: Instant,
+    /// Set while a live query runs.
+    recorder: Option<Arc<Recorder>>,
+}
+
+/// What a live query has asked for: statements with their arguments.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    seen: Mutex<Vec<(Arc<Shape>, Vec<Argument>)>>,
+}
+
+impl Recorder {
+    /// What was asked for since.
+    pub(crate) fn take(&self) -> Vec<(Arc<Shape>, Vec<Argument>)> {
+        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, shape: &Arc<Shape>, arguments: Vec<Argument>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.iter().any(|(one, with)| one.id == shape.id && *with == arguments) {
+            seen.push((shape.clone(), arguments));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -73,17 +97,23 @@ enum Access {
 impl Db {
     /// For a query.
     pub(crate) fn read(database: Database, replica: Option<Arc<Replica>>, deadline: Instant) -> Self {
-        Self { access: Access::Read { database, replica }, deadline }
+        Self { access: Access::Read { database, replica }, deadline, recorder: None }
     }
 
     /// For a query that runs in a transaction.
     pub(crate) fn read_in(transaction: Arc<Transaction>, deadline: Instant) -> Self {
-        Self { access: Access::ReadIn(transaction), deadline }
+        Self { access: Access::ReadIn(transaction), deadline, recorder: None }
+    }
+
+    /// The same, with everything noted that it asks for.
+    pub(crate) fn recorded(mut self, recorder: Arc<Recorder>) -> Self {
+        self.recorder = Some(recorder);
+        self
     }
 
     /// For a mutation.
     pub(crate) fn write(transaction: Arc<Transaction>, deadline: Instant) -> Self {
-        Self { access: Access::Write(transaction, tokio::sync::Mutex::default()), deadline }
+        Self { access: Access::Write(transaction, tokio::sync::Mutex::default()), deadline, recorder: None }
     }
 
     /// The one place that sees every statement of an app together with its arguments.
@@ -95,6 +125,10 @@ impl Db {
             Access::ReadIn(transaction) | Access::Write(transaction, _) => transaction.query(shape, params).await,
         };
         crate::observability::statement_ran(shape, began.elapsed(), result.is_ok());
+        if let (Some(recorder), Access::ReadIn(transaction), Ok(_)) = (&self.recorder, &self.access, &result) {
+            // Prepared a moment ago, so this asks nobody.
+            recorder.note(shape, read_set::capture(params, &transaction.parameters(shape).await?));
+        }
         result
     }
 
@@ -145,7 +179,7 @@ impl Db {
             Access::Read { database, replica } => Access::Read { database: database.clone(), replica: replica.clone() },
             Access::ReadIn(transaction) | Access::Write(transaction, _) => Access::ReadIn(transaction.clone()),
         };
-        Self { access, deadline: self.deadline }
+        Self { access, deadline: self.deadline, recorder: self.recorder.clone() }
     }
 
     /// Runs a mutation that is called from this one; it gets a database of its own in the same transaction.

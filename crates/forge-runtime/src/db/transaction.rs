@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use forge_core::function::Isolation;
 use forge_core::{Error, ErrorKind, Result};
+use postgres_types::Type;
 use tokio_postgres::error::SqlState;
 
 use super::connect::{Answer, Params, mapped};
@@ -187,6 +188,27 @@ impl Transaction {
             return error::conflict_with_others().with_source(why);
         }
         mapped(why, shape)
+    }
+
+    /// Which life of the server it runs in.
+    pub(crate) async fn life(&self) -> Result<String> {
+        self.lease.life().await.map(str::to_owned).map_err(error::from_driver)
+    }
+
+    /// The types of a statement's parameters.
+    pub(crate) async fn parameters(&self, shape: &Arc<Shape>) -> Result<Vec<Type>> {
+        let prepared = self.lease.prepare(shape).await.map_err(|why| self.failed(why, shape))?;
+        Ok(prepared.params().to_vec())
+    }
+
+    /// The id under which a mutation writes, once it has begun.
+    pub(crate) fn xid(&self) -> Option<u64> {
+        self.xid.get().and_then(|xid| xid.parse().ok())
+    }
+
+    /// Whether a statement failed, after which nothing can be read or written in it.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// The client, inside of the transaction: begins it when nothing did yet.

@@ -1,11 +1,12 @@
 //! What a function is given: who calls, from where, and the parts of the world it may touch.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use forge_core::Result;
 use forge_core::auth::{AuthContext, AuthUser};
-use forge_core::function::{ForgeAction, ForgeMutation, ForgeQuery};
+use forge_core::function::{Access, ForgeAction, ForgeMutation, ForgeQuery};
 use forge_core::request::RequestMetadata;
 use forge_core::validate::Violations;
 use forge_core::wire::WireType;
@@ -16,12 +17,34 @@ use crate::auth::{Accounts, PasswordAccess, Principal, SessionAccess, SessionSlo
 use crate::db::Db;
 
 /// Who calls, and what is known about the call. Shared by everything that one call sets off.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) principal: Arc<Principal>,
     pub(crate) request: Arc<RequestMetadata>,
     /// A log position that the caller's reads must not fall behind; 0 when it has written nothing.
     pub(crate) position: u64,
+    /// What the functions have looked at of all this.
+    pub(crate) looked: Looked,
+}
+
+/// What a call has looked at of its caller: who may share a live query's result follows from that.
+#[derive(Debug, Default)]
+pub(crate) struct Looked(AtomicU8);
+
+impl Looked {
+    /// Who calls.
+    pub(crate) const AT_CALLER: u8 = 1;
+    /// From where, with which ids.
+    pub(crate) const AT_REQUEST: u8 = 2;
+
+    fn note(&self, what: u8) {
+        // Read only once the call has ended.
+        self.0.fetch_or(what, Ordering::Relaxed);
+    }
+
+    pub(crate) fn at(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 macro_rules! common {
@@ -29,6 +52,7 @@ macro_rules! common {
         impl $context {
             /// Who is calling.
             pub fn auth(&self) -> &AuthContext {
+                self.caller.looked.note(Looked::AT_CALLER);
                 &self.caller.principal.auth
             }
 
@@ -37,16 +61,17 @@ macro_rules! common {
             /// # Errors
             /// `UNAUTHORIZED` when nobody is signed in; that happens only in `public` functions.
             pub fn require_user(&self) -> Result<&AuthUser> {
-                self.caller.principal.auth.require_user()
+                self.auth().require_user()
             }
 
             /// The id of the user who is calling, if somebody is signed in.
             pub fn user_id(&self) -> Option<&str> {
-                self.caller.principal.auth.user_id()
+                self.auth().user_id()
             }
 
             /// The request: its ids, its trace, where it comes from.
             pub fn request(&self) -> &RequestMetadata {
+                self.caller.looked.note(Looked::AT_REQUEST);
                 &self.caller.request
             }
 
@@ -212,6 +237,10 @@ impl ActionContext {
 
 /// The same checks for a call from Rust as for one from the wire: may the caller, and are the values valid?
 fn prepare<F: forge_core::function::Function>(_: &F, args: F::Args, caller: &Caller) -> Result<F::Args> {
+    if F::INFO.access != Access::Public {
+        // Whether it is permitted depends on who calls.
+        caller.looked.note(Looked::AT_CALLER);
+    }
     super::router::permit(&F::INFO, &caller.principal.auth)?;
     let mut violations = Violations::default();
     args.validate(&mut violations);

@@ -28,10 +28,10 @@ pub use http::{HttpClient, HttpRequest, HttpResponse};
 pub use registry::{FunctionRegistry, Registration};
 pub use router::FunctionRouter;
 
-pub(crate) use context::Caller;
+pub(crate) use context::{Caller, Looked};
 pub(crate) use executor::{Answer, Call};
 pub(crate) use idempotency::sweep as sweep_mutation_ids;
-pub(crate) use registry::Item;
+pub(crate) use registry::{Entry, Item};
 
 use forge_core::{Error, Result};
 

@@ -62,6 +62,19 @@ impl Authenticator {
         }
     }
 
+    /// Who a token speaks for.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Principal>> {
+        self.verifier.verify(token).await
+    }
+
+    /// Who opens a WebSocket. A browser sends cookies with it whatever page asked for it, so the page's origin counts.
+    pub(crate) async fn authenticate_session(&self, headers: &HeaderMap) -> Result<Arc<Principal>> {
+        if bearer(headers)?.is_none() && self.access_cookie.read(headers).is_some() {
+            csrf::check_origin(headers, &self.origins)?;
+        }
+        self.authenticate(&Method::GET, headers).await
+    }
+
     /// The refresh token that a browser's cookie carries, if the request was made by the app's own page.
     pub(super) fn refresh_token<'a>(&self, method: &Method, headers: &'a HeaderMap) -> Result<Option<&'a str>> {
         let token = self.refresh_cookie.read(headers);
