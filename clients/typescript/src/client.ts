@@ -3,6 +3,7 @@
  * page when it is imported, so that it runs in browsers, workers and servers alike.
  */
 
+import { type Answer, isRefusal, readAnswer } from './answer.js';
 import { ForgeError, why } from './error.js';
 import type {
   Action,
@@ -14,7 +15,7 @@ import type {
 } from './functions.js';
 import { Patience } from './patience.js';
 import { Positions } from './positions.js';
-import { type GetToken, Session } from './session.js';
+import { type GetToken, type Pass, Session } from './session.js';
 
 export { ForgeError } from './error.js';
 export type { FieldErrors, ForgeErrorCode } from './error.js';
@@ -33,13 +34,20 @@ export type { GetToken };
 export interface ForgeClientOptions {
   /** Where the back end is: `https://api.example.org`. Default: where the page came from. */
   url?: string | undefined;
-  /** The bearer token of whoever is signed in. Leave it out when a cookie holds the session. */
+  /** The bearer token of whoever is signed in. Leave it out when cookies hold the session. */
   getToken?: GetToken | undefined;
   /**
-   * Nobody is signed in any more, and a new token could not be had: forget the user, show the sign-in page. Called once
-   * per session that ends. Never called when somebody who is signed in may not do something (`FORBIDDEN`).
+   * Whether cookies hold the session, so that it is renewed when an answer says so, for all tabs at once. Default: yes
+   * in a browser, unless there is `getToken`. Not on a server that renders a page: the browser would never get the new
+   * cookies, and its old ones would be worth nothing.
    */
-  onUnauthorized?: ((error: ForgeError) => void) | undefined;
+  cookies?: boolean | undefined;
+  /**
+   * Nobody is signed in any more: forget the user, show the sign-in page. Told once per session that ends, wherever that
+   * was: the caller signed out, here or in another tab; it was ended from another place; it was not renewed in time.
+   * Never told because the back end cannot be reached, or because somebody may not do something (`FORBIDDEN`).
+   */
+  onSignedOut?: ((why: ForgeError) => void) | undefined;
   /** Another `fetch`: the one that a framework hands out while it renders on the server, or one for tests. */
   fetch?: typeof fetch | undefined;
   /** How long a call may take altogether, repeats included, in milliseconds. Default 30,000; 0 for no limit. */
@@ -58,7 +66,7 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /** As in {@link ForgeClientOptions.timeout}. */
   timeout?: number | undefined;
-  /** `false` to call as nobody: no token is sent, and a 401 is an ordinary error. For signing in and for refreshing. */
+  /** `false` to call as nobody: no token is sent, and a 401 is an ordinary error. For signing in, and in `getToken`. */
   auth?: boolean | undefined;
   /** The id that makes a repeat of this mutation safe. Default: a new one for every call. */
   mutationId?: string | undefined;
@@ -88,6 +96,9 @@ export interface ForgeClient {
   ): Promise<Result>;
 }
 
+/** How long the renewal of a session may take, in milliseconds. It is nobody's call, and all calls may wait for it. */
+const RENEWAL_MAX = 30_000;
+
 /** One call, from its beginning to its end. */
 interface OneCall {
   name: string;
@@ -104,7 +115,14 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
   const credentials = options.credentials ?? 'same-origin';
   // Called as a plain function: a browser's `fetch` refuses to be a method of anything else.
   const send: typeof fetch = options.fetch ?? ((input, init) => fetch(input, init));
-  const session = new Session(options.getToken, options.onUnauthorized);
+  const { getToken, onSignedOut } = options;
+  const cookies = options.cookies ?? (!getToken && credentials !== 'omit' && inBrowser());
+  const session = new Session({
+    url: base,
+    getToken,
+    renewCookies: cookies ? renewCookies : undefined,
+    onSignedOut,
+  });
   const positions = new Positions();
 
   async function call(
@@ -124,9 +142,11 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
         patience,
         began: positions.begin(),
       };
-      return await repeating(request, () =>
-        auth ? authorized(request) : attempt(request, undefined),
-      );
+      return await repeating(request, async () => {
+        const answer = auth ? await authorized(request) : await attempt(request, session.bare());
+        if (answer.error) throw answer.error;
+        return answer.data;
+      });
     } catch (cause) {
       if (cause instanceof ForgeError) throw cause;
       throw new ForgeError('CLIENT_ERROR', `${name} could not be called: ${why(cause)}`, { cause });
@@ -152,65 +172,79 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
     }
   }
 
-  /** Tries as whoever is signed in; when the token is refused, once more with another. */
-  async function authorized(request: OneCall): Promise<unknown> {
-    let token = await request.patience.for(session.token());
-    for (let renewed = false; ; renewed = true) {
-      try {
-        const data = await attempt(request, token);
-        session.confirm();
-        return data;
-      } catch (error) {
-        // Only a 401 of the back end's own, not a proxy's, says anything about the session.
-        if (!(error instanceof ForgeError) || error.status !== 401 || error.code === 'BAD_RESPONSE')
-          throw error;
-        const other = renewed ? undefined : await request.patience.for(session.renew(token));
-        if (other === undefined) {
-          session.lose(token, error);
-          throw error;
-        }
-        token = other;
+  /** Tries as whoever is signed in; when their session has to be renewed for that, once more. */
+  async function authorized(request: OneCall): Promise<Answer> {
+    const { kind, patience } = request;
+    let pass = await patience.for(session.pass());
+    let answer = await attempt(request, pass);
+    // Whatever was written for nobody is written; a query may as well be asked again.
+    if (isRefusal(answer.error) || (answer.session === 'renew' && kind === 'query')) {
+      const other = await patience.for(session.renew(pass, answer));
+      if (other) {
+        pass = other;
+        answer = await attempt(request, pass);
       }
     }
+    if (isRefusal(answer.error)) session.lose(pass, answer.error);
+    return answer;
   }
 
-  /** Sends the request once and reads the answer. */
-  async function attempt(request: OneCall, token: string | undefined): Promise<unknown> {
-    const { name, patience } = request;
-    const url = `${base}/rpc/${encodeURIComponent(name)}`;
-    const init: RequestInit = {
-      method: 'POST',
-      headers: headersOf(request, token),
-      body: request.body,
-      credentials,
-      signal: patience.signal,
-    };
-    let response: Response;
-    let text: string;
+  /** Sends a call once. */
+  async function attempt(request: OneCall, pass: Pass): Promise<Answer> {
+    const path = `rpc/${encodeURIComponent(request.name)}`;
+    const { answer, headers } = await post(path, request, headersOf(request, pass.token));
+    positions.answer(request.began, headers.get('x-forge-position'));
+    session.learn(answer, pass);
+    return answer;
+  }
+
+  /** Trades the cookies of the session for new ones, or learns that it has ended. */
+  async function renewCookies(): Promise<'renewed' | 'ended'> {
+    const name = 'the renewal of the session';
+    const patience = new Patience(name, RENEWAL_MAX, undefined);
     try {
-      response = await patience.for(send(url, init));
-      text = await patience.for(response.text());
-    } catch (cause) {
-      if (patience.signal.aborted) throw patience.signal.reason;
-      throw new ForgeError(
-        'NETWORK_ERROR',
-        `${name} could not be called at ${url}: ${why(cause)}`,
-        { cause },
-      );
+      const { answer } = await post('auth/refresh', { name, patience, body: '{}' }, plainHeaders());
+      if (isRefusal(answer.error)) return 'ended';
+      if (answer.error) throw answer.error;
+      return 'renewed';
+    } finally {
+      patience.release();
     }
-    const data = readAnswer(name, response, text);
-    positions.answer(request.began, response.headers.get('x-forge-position'));
-    return data;
   }
 
-  function headersOf(request: OneCall, token: string | undefined): Headers {
+  /** Sends a request and reads the answer. */
+  async function post(
+    path: string,
+    { name, patience, body }: Pick<OneCall, 'name' | 'patience' | 'body'>,
+    headers: Headers,
+  ): Promise<{ answer: Answer; headers: Headers }> {
+    const url = `${base}/${path}`;
+    const { signal } = patience;
+    try {
+      const init: RequestInit = { method: 'POST', headers, body, credentials, signal };
+      const response = await patience.for(send(url, init));
+      const text = await patience.for(response.text());
+      return { answer: readAnswer(name, response, text), headers: response.headers };
+    } catch (cause) {
+      if (signal.aborted) throw signal.reason;
+      const message = `${name} could not be called at ${url}: ${why(cause)}`;
+      throw new ForgeError('NETWORK_ERROR', message, { cause });
+    }
+  }
+
+  function plainHeaders(): Headers {
     const given = typeof options.headers === 'function' ? options.headers() : options.headers;
     const headers = new Headers(given);
     headers.set('content-type', 'application/json');
     headers.set('accept', 'application/json');
-    if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
     // A page of another origin cannot send this without asking first: it tells our calls from forged ones.
     if (credentials !== 'omit') headers.set('x-forge-csrf', '1');
+    return headers;
+  }
+
+  function headersOf(request: OneCall, token: string | undefined): Headers {
+    const headers = plainHeaders();
+    if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
     if (request.mutationId !== undefined) headers.set('x-forge-mutation-id', request.mutationId);
     const position = positions.toString();
     if (position !== '') headers.set('x-forge-position', position);
@@ -230,6 +264,11 @@ function mayPass({ code, status }: ForgeError): boolean {
   );
 }
 
+/** Whether this runs where cookies are kept: on a page, or in its worker. */
+function inBrowser(): boolean {
+  return typeof location !== 'undefined';
+}
+
 /** Writes the arguments. A function that takes none is sent the empty object. */
 function toJson(name: string, args: unknown): string {
   try {
@@ -238,52 +277,6 @@ function toJson(name: string, args: unknown): string {
     const message = `the arguments of ${name} cannot be written as JSON: ${why(cause)}`;
     throw new ForgeError('INVALID_ARGUMENT', message, { cause });
   }
-}
-
-/** Takes the result out of an answer, or throws the error that it reports. */
-function readAnswer(name: string, response: Response, text: string): unknown {
-  const { status } = response;
-  const answer = parse(text);
-  const requestId = typeof answer?.['requestId'] === 'string' ? answer['requestId'] : undefined;
-  if (answer?.['success'] === true && 'data' in answer) return answer['data'];
-  const error = answer?.['success'] === false ? asObject(answer['error']) : undefined;
-  if (typeof error?.['code'] === 'string' && typeof error['message'] === 'string') {
-    const retryAfter = secondsOf(response.headers.get('retry-after'));
-    throw new ForgeError(error['code'], error['message'], {
-      details: error['details'],
-      requestId,
-      status,
-      retryAfter,
-    });
-  }
-  const type = response.headers.get('content-type') ?? 'no content type';
-  throw new ForgeError(
-    'BAD_RESPONSE',
-    `the answer to ${name} does not come from the back end (status ${status}, ${type}): check the client's url, and what stands in between`,
-    { status, requestId, retryAfter: secondsOf(response.headers.get('retry-after')) },
-  );
-}
-
-function parse(text: string): Record<string, unknown> | undefined {
-  try {
-    return asObject(JSON.parse(text));
-  } catch {
-    // Not JSON, hence not an answer of the back end: the caller says so.
-    return undefined;
-  }
-}
-
-function asObject(value: unknown): Record<string, unknown> | undefined {
-  return typeof value === 'object' && value !== null
-    ? (value as Record<string, unknown>)
-    : undefined;
-}
-
-/** Reads `retry-after`: seconds, or the date of a proxy. */
-function secondsOf(header: string | null): number | undefined {
-  if (header === null) return undefined;
-  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
-  return Number.isNaN(seconds) ? undefined : Math.max(0, seconds);
 }
 
 /** A new UUID, also where a page without TLS has no `randomUUID`. */

@@ -8,7 +8,7 @@ export type ClientErrorCode =
   | 'BAD_RESPONSE'
   /** `getToken` threw. */
   | 'TOKEN_UNAVAILABLE'
-  /** Something that the app gave this client threw: `headers`, `onUnauthorized`. */
+  /** Something that the app gave this client threw: `headers`, `onSignedOut`. */
   | 'CLIENT_ERROR';
 
 /** Codes of the back end. `CANCELLED`, `TIMEOUT` and `INVALID_ARGUMENT` are also made here, and mean the same. */

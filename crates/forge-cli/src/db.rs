@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
 use forge_core::Result;
+use forge_pg::PrivateServer;
 
 use crate::app::App;
 use crate::database;
@@ -12,13 +13,12 @@ use crate::status::Status;
 use crate::voice;
 
 /// Stops the private server.
-pub(crate) async fn stop(path: &Path, status: &Status) -> Result<()> {
+pub(crate) async fn stop(path: &Path) -> Result<()> {
     let app = App::open(path)?;
-    if !app.root.join(".forge/pg").exists() {
-        voice::note("this app has no private server");
+    let Some(server) = PrivateServer::running(&app.root).await? else {
+        voice::note("no private server of this app is running");
         return Ok(());
-    }
-    let server = database::private(&app, status).await?;
+    };
     server.stop().await?;
     voice::note(&format!("stopped; the data stays in {}", server.data_folder().display()));
     Ok(())

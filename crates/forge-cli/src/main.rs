@@ -86,7 +86,7 @@ async fn once(command: Command) -> Result<()> {
         }
         Command::Migrate { command: None, path } => migrate::run(&path, &["migrate"], &status).await,
         Command::Check { path } => check::run(&path, &status).await,
-        Command::Db { command: DbCommand::Stop { path } } => db::stop(&path, &status).await,
+        Command::Db { command: DbCommand::Stop { path } } => db::stop(&path).await,
         Command::Db { command: DbCommand::Url { path } } => db::url(&path, &status).await,
         Command::Db { command: DbCommand::Psql { path, arguments } } => db::psql(&path, &arguments, &status).await,
         Command::Config { command: ConfigCommand::Show { path, json } } => config::show(&path, json),

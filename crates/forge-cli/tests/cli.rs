@@ -111,12 +111,18 @@ fn a_private_database_is_started_found_and_stopped() {
         .unwrap();
     let none = fine(place.path(), &["db", "stop"]);
     assert!(none.err.contains("no private server"), "{}", none.err);
+    assert!(!place.path().join(".forge").exists(), "asking makes nothing");
 
     let url = fine(place.path(), &["db", "url"]).out;
     assert!(url.starts_with("postgresql:///my_shop?host="), "{url}");
     assert_eq!(fine(place.path(), &["db", "url"]).out, url, "the same server");
     let stopped = fine(place.path(), &["db", "stop"]);
     assert!(stopped.err.contains("stopped; the data stays in"), "{}", stopped.err);
+    let log = place.path().join(".forge/pg/server.log");
+    let before = std::fs::read_to_string(&log).unwrap();
+    let again = fine(place.path(), &["db", "stop"]);
+    assert!(again.err.contains("no private server of this app is running"), "{}", again.err);
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), before, "it is not started to be stopped");
 
     let configured =
         forge(place.path()).args(["db", "url"]).env("DATABASE_URL", "postgres://elsewhere/x").output().unwrap();

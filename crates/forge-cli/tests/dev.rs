@@ -8,7 +8,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -32,7 +32,17 @@ struct Dev {
 
 impl Dev {
     fn start(app: &Path, database: &str) -> Self {
+        Self::run(forge(app), database)
+    }
+
+    /// As on a terminal that takes colours.
+    fn start_in_colour(app: &Path, database: &str) -> Self {
         let mut command = forge(app);
+        command.env_remove("NO_COLOR").env("CLICOLOR_FORCE", "1");
+        Self::run(command, database)
+    }
+
+    fn run(mut command: Command, database: &str) -> Self {
         command.args(["dev", "--port", "0"]).env("DATABASE_URL", database);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -217,10 +227,16 @@ fn an_app_is_swapped_without_a_request_that_fails() {
     assert!(dev.ended().success());
     assert_eq!(processes(&app, "tiny"), BTreeSet::new());
     assert!(request(&address, "GET", "/health", "").is_err());
+    assert!(!dev.said.iter().any(|line| line.contains('\x1b')), "{}", dev.said.join("\n"));
+
+    // The app's own lines are as colourful as the terminal that they end up on.
+    let mut dev = Dev::start_in_colour(&app, database.url());
+    let ready = dev.until("http://", SOON);
+    let address = ready.split("http://").nth(1).unwrap().split([' ', '\x1b']).next().unwrap().to_owned();
+    greeting(&address);
+    dev.until("\x1b[32minfo \x1b[0m", SOON);
 
     // Killed without a chance to say anything, it takes its child along.
-    let mut dev = Dev::start(&app, database.url());
-    dev.until("ready http://", SOON);
     assert_eq!(processes(&app, "tiny").len(), 1);
     dev.signal(Signal::KILL);
     assert!(!dev.ended().success());

@@ -51,6 +51,19 @@ pub(crate) fn ensure(options: &Options) -> Result<PrivateServer> {
     }
 }
 
+/// The server for development of a project, if it runs.
+pub(crate) fn running(project: &Path) -> Result<Option<PrivateServer>> {
+    if !Place::was_made(project, Purpose::Dev) {
+        return Ok(None);
+    }
+    let place = Place::of(project, Purpose::Dev, None, ServerUser::find()?)?;
+    let lock = place.lock(&|_| {})?;
+    let Some(postmaster) = Postmaster::running_on(&place.data()) else { return Ok(None) };
+    let version = place.noted_version()?;
+    drop(lock);
+    Ok(Some(Inner { place, postmaster, version, password: None, _keep_alive: None }.into()))
+}
+
 /// The place and the installation, which depend on each other: data for development can only be read by its own
 /// major version, and each version has a place of its own for tests.
 fn choose(options: &Options, user: &ServerUser) -> Result<(Place, Installation)> {

@@ -32,6 +32,9 @@ const LONGEST_SOCKET: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 /// The longest thing that another process does while it holds the lock: initdb and a start with recovery.
 const LOCK_DEADLINE: Duration = Duration::from_secs(200);
 
+/// The file that says where everything is.
+const NOTE: &str = "location.json";
+
 /// The folders of one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -51,16 +54,22 @@ impl Place {
     /// The place of a project's server; `major` tells servers for tests apart. Makes the folders around the data.
     pub(crate) fn of(project: &Path, purpose: Purpose, major: Option<u16>, user: ServerUser) -> Result<Self> {
         let project = fs::canonicalize(project).map_err(failure::file("find the project folder", project))?;
-        let state = match (purpose, major) {
-            (Purpose::Dev, _) => project.join(".forge/pg"),
-            (Purpose::Test, major) => project.join(".forge/pg-test").join(major.unwrap_or(0).to_string()),
+        let around = states(&project, purpose);
+        let state = match purpose {
+            Purpose::Dev => around.clone(),
+            Purpose::Test => around.join(major.unwrap_or(0).to_string()),
         };
         fs::create_dir_all(&state).map_err(failure::file("make the folder", &state))?;
-        keep_out_of_git(&project.join(".forge").join(if purpose == Purpose::Dev { "pg" } else { "pg-test" }))?;
+        keep_out_of_git(&around)?;
         let major = major.filter(|_| purpose == Purpose::Test).map(|major| format!("-{major}")).unwrap_or_default();
         let key = format!("{}-{}{major}", project_key(&project), purpose.word());
         let Home { folder: home, shelter, .. } = home::choose(purpose, &state, &key, &user)?;
         Ok(Self { purpose, project, user, state, home, shelter, key })
+    }
+
+    /// Whether a project ever had a place for this.
+    pub(crate) fn was_made(project: &Path, purpose: Purpose) -> bool {
+        states(project, purpose).exists()
     }
 
     /// The data folder. It exists only once it is complete.
@@ -182,9 +191,21 @@ impl Place {
         Ok(file)
     }
 
+    /// The version of the server that was started last, as [`note`](Self::note) has it.
+    pub(crate) fn noted_version(&self) -> Result<String> {
+        let path = self.state.join(NOTE);
+        let text = fs::read_to_string(&path).map_err(failure::file("read", &path))?;
+        let noted = serde_json::from_str::<serde_json::Value>(&text).ok();
+        let version = noted.as_ref().and_then(|note| note.get("postgres")?.as_str());
+        version.map(str::to_owned).ok_or_else(|| {
+            let message = format!("{} should name the version of the server, but holds {text:?}", path.display());
+            Error::config(failure::FILE_FAILED, message)
+        })
+    }
+
     /// Tells a person where everything is: in the project, and the way back in a folder outside of it.
     pub(crate) fn note(&self, socket: &Path, version: &str) -> Result<()> {
-        let path = self.state.join("location.json");
+        let path = self.state.join(NOTE);
         let note = serde_json::json!({
             "purpose": self.purpose.word(),
             "project": self.project,
@@ -197,11 +218,19 @@ impl Place {
         let text = format!("{note:#}\n");
         fs::write(&path, &text).map_err(failure::file("write", &path))?;
         if !self.home.starts_with(&self.project) {
-            let back = self.home.join("location.json");
+            let back = self.home.join(NOTE);
             fs::write(&back, &text).map_err(failure::file("write", &back))?;
         }
         Ok(())
     }
+}
+
+/// The folder in a project that has the states of its servers.
+fn states(project: &Path, purpose: Purpose) -> PathBuf {
+    project.join(".forge").join(match purpose {
+        Purpose::Dev => "pg",
+        Purpose::Test => "pg-test",
+    })
 }
 
 /// Twelve hex digits that stand for the project's path and the user.

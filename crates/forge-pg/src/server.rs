@@ -45,6 +45,16 @@ impl PrivateServer {
         blocking(move || ensure::ensure(&options)).await
     }
 
+    /// The server for developing in a project, if it runs. Starts nothing, and needs no installed PostgreSQL. One that
+    /// another process is starting or stopping is waited for. [`tcp_url`](Self::tcp_url) of the handle is none.
+    ///
+    /// # Errors
+    /// When the project's folder cannot be read, belongs to another user, or is locked for too long.
+    pub async fn running(project: impl Into<PathBuf>) -> Result<Option<Self>> {
+        let project = project.into();
+        blocking(move || ensure::running(&project)).await
+    }
+
     /// The address of a database, for tokio-postgres, `psql` and `DATABASE_URL`.
     pub fn url(&self, database: &str) -> String {
         self.inner.postmaster.url(database)

@@ -45,6 +45,28 @@ async fn a_second_call_joins_the_server_that_the_first_started() {
 }
 
 #[tokio::test]
+async fn a_server_is_found_only_while_it_runs() {
+    let project = open_folder();
+    let found = async || PrivateServer::running(project.path()).await.unwrap();
+    assert!(found().await.is_none() && !project.path().join(".forge").exists(), "asking makes nothing");
+    let server = Removed::ensure(Options::dev(project.path())).await;
+    let running = found().await.unwrap();
+    assert_eq!((running.pid(), running.version()), (server.pid(), server.version()));
+    assert_eq!(running.data_folder(), server.data_folder());
+    connect(&running.url("postgres")).await;
+    running.stop().await.unwrap();
+    assert!(found().await.is_none() && !runs(server.pid()));
+    // One that ended without a word leaves a file behind that still names it.
+    let server = PrivateServer::ensure(Options::dev(project.path())).await.unwrap();
+    kill(server.pid());
+    eventually("its end", async || !runs(server.pid())).await;
+    assert!(server.data_folder().join("postmaster.pid").exists() && found().await.is_none());
+    // A server for tests is another one.
+    let _test = Removed::ensure(Options::test(project.path())).await;
+    assert!(found().await.is_none());
+}
+
+#[tokio::test]
 async fn the_server_runs_without_rights_and_only_its_owner_reaches_the_socket() {
     let project = open_folder();
     let server = Removed::ensure(Options::dev(project.path())).await;

@@ -141,6 +141,18 @@ pub async fn whoami(ctx: &QueryContext) -> Result<String> {
     Ok(ctx.require_user()?.id.clone())
 }
 
+/// Who is calling, if anybody is signed in.
+#[forge::query(public)]
+pub async fn guest(ctx: &QueryContext) -> Result<Option<String>> {
+    Ok(ctx.auth().user_id().map(str::to_owned))
+}
+
+/// Asks who is calling, of a function that is not as public as this one.
+#[forge::action(public)]
+pub async fn ask_whoami(ctx: &ActionContext) -> Result<String> {
+    ctx.query(whoami, ()).await
+}
+
 /// For administrators and auditors.
 #[forge::query(role = ["admin", "auditor"])]
 pub async fn secrets(_ctx: &QueryContext) -> Result<String> {

@@ -30,7 +30,7 @@ test('twenty refused calls share one refresh', async (t) => {
   const lost = [];
   const client = createForgeClient({
     url,
-    onUnauthorized: (error) => lost.push(error),
+    onSignedOut: (error) => lost.push(error),
     getToken: async ({ force }) => {
       await new Promise(setImmediate);
       if (force) {
@@ -90,7 +90,7 @@ test('when no new token is to be had the app is told once', async (t) => {
     const client = createForgeClient({
       url,
       getToken,
-      onUnauthorized: (error) => lost.push(error.code),
+      onSignedOut: (error) => lost.push(error.code),
     });
     const errors = await Promise.all(Array.from({ length: 5 }, () => rejection(client.query(me))));
     assert.deepEqual(
@@ -111,7 +111,7 @@ test('a session that begins later can end as well', async (t) => {
   const client = createForgeClient({
     url,
     getToken: () => token,
-    onUnauthorized: () => (lost += 1),
+    onSignedOut: () => (lost += 1),
   });
   await rejection(client.query(me));
   await rejection(client.query(me));
@@ -126,7 +126,7 @@ test('a session that begins later can end as well', async (t) => {
 test('a session in a cookie ends the same way', async (t) => {
   const { url, requests } = await backend(t, () => fail(401, 'UNAUTHORIZED'));
   let lost = 0;
-  const client = createForgeClient({ url, onUnauthorized: () => (lost += 1) });
+  const client = createForgeClient({ url, onSignedOut: () => (lost += 1) });
   await rejection(client.query(me));
   await rejection(client.query(me));
   assert.equal(lost, 1);
@@ -143,7 +143,7 @@ test('being forbidden something signs nobody out, and a 401 of a proxy neither',
   const client = createForgeClient({
     url,
     getToken: () => `token ${(asked += 1)}`,
-    onUnauthorized: () => assert.fail('signed out'),
+    onSignedOut: () => assert.fail('signed out'),
   });
   assert.equal((await rejection(client.query(me))).code, 'FORBIDDEN');
   assert.equal((await rejection(client.query(me))).code, 'BAD_RESPONSE');
@@ -156,7 +156,7 @@ test('signing in is called as nobody: a wrong password ends no session', async (
   const client = createForgeClient({
     url,
     getToken: () => assert.fail('asked for a token'),
-    onUnauthorized: () => assert.fail('signed out'),
+    onSignedOut: () => assert.fail('signed out'),
   });
   assert.equal((await rejection(client.mutate(signIn, {}, { auth: false }))).code, 'UNAUTHORIZED');
   assert.equal(requests[0].headers.authorization, undefined);
@@ -181,7 +181,7 @@ test('a refresh that fails ends no session, and the next call tries anew', async
   let tries = 0;
   const client = createForgeClient({
     url,
-    onUnauthorized: () => assert.fail('signed out'),
+    onSignedOut: () => assert.fail('signed out'),
     getToken: ({ force }) => {
       if (!force) return 'old';
       tries += 1;

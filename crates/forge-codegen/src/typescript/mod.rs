@@ -35,12 +35,14 @@ pub enum Flavour {
 
 /// The runtime's sources that every client needs.
 const CORE: &[(&str, &str)] = &[
+    ("answer.ts", include_str!("../../../../clients/typescript/src/answer.ts")),
     ("client.ts", include_str!("../../../../clients/typescript/src/client.ts")),
     ("error.ts", include_str!("../../../../clients/typescript/src/error.ts")),
     ("functions.ts", include_str!("../../../../clients/typescript/src/functions.ts")),
     ("patience.ts", include_str!("../../../../clients/typescript/src/patience.ts")),
     ("positions.ts", include_str!("../../../../clients/typescript/src/positions.ts")),
     ("session.ts", include_str!("../../../../clients/typescript/src/session.ts")),
+    ("tabs.ts", include_str!("../../../../clients/typescript/src/tabs.ts")),
 ];
 
 /// The runtime's sources for Svelte.

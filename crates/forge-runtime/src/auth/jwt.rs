@@ -96,9 +96,15 @@ impl TokenVerifier {
         if let (Some(session), Some(revocations)) = (session, &self.revocations)
             && revocations.is_revoked(session).await?
         {
-            return Err(Rejection::invalid(format!("its session {session} has ended")).into());
+            return Err(Rejection::SessionEnded(session).into());
         }
         Ok(Arc::clone(&statement.principal))
+    }
+
+    /// Whether [`verify`](Self::verify) refused a token that was good once: its time is over, or its session has ended.
+    pub(crate) fn was_good_once(refusal: &Error) -> bool {
+        let rejection = refusal.source().and_then(|source| source.downcast_ref::<Rejection>());
+        matches!(rejection, Some(Rejection::Expired | Rejection::SessionEnded(_)))
     }
 
     /// What a token says that is genuine and valid now.

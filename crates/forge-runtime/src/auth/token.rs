@@ -24,6 +24,8 @@ pub const TOKEN_LIMIT: usize = 8 * 1024;
 pub(super) enum Rejection {
     /// Genuine and for us, but its time is over. Only said of a token that passed everything else.
     Expired,
+    /// Genuine, for us and in time, but the session that it belongs to has ended.
+    SessionEnded(Uuid),
     /// Anything else.
     Invalid(String),
 }
@@ -38,6 +40,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Expired => f.write_str("the token has expired"),
+            Self::SessionEnded(session) => write!(f, "the token was refused: its session {session} has ended"),
             Self::Invalid(reason) => write!(f, "the token was refused: {reason}"),
         }
     }
@@ -49,7 +52,7 @@ impl From<Rejection> for Error {
     fn from(rejection: Rejection) -> Self {
         let public = match rejection {
             Rejection::Expired => "the token has expired; sign in again or refresh it",
-            Rejection::Invalid(_) => "the token is not valid; sign in again",
+            Rejection::SessionEnded(_) | Rejection::Invalid(_) => "the token is not valid; sign in again",
         };
         Self::unauthorized(public).with_source(rejection)
     }

@@ -104,7 +104,8 @@ section! {
 section! {
     /// What the node tells about itself.
     pub struct ObservabilityConfig(mode) {
-        /// How log lines look: `pretty` for people, `json` for machines.
+        /// How log lines look: `pretty` for people, in colour on a terminal (`NO_COLOR` and `CLICOLOR_FORCE` decide otherwise), `json`
+        /// for machines.
         log_format: LogFormat = if mode == Mode::Development { LogFormat::Pretty } else { LogFormat::Json }, choice();
         /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), also per target: `info,forge_runtime=debug`.
         log_level: String = "info".into(), log_filter(), env "FORGE_LOG" "RUST_LOG";

@@ -1,9 +1,19 @@
 //! Who calls, by what the request carries: a bearer token, or a browser's cookies.
+//!
+//! A program puts a bearer token into a request on purpose, so one that is not valid is refused at every function. A browser
+//! sends cookies without being asked, also those whose time is over:
+//!
+//! | the cookie | a public function | any other |
+//! |---|---|---|
+//! | is valid | is called by its user | is called by its user |
+//! | was good once: expired, or its session has ended | is called by nobody | 401 |
+//! | never was: forged, damaged, of another app | 401, and the cookie is taken away | the same |
+//! | comes from another site's page | 403 | 403 |
 
 use std::sync::{Arc, LazyLock};
 
 use forge_core::auth::AuthContext;
-use forge_core::{Error, Result};
+use forge_core::{Error, ErrorKind, Result};
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::auth::{Accounts, Principal, SessionCookie, SessionTokens, TokenVerifier, csrf};
@@ -12,6 +22,24 @@ use crate::config::{AuthConfig, Config};
 /// Nobody.
 static ANONYMOUS: LazyLock<Arc<Principal>> =
     LazyLock::new(|| Arc::new(Principal { auth: AuthContext::anonymous(), expires_at: i64::MAX, session: None }));
+
+/// Who calls, as far as the request tells.
+#[derive(Debug)]
+pub(super) struct Identity {
+    /// The caller; nobody, unless the request proves more.
+    pub(super) principal: Arc<Principal>,
+    /// With a cookie that was good once: why every function refuses it that is not public.
+    pub(super) lapsed: Option<Error>,
+}
+
+/// What the answer has to tell the browser about the cookies that it sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CookieFindings {
+    /// They prove nobody's identity, and a refresh token is among them: the session may live, and wants to be renewed.
+    pub(super) renewable: bool,
+    /// The access token never was one of this app.
+    pub(super) forged: bool,
+}
 
 /// Knows who calls.
 #[derive(Debug)]
@@ -48,17 +76,31 @@ impl Authenticator {
         }
     }
 
-    /// Who calls. A token that is not valid is refused, never taken for nobody.
-    pub(crate) async fn authenticate(&self, method: &Method, headers: &HeaderMap) -> Result<Arc<Principal>> {
+    /// Who calls. A bearer token that is not valid is refused, never taken for nobody; for cookies, see the module.
+    pub(super) async fn authenticate(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        findings: &mut CookieFindings,
+    ) -> Result<Identity> {
+        let certain = |principal| Identity { principal, lapsed: None };
         if let Some(token) = bearer(headers)? {
-            return self.verifier.verify(token).await;
+            return self.verifier.verify(token).await.map(certain);
         }
-        match self.access_cookie.read(headers) {
-            Some(token) => {
-                csrf::check(method, headers, &self.origins)?;
-                self.verifier.verify(token).await
+        let renewable = || self.refresh_cookie.read(headers).is_some();
+        let Some(token) = self.access_cookie.read(headers) else {
+            findings.renewable = renewable();
+            return Ok(certain(Self::anonymous()));
+        };
+        csrf::check(method, headers, &self.origins)?;
+        match self.verifier.verify(token).await {
+            Err(why) if why.kind() == ErrorKind::Unauthorized => {
+                findings.renewable = renewable();
+                findings.forged = !TokenVerifier::was_good_once(&why);
+                if findings.forged { Err(why) } else { Ok(Identity { principal: Self::anonymous(), lapsed: Some(why) }) }
             }
-            None => Ok(Self::anonymous()),
+            // Any other failure is no verdict about the token.
+            verified => verified.map(certain),
         }
     }
 
@@ -67,12 +109,20 @@ impl Authenticator {
         self.verifier.verify(token).await
     }
 
-    /// Who opens a WebSocket. A browser sends cookies with it whatever page asked for it, so the page's origin counts.
-    pub(crate) async fn authenticate_session(&self, headers: &HeaderMap) -> Result<Arc<Principal>> {
-        if bearer(headers)?.is_none() && self.access_cookie.read(headers).is_some() {
+    /// Who opens a WebSocket. A browser sends cookies with it whatever page asked for it, so the page's origin counts. `None` when its
+    /// cookies say that it was signed in and wants renewal: its page cannot see an answer of 401 here, so it is told over the connection.
+    pub(super) async fn authenticate_session(&self, headers: &HeaderMap) -> Result<Option<Arc<Principal>>> {
+        let by_cookie = bearer(headers)?.is_none();
+        if by_cookie && self.access_cookie.read(headers).is_some() {
             csrf::check_origin(headers, &self.origins)?;
         }
-        self.authenticate(&Method::GET, headers).await
+        let mut findings = CookieFindings::default();
+        match self.authenticate(&Method::GET, headers, &mut findings).await {
+            Ok(_) if findings.renewable => Ok(None),
+            Ok(identity) => Ok(identity.lapsed.is_none().then_some(identity.principal)),
+            Err(why) if by_cookie && why.kind() == ErrorKind::Unauthorized => Ok(None),
+            Err(why) => Err(why),
+        }
     }
 
     /// The refresh token that a browser's cookie carries, if the request was made by the app's own page.
@@ -93,6 +143,12 @@ impl Authenticator {
         for cookie in cookies {
             headers.append(header::SET_COOKIE, cookie);
         }
+        Ok(())
+    }
+
+    /// Takes the access token's cookie away.
+    pub(super) fn discard_access(&self, headers: &mut HeaderMap) -> Result<()> {
+        headers.append(header::SET_COOKIE, self.access_cookie.clear()?);
         Ok(())
     }
 

@@ -74,7 +74,10 @@ async fn upgrade(
         let _room = room;
         observability::live().session_began();
         // On the heap: most connections are idle.
-        Box::pin(Session::new(parts, metadata, principal).run(socket)).await;
+        match principal {
+            Some(principal) => Box::pin(Session::new(parts, metadata, principal).run(socket)).await,
+            None => refuse_session(socket).await,
+        }
         observability::live().session_ended();
     })
 }
@@ -159,9 +162,7 @@ impl Session {
         };
         self.parts.live.unsubscribe(Unsubscribe { session: self.outbox.id, id: None }).await;
         if end.code != GONE.code {
-            let close = CloseFrame { code: end.code, reason: Utf8Bytes::from_static(end.why) };
-            // A client that is not there any more does not mind.
-            let _ = tokio::time::timeout(Duration::from_secs(1), socket.send(Message::Close(Some(close)))).await;
+            close(&mut socket, &end).await;
         }
     }
 
@@ -339,6 +340,20 @@ impl Session {
         }
         write(socket, r#"{"type":"authenticated"}"#.into()).await
     }
+}
+
+/// Tells a page that its cookies want renewal.
+async fn refuse_session(mut socket: WebSocket) {
+    let why = Error::unauthorized("the session wants renewal; renew it and connect again");
+    if write(&mut socket, failure("error", None, &why)).await.is_ok() {
+        close(&mut socket, &SIGNED_OUT).await;
+    }
+}
+
+async fn close(socket: &mut WebSocket, end: &End) {
+    let close = CloseFrame { code: end.code, reason: Utf8Bytes::from_static(end.why) };
+    // A client that is not there any more does not mind.
+    let _ = tokio::time::timeout(Duration::from_secs(1), socket.send(Message::Close(Some(close)))).await;
 }
 
 /// Waits until the node is told to stop.

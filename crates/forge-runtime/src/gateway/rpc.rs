@@ -7,6 +7,7 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
+use forge_core::function::Access;
 use forge_core::request::RequestMetadata;
 use forge_core::{Error, ErrorKind, Result};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::answer::{self, Told};
+use super::authenticator::{Authenticator, CookieFindings, Identity};
 use super::page::nothing_here;
 use crate::app::{NodeParts, Stage};
 use crate::auth::SessionChange;
@@ -26,6 +28,9 @@ use crate::function::{Answer, Call, Caller, Looked};
 const MUTATION_ID: HeaderName = HeaderName::from_static("x-forge-mutation-id");
 /// The log position that contains what the caller has written; it comes back with later calls.
 const POSITION: HeaderName = HeaderName::from_static("x-forge-position");
+/// What a browser's page cannot see of the session that its cookies hold: `renew`, when the call was nobody's because the access
+/// token is over, and `POST /auth/refresh` may bring another; `started` and `ended`, when the call signed its caller in or out.
+const SESSION: HeaderName = HeaderName::from_static("x-forge-session");
 
 /// Whatever else is asked for where calls are answered is not there.
 pub(super) fn routes() -> Router<NodeParts> {
@@ -50,8 +55,9 @@ pub(super) async fn call(
     metadata: &Arc<RequestMetadata>,
     told: &mut Told,
 ) -> Response {
-    let result = run(parts, request, metadata, told).await;
-    respond(parts, result, metadata, told)
+    let mut cookies = CookieFindings::default();
+    let result = run(parts, request, metadata, told, &mut cookies).await;
+    respond(parts, result, metadata, told, cookies)
 }
 
 #[derive(Deserialize)]
@@ -68,12 +74,13 @@ async fn run(
     request: Request<Incoming>,
     metadata: &Arc<RequestMetadata>,
     told: &mut Told,
+    cookies: &mut CookieFindings,
 ) -> Result<Answer> {
     let (head, body) = request.into_parts();
     if *parts.stage.borrow() == Stage::Starting {
         return Err(Error::database_unavailable("the server is starting: the database is not ready yet"));
     }
-    let principal = parts.authenticator.authenticate(&head.method, &head.headers).await?;
+    let Identity { principal, lapsed } = parts.authenticator.authenticate(&head.method, &head.headers, cookies).await?;
     told.caller = Some(principal.clone());
     let body = read(body, &parts.config.gateway).await?;
     told.request_bytes = body.len();
@@ -86,7 +93,11 @@ async fn run(
         }
     };
     // A name that is no function is the client's invention, and stays out of logs and metrics.
-    told.function = parts.app.functions().get(&function).map(|entry| entry.info.name);
+    let info = parts.app.functions().get(&function).map(|entry| &entry.info);
+    told.function = info.map(|info| info.name);
+    if let Some(why) = lapsed.filter(|_| info.is_none_or(|info| info.access != Access::Public)) {
+        return Err(why);
+    }
     let caller = Arc::new(Caller {
         principal,
         request: metadata.clone(),
@@ -104,28 +115,55 @@ fn function_name(path: &str) -> Result<Cow<'_, str>> {
     decoded.map_err(|why| Error::not_found("there is no function of this name").with_source(why))
 }
 
-fn respond(parts: &NodeParts, result: Result<Answer>, metadata: &RequestMetadata, told: &mut Told) -> Response {
-    match result {
+fn respond(
+    parts: &NodeParts,
+    result: Result<Answer>,
+    metadata: &RequestMetadata,
+    told: &mut Told,
+    cookies: CookieFindings,
+) -> Response {
+    let (change, mut response) = match result {
         Ok(answer) => {
             let mut response = answer::success(&answer.json, &metadata.request_id);
             if let Some(position) = answer.position {
                 response.headers_mut().insert(POSITION, HeaderValue::from(position));
             }
-            let told_browser = match &answer.session {
-                None => Ok(()),
-                Some(SessionChange::Started(tokens)) => parts.authenticator.sign_in(tokens, response.headers_mut()),
-                Some(SessionChange::Ended) => parts.authenticator.sign_out(response.headers_mut()),
-            };
-            match told_browser {
-                Ok(()) => response,
-                Err(why) => answer::failure(&why, &metadata.request_id),
-            }
+            (answer.session, response)
         }
         Err(error) => {
             told.code = Some(error.code().to_owned());
-            answer::failure(&error, &metadata.request_id)
+            (None, answer::failure(&error, &metadata.request_id))
         }
+    };
+    match tell_browser(&parts.authenticator, change, cookies, response.headers_mut()) {
+        Ok(()) => response,
+        Err(why) => answer::failure(&why, &metadata.request_id),
     }
+}
+
+/// Sets and clears cookies, and says what a page has to know about them.
+fn tell_browser(
+    authenticator: &Authenticator,
+    change: Option<SessionChange>,
+    cookies: CookieFindings,
+    headers: &mut HeaderMap,
+) -> Result<()> {
+    match change {
+        Some(SessionChange::Started(tokens)) => {
+            headers.insert(SESSION, HeaderValue::from_static("started"));
+            return authenticator.sign_in(&tokens, headers);
+        }
+        Some(SessionChange::Ended) => {
+            headers.insert(SESSION, HeaderValue::from_static("ended"));
+            return authenticator.sign_out(headers);
+        }
+        None => {}
+    }
+    if cookies.renewable {
+        headers.insert(SESSION, HeaderValue::from_static("renew"));
+    }
+    // Or the browser would be refused for it until it expires.
+    if cookies.forged { authenticator.discard_access(headers) } else { Ok(()) }
 }
 
 /// Reads a body within its limits of size and time.

@@ -1,7 +1,8 @@
 //! `POST /auth/refresh`: a new access token for a session that lives.
 //!
 //! A browser sends its refresh token as a cookie and gets both new ones as cookies; scripts see neither. Other clients send
-//! `{"refreshToken"}` and get the new ones in the answer.
+//! `{"refreshToken"}` and get the new ones in the answer. A page learns that it is time from `x-forge-session: renew` on the
+//! answers to its calls.
 
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@
 //! own writes out. When the buffer is full, lines are dropped and counted, and the count is logged.
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -41,10 +42,12 @@ impl Drop for LogGuard {
 pub fn init_logging(config: &ObservabilityConfig) -> LogGuard {
     let filter = EnvFilter::try_new(&config.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
     let buffer = Arc::new(Buffer::default());
-    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     let form = match config.log_format {
         LogFormat::Json => Form::Json,
-        LogFormat::Pretty => Form::Pretty { ansi: terminal },
+        LogFormat::Pretty => {
+            let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            Form::Pretty { ansi: in_colour(terminal, |name| std::env::var_os(name)) }
+        }
     };
     let subscriber = tracing_subscriber::registry().with(filter).with(LogLayer { buffer: buffer.clone(), form });
     if tracing::subscriber::set_global_default(subscriber).is_err() {
@@ -54,6 +57,17 @@ pub fn init_logging(config: &ObservabilityConfig) -> LogGuard {
     // Without the thread nothing would ever be written, so then lines are dropped, as when it is too slow.
     let spawned = std::thread::Builder::new().name("forge-log".into()).spawn(move || writing.write_forever());
     LogGuard(spawned.is_ok().then_some(buffer))
+}
+
+/// Whether lines for people are written in colour: on a terminal, unless the environment says otherwise. Somebody who reads this
+/// program's output and shows it on a terminal of their own, such as `forge dev`, says so with `CLICOLOR_FORCE`.
+fn in_colour(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let given = |name| variable(name).filter(|value| !value.is_empty());
+    if given("NO_COLOR").is_some() {
+        return false;
+    }
+    given("CLICOLOR_FORCE").is_some_and(|value| value != "0")
+        || (terminal && given("TERM").is_none_or(|term| term != "dumb"))
 }
 
 #[derive(Debug, Default)]
@@ -373,6 +387,18 @@ mod tests {
         json_text(&mut line, "a\"}\n{\"level\":\"error\"}\u{1b}[31m\\");
         assert!(!line.contains('\n') && !line.contains('\u{1b}'));
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), "a\"}\n{\"level\":\"error\"}\u{1b}[31m\\");
+    }
+
+    #[test]
+    fn colours_are_for_terminals_and_for_those_who_ask() {
+        let coloured = |terminal, given: &[(&str, &str)]| {
+            in_colour(terminal, |name| given.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into()))
+        };
+        assert!(coloured(true, &[]) && coloured(true, &[("NO_COLOR", ""), ("TERM", "xterm")]));
+        assert!(!coloured(false, &[]) && !coloured(true, &[("TERM", "dumb")]));
+        assert!(coloured(false, &[("CLICOLOR_FORCE", "1")]) && coloured(true, &[("CLICOLOR_FORCE", "0")]));
+        assert!(!coloured(false, &[("CLICOLOR_FORCE", "0")]) && !coloured(false, &[("CLICOLOR_FORCE", "")]));
+        assert!(!coloured(true, &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use pipeline as _;
 mod answers;
 mod ending;
 mod headers;
+mod lapsing;
 mod limits;
 mod pages;
 mod repeats;

@@ -29,8 +29,8 @@ fn by_body(function: &str) -> Request {
     Request::post("/rpc", &json!({"function": function, "args": {}}))
 }
 
-/// The whole story of one door: `signed` puts a token into a request.
-async fn check_door(app: &TestApp, door: fn(&str) -> Request, signed: impl Fn(Request, &str) -> Request) {
+/// The whole story of one door: `signed` puts a token into a request; `by_cookie` says that it is a browser who sends it.
+async fn check_door(app: &TestApp, door: fn(&str) -> Request, by_cookie: bool, signed: impl Fn(Request, &str) -> Request) {
     let url = app.url();
     let good = signed(door("whoami"), &token::of("ada", &[])).send(&url).await;
     assert_eq!(good.data(), "ada");
@@ -42,32 +42,40 @@ async fn check_door(app: &TestApp, door: fn(&str) -> Request, signed: impl Fn(Re
     assert_refused("no token", &door("whoami").send(&url).await);
     assert_refused("no token", &door("secrets").send(&url).await);
     assert_eq!(door("hello").send(&url).await.data(), "hello");
+    assert_eq!(signed(door("guest"), &token::of("ada", &[])).send(&url).await.data(), "ada");
     for (what, bad) in token::refused() {
-        // A public function is no way round: a bad token is refused, never taken for nobody.
-        for function in ["whoami", "secrets", "hello"] {
+        for function in ["whoami", "secrets"] {
             assert_refused(&format!("{what}, at {function}"), &signed(door(function), &bad).send(&url).await);
+        }
+        let public = signed(door("guest"), &bad).send(&url).await;
+        if by_cookie && what == "expired" {
+            // A browser sends it without being asked: whoever it was, what is public is for them as well.
+            assert_eq!(public.data(), json!(null), "{what}");
+        } else {
+            // A public function is no way round: a bad token is refused, never taken for nobody.
+            assert_refused(&format!("{what}, at a public function"), &public);
         }
     }
 }
 
 #[forge::test]
 async fn the_door_by_path_with_a_header(app: TestApp) {
-    check_door(&app, by_path, Request::bearer).await;
+    check_door(&app, by_path, false, Request::bearer).await;
 }
 
 #[forge::test]
 async fn the_door_by_body_with_a_header(app: TestApp) {
-    check_door(&app, by_body, Request::bearer).await;
+    check_door(&app, by_body, false, Request::bearer).await;
 }
 
 #[forge::test]
 async fn the_door_by_path_with_a_cookie(app: TestApp) {
-    check_door(&app, by_path, |request, token| request.cookies(&format!("a=b; forge_session={token}"))).await;
+    check_door(&app, by_path, true, |request, token| request.cookies(&format!("a=b; forge_session={token}"))).await;
 }
 
 #[forge::test]
 async fn the_door_by_body_with_a_cookie(app: TestApp) {
-    check_door(&app, by_body, |request, token| request.cookies(&format!("forge_session={token}; c=d"))).await;
+    check_door(&app, by_body, true, |request, token| request.cookies(&format!("forge_session={token}; c=d"))).await;
 }
 
 #[forge::test]
