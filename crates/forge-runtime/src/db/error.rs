@@ -42,6 +42,10 @@ pub(crate) fn from_driver(error: tokio_postgres::Error) -> Error {
         SqlState::QUERY_CANCELED => Error::timeout("the database cancelled a statement that took too long"),
         SqlState::LOCK_NOT_AVAILABLE => Error::conflict("a lock could not be had in time"),
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => conflict_with_others(),
+        SqlState::INVALID_COLUMN_REFERENCE if db.routine() == Some("infer_arbiter_indexes") => Error::new(
+            ErrorKind::Database,
+            "an upsert goes by a column that has no unique key in the database: add `UNIQUE (..)` in a migration, or go by another column",
+        ),
         SqlState::TOO_MANY_CONNECTIONS => Error::database_unavailable("the database has no connection left"),
         SqlState::READ_ONLY_SQL_TRANSACTION => Error::new(
             ErrorKind::Database,

@@ -30,6 +30,8 @@ mod sql;
 mod statement;
 mod tls;
 pub(crate) mod transaction;
+mod upsert;
+mod write;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,12 +41,14 @@ use tokio_postgres::Row;
 
 pub use check::{check_statements, statements_fingerprint};
 pub use database::{Database, DatabaseHealth};
-pub use model::{Column, Model, PgEnum, Value, new_uuid};
+pub use model::{Column, Model, PgEnum, Plain, Unique, UniqueColumn, Value, new_uuid};
 pub use query::{Assignment, Condition, Delete, Insert, Order, Page, Paginated, Query, Update};
 pub use raw::RawClient;
 pub use row::{Field, FromRow, RowView, Scalar};
 pub use sql::{CheckedSql, Sql};
 pub use statement::{Param, Statement};
+pub use upsert::Upsert;
+pub use write::WriteDb;
 
 pub(crate) use connect::{Answer, Connector, Params};
 pub(crate) use database::{Replica, no_url};
@@ -52,7 +56,9 @@ pub(crate) use pool::Pool;
 pub(crate) use statement::{Shape, Verb};
 use transaction::Transaction;
 
-/// The database, as a function may use it. From `ctx.db()`.
+/// The database, as any function may use it: from `ctx.db()` of a query, and what the [`WriteDb`] of a mutation is as well.
+///
+/// A helper that only reads takes `&Db`, and is then of use to queries and mutations alike.
 #[derive(Debug)]
 pub struct Db {
     access: Access,
@@ -81,8 +87,8 @@ impl Db {
         Self { access: Access::ReadIn(transaction), deadline }
     }
 
-    /// For a mutation.
-    pub(crate) fn write(transaction: Arc<Transaction>, deadline: Instant) -> Self {
+    /// For a mutation: what a [`WriteDb`] is made of.
+    fn write(transaction: Arc<Transaction>, deadline: Instant) -> Self {
         Self { access: Access::Write(transaction, tokio::sync::Mutex::default()), deadline }
     }
 
@@ -149,11 +155,11 @@ impl Db {
     }
 
     /// Runs a mutation that is called from this one; it gets a database of its own in the same transaction.
-    pub(crate) async fn nested<T>(&self, body: impl AsyncFnOnce(Self) -> Result<T>) -> Result<T> {
+    pub(crate) async fn nested<T>(&self, body: impl AsyncFnOnce(WriteDb) -> Result<T>) -> Result<T> {
         match &self.access {
             Access::Write(transaction, turn) => {
                 let _turn = turn.lock().await;
-                transaction.nested(body(Self::write(transaction.clone(), self.deadline))).await
+                transaction.nested(body(WriteDb::new(transaction.clone(), self.deadline))).await
             }
             Access::Read { .. } | Access::ReadIn(_) => Err(Error::internal("a query cannot call a mutation")),
         }

@@ -13,7 +13,7 @@ use forge_core::wire::WireType;
 use super::executor::FunctionExecutor;
 use super::http::HttpClient;
 use crate::auth::{Accounts, PasswordAccess, Principal, SessionAccess, SessionSlot};
-use crate::db::Db;
+use crate::db::{Db, WriteDb};
 
 /// Who calls, and what is known about the call. Shared by everything that one call sets off.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ pub struct MutationContext {
     accounts: Arc<Accounts>,
     session: SessionSlot,
     caller: Arc<Caller>,
-    db: Db,
+    db: WriteDb,
     deadline: Instant,
 }
 
@@ -114,7 +114,7 @@ impl MutationContext {
         accounts: Arc<Accounts>,
         session: SessionSlot,
         caller: Arc<Caller>,
-        db: Db,
+        db: WriteDb,
         deadline: Instant,
     ) -> Self {
         Self { accounts, session, caller, db, deadline }
@@ -138,7 +138,7 @@ impl MutationContext {
     }
 
     /// The database: the mutation's one transaction.
-    pub fn db(&self) -> &Db {
+    pub fn db(&self) -> &WriteDb {
         &self.db
     }
 
@@ -160,7 +160,7 @@ impl MutationContext {
     pub async fn mutate<F: ForgeMutation<Self>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
         let (accounts, session, caller) = (self.accounts.clone(), self.session.clone(), self.caller.clone());
-        let inner = async |db: Db| {
+        let inner = async |db: WriteDb| {
             let ctx = Self::new(accounts, session, caller, db, self.deadline);
             F::execute(&ctx, args).await
         };
