@@ -61,7 +61,7 @@ pub use forge_runtime::app::{App, Forge, Module, Node};
 pub use forge_runtime::auth::{Claims, ClaimsBuilder, SessionInfo, SessionTokens};
 pub use forge_runtime::config::Config;
 pub use forge_runtime::db::{
-    Assignment, Column, Condition, Database, Db, Model, Order, Page, Paginated, RawClient, WriteDb, new_uuid,
+    Assignment, Column, Condition, Database, Db, Model, Order, Page, Paginated, RawClient, Rows, WriteDb, new_uuid,
 };
 pub use forge_runtime::function::{ActionContext, HttpClient, HttpRequest, HttpResponse, MutationContext, QueryContext};
 pub use forge_runtime::observability;

@@ -6,7 +6,8 @@
 //!   connection of their own inside a read-only transaction; with `snapshot` all of them see one state of the data;
 //! - in a **mutation**, everything happens in the mutation's one transaction.
 //!
-//! Whichever it is, a statement and its arguments pass through [`Db::run`] and nowhere else.
+//! Whichever it is, a statement and its arguments pass through [`Db::run`] (or [`Db::open`], when its result is [streamed](Rows)) and
+//! nowhere else.
 //!
 //! Round trips: a short read 1; a read of its own 1 (BEGIN, setting, statement and ROLLBACK leave together); a mutation
 //! 1 per statement, the first of which takes BEGIN and the audit context along, and 1 for COMMIT. A statement's first use
@@ -28,6 +29,7 @@ mod row;
 mod shared;
 mod sql;
 mod statement;
+mod stream;
 mod tls;
 pub(crate) mod transaction;
 mod upsert;
@@ -47,6 +49,7 @@ pub use raw::RawClient;
 pub use row::{Field, FromRow, RowView, Scalar};
 pub use sql::{CheckedSql, Sql};
 pub use statement::{Param, Statement};
+pub use stream::Rows;
 pub use upsert::Upsert;
 pub use write::WriteDb;
 
@@ -54,6 +57,7 @@ pub(crate) use connect::{Answer, Connector, Params};
 pub(crate) use database::{Replica, no_url};
 pub(crate) use pool::Pool;
 pub(crate) use statement::{Shape, Verb};
+use stream::Cursor;
 use transaction::Transaction;
 
 /// The database, as any function may use it: from `ctx.db()` of a query, and what the [`WriteDb`] of a mutation is as well.
@@ -102,6 +106,17 @@ impl Db {
         };
         crate::observability::statement_ran(shape, began.elapsed(), result.is_ok());
         result
+    }
+
+    /// As [`run`](Self::run), for a result that is read bit by bit.
+    pub(crate) async fn open(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Cursor> {
+        self.permit(shape)?;
+        match &self.access {
+            Access::Read { database, replica } => database.open(replica.as_deref(), shape, params, self.deadline).await,
+            Access::ReadIn(transaction) | Access::Write(transaction, _) => {
+                Cursor::open(transaction.clone(), false, shape, params).await
+            }
+        }
     }
 
     fn permit(&self, shape: &Shape) -> Result<()> {

@@ -22,7 +22,7 @@ use postgres_types::ToSql;
 use super::model::{Model, Value};
 use super::row::{decode_all, decode_one};
 use super::statement::Shape;
-use super::{Answer, Db, WriteDb};
+use super::{Answer, Db, Rows, WriteDb};
 
 /// How two values compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -428,6 +428,14 @@ impl<M: Model> Query<M> {
             text.push(" FOR UPDATE");
         }
         text
+    }
+
+    /// The rows as they come, for a list that should not be in memory as a whole. See [`Sql::fetch`](super::Sql::fetch).
+    pub fn fetch(self, db: &Db) -> Rows<'_, M> {
+        Rows::new(async move {
+            let text = self.rows();
+            db.open(&Shape::of(&text.sql), &text.params).await
+        })
     }
 
     /// All rows.

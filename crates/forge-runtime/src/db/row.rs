@@ -54,7 +54,12 @@ pub struct RowView<'a> {
     positions: &'a [usize],
 }
 
-impl RowView<'_> {
+impl<'a> RowView<'a> {
+    /// A row, and where the columns of its fields are.
+    pub(super) fn new(row: &'a Row, positions: &'a [usize]) -> Self {
+        Self { row, positions }
+    }
+
     /// The value of a field, by its position in [`FromRow::COLUMNS`] (or in the row, for types without names).
     ///
     /// # Errors
@@ -148,17 +153,17 @@ tuples! {
 pub(crate) fn decode_all<R: FromRow>(rows: &[Row]) -> Result<Vec<R>> {
     let Some(first) = rows.first() else { return Ok(Vec::new()) };
     let positions = positions::<R>(first)?;
-    rows.iter().map(|row| R::from_row(&RowView { row, positions: &positions })).collect()
+    rows.iter().map(|row| R::from_row(&RowView::new(row, &positions))).collect()
 }
 
 /// Makes a value of one row.
 pub(crate) fn decode_one<R: FromRow>(row: &Row) -> Result<R> {
     let positions = positions::<R>(row)?;
-    R::from_row(&RowView { row, positions: &positions })
+    R::from_row(&RowView::new(row, &positions))
 }
 
 /// The position of each field's column; empty when the columns come in the order of the fields, as they mostly do.
-fn positions<R: FromRow>(row: &Row) -> Result<Vec<usize>> {
+pub(super) fn positions<R: FromRow>(row: &Row) -> Result<Vec<usize>> {
     let columns = row.columns();
     let in_order = |(field, name): (usize, &&str)| columns.get(field).is_some_and(|column| column.name() == *name);
     if R::COLUMNS.iter().enumerate().all(in_order) {

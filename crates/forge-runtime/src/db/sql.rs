@@ -7,7 +7,7 @@ use postgres_types::ToSql;
 
 use super::row::Field;
 use super::row::{decode_all, decode_one};
-use super::{Db, FromRow, Statement};
+use super::{Db, FromRow, Rows, Statement};
 
 /// A statement with its arguments, ready to run. Made by `sql!`.
 #[must_use = "a statement does nothing until it is fetched or executed"]
@@ -31,7 +31,24 @@ impl<'a, R> Sql<'a, R> {
     }
 }
 
-impl<R: FromRow> Sql<'_, R> {
+impl<'a, R: FromRow> Sql<'a, R> {
+    /// The rows as they come, for a result that should not be in memory as a whole. Only of a `SELECT`.
+    ///
+    /// ```ignore
+    /// let mut cards = sql!(Card, "SELECT * FROM cards WHERE board_id = {board_id}").fetch(ctx.db());
+    /// while let Some(card) = cards.try_next().await? { .. }
+    /// ```
+    ///
+    /// In a query the stream has a connection of its own, in a mutation it is part of the transaction, and the loop's body may run
+    /// other statements there. It ends with the function, at the latest when the function's time is over.
+    pub fn fetch<'s>(self, db: &'s Db) -> Rows<'s, R>
+    where
+        'a: 's,
+        R: 's,
+    {
+        Rows::new(async move { db.open(self.statement.shape(), &self.params).await })
+    }
+
     /// All rows.
     ///
     /// # Errors

@@ -144,6 +144,15 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// Whether a cursor can be opened for it.
+    pub(crate) fn is_select(&self) -> bool {
+        let first = super::lexer::first_word(&self.text).unwrap_or_default();
+        self.verb != Verb::Write
+            && ["select", "values", "table", "with"].iter().any(|word| first.eq_ignore_ascii_case(word))
+    }
+}
+
 impl Verb {
     fn of(text: &str) -> Self {
         let words = super::lexer::words(text);

@@ -7,6 +7,7 @@
 
 use forge::prelude::*;
 
+mod streams;
 mod upserts;
 
 forge::module!(migrations = "tests/database/migrations");

@@ -7,3 +7,5 @@ CREATE TABLE settings (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+
+CREATE SEQUENCE produced;
