@@ -22,6 +22,7 @@ mod database;
 pub(crate) mod error;
 pub(crate) mod lexer;
 mod model;
+mod nulls;
 mod pool;
 mod query;
 mod raw;
@@ -41,7 +42,7 @@ use std::time::Instant;
 use forge_core::{Error, Result};
 use tokio_postgres::Row;
 
-pub use check::{check_statements, statements_fingerprint};
+pub use check::{check_statements, check_these, statements_fingerprint};
 pub use database::{Database, DatabaseHealth};
 pub use model::{Column, Model, PgEnum, Plain, Unique, UniqueColumn, Value, new_uuid};
 pub use query::{Assignment, Condition, Delete, Insert, Order, Page, Paginated, Query, Update};

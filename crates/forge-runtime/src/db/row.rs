@@ -34,16 +34,31 @@ pub trait FromRow: Sized {
 pub struct Field {
     /// The column's name; `None` when it is taken by position.
     pub name: Option<&'static str>,
+    /// The field's own name; `None` when it has none.
+    pub field: Option<&'static str>,
     /// The field's Rust type.
     pub rust: &'static str,
     /// Whether the field can be made from a column of this type.
     pub accepts: fn(&Type) -> bool,
+    /// Whether the field can be made from a NULL of this type.
+    pub takes_null: fn(&Type) -> bool,
 }
 
 impl Field {
-    /// A field of type `T`.
-    pub fn of<T: FromSqlOwned>(name: Option<&'static str>) -> Self {
-        Self { name, rust: std::any::type_name::<T>(), accepts: <T as FromSql<'static>>::accepts }
+    /// A field of type `T` that is taken by position.
+    pub fn of<T: FromSqlOwned>() -> Self {
+        Self {
+            name: None,
+            field: None,
+            rust: std::any::type_name::<T>(),
+            accepts: <T as FromSql<'static>>::accepts,
+            takes_null: |ty| <T as FromSql<'static>>::from_sql_null(ty).is_ok(),
+        }
+    }
+
+    /// The field `field` of type `T`, which is read from the column `name`.
+    pub fn named<T: FromSqlOwned>(name: &'static str, field: &'static str) -> Self {
+        Self { name: Some(name), field: Some(field), ..Self::of::<T>() }
     }
 }
 
@@ -108,7 +123,7 @@ impl<T: Scalar> Scalar for Vec<T> {}
 impl<T: Scalar + FromSqlOwned> FromRow for T {
     const COLUMNS: &'static [&'static str] = &[];
     fn fields() -> Vec<Field> {
-        vec![Field::of::<T>(None)]
+        vec![Field::of::<T>()]
     }
     fn from_row(row: &RowView<'_>) -> Result<Self> {
         row.get(0)
@@ -128,7 +143,7 @@ macro_rules! tuples {
         impl<$($ty: Scalar + FromSqlOwned),*> FromRow for ($($ty,)*) {
             const COLUMNS: &'static [&'static str] = &[];
             fn fields() -> Vec<Field> {
-                vec![$(Field::of::<$ty>(None)),*]
+                vec![$(Field::of::<$ty>()),*]
             }
             fn from_row(row: &RowView<'_>) -> Result<Self> {
                 Ok(($(row.get::<$ty>($index)?,)*))

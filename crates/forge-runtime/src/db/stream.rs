@@ -161,7 +161,8 @@ impl Cursor {
             took: Duration::ZERO,
             failed: false,
         };
-        let declare = Shape::of(&format!("DECLARE {} NO SCROLL CURSOR FOR {}", name(seat), shape.text));
+        let declare =
+            Shape::with_params(&format!("DECLARE {} NO SCROLL CURSOR FOR {}", name(seat), shape.text), shape.params);
         let began = Instant::now();
         let declared = cursor.transaction.query(&declare, params).await;
         cursor.took += began.elapsed();

@@ -7,6 +7,7 @@
 
 use forge::prelude::*;
 
+mod checks;
 mod streams;
 mod upserts;
 

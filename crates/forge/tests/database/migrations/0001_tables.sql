@@ -9,3 +9,18 @@ CREATE TABLE settings (
 );
 
 CREATE SEQUENCE produced;
+
+CREATE DOMAIN colour AS text CHECK (VALUE IS NOT NULL);
+
+-- What may be NULL in the eyes of the catalogue, and what is not.
+CREATE TABLE events (
+    id bigint PRIMARY KEY,
+    title text NOT NULL,
+    due timestamptz,
+    place text CHECK (place IS NOT NULL),
+    shade colour,
+    twice bigint GENERATED ALWAYS AS (id * 2) STORED,
+    parent bigint REFERENCES events
+);
+
+CREATE VIEW upcoming AS SELECT * FROM events WHERE due > now();
