@@ -39,6 +39,7 @@ pub mod prelude {
     pub use forge_core::{Error, ErrorKind, Result, ResultExt};
     pub use forge_macros::sql;
     pub use forge_runtime::app::Forge;
+    pub use forge_runtime::config::Secret;
     pub use forge_runtime::db::{Model, Page, Paginated};
     pub use forge_runtime::function::{ActionContext, MutationContext, QueryContext};
     pub use jiff::civil::{Date, Time};
@@ -59,9 +60,9 @@ pub use forge_macros::{
 };
 pub use forge_runtime::app::{App, Forge, Module, Node};
 pub use forge_runtime::auth::{Claims, ClaimsBuilder, SessionInfo, SessionTokens};
-pub use forge_runtime::config::Config;
+pub use forge_runtime::config::{Config, Secret};
 pub use forge_runtime::db::{
-    Assignment, Column, Condition, Database, Db, Model, Order, Page, Paginated, RawClient, new_uuid,
+    Assignment, Column, Condition, Database, Db, Model, Order, Page, Paginated, RawClient, Rows, WriteDb, new_uuid,
 };
 pub use forge_runtime::function::{ActionContext, HttpClient, HttpRequest, HttpResponse, MutationContext, QueryContext};
 pub use forge_runtime::observability;

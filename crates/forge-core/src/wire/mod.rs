@@ -12,10 +12,12 @@
 //! times are RFC 3339 in UTC, `null` is spelt out.
 
 mod impls;
+mod secrets;
 mod types;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use secrets::path_to_secret;
 pub use types::{FieldDef, TypeDef, TypeRef, TypeRegistry, TypeShape, VariantDef};
 
 use crate::validate::Violations;

@@ -163,15 +163,16 @@ fn text_option(text: Option<&str>) -> TokenStream {
 /// `Card::TITLE` and so on.
 fn column_tokens(item: &ItemStruct, model: &Model) -> TokenStream {
     let ident = &item.ident;
-    let tokens = item.fields.iter().zip(&model.columns).map(|(field, column)| {
+    let tokens = item.fields.iter().zip(&model.columns).enumerate().map(|(index, (field, column))| {
         let (vis, ty, name) = (&field.vis, &column.wire.ty, &column.name);
         let field = plain(&column.wire.ident);
         let token = format_ident!("{}", field.to_shouty_snake_case(), span = column.wire.ident.span());
         let doc = format!("The column of [`{field}`](Self::{field}).");
         let new = quote_spanned!(at(ty)=> ::forge::__rt::db::Column::new(#name));
+        let key = if column.unique || index == model.id { quote!(Unique) } else { quote!(Plain) };
         quote! {
             #[doc = #doc]
-            #vis const #token: ::forge::__rt::db::Column<#ident, #ty> = #new;
+            #vis const #token: ::forge::__rt::db::Column<#ident, #ty, ::forge::__rt::db::#key> = #new;
         }
     });
     quote! {

@@ -1,9 +1,12 @@
-//! A text that must not be read by accident.
+//! A text that must not be read by accident: in the configuration, and in what clients send.
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use forge_core::validate::HasLength;
+use forge_core::wire::{TypeRef, TypeRegistry, WireType};
+use serde::{Deserialize as _, Deserializer, Serializer};
 
 /// A password, key or address with a password in it. `Debug` and `Display` never show it; [`expose`](Self::expose) does.
 ///
@@ -14,6 +17,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 /// assert_eq!(format!("{secret} {secret:?}"), "[redacted] [redacted]");
 /// assert_eq!(secret.expose(), "correct horse");
 /// ```
+///
+/// In a `#[forge::input]` it is a text that clients send and never get: TypeScript sees a `string`, `#[validate(length(..))]` works, and
+/// the input's `Debug`, hence any log of it, does not show it. It implements no serde trait, so it is not written by accident
+/// either; only a call from one function to another carries it on. An app in which a function would answer with one does not start.
 #[derive(Clone, Default)]
 pub struct Secret(String);
 
@@ -60,5 +67,26 @@ impl From<String> for Secret {
 impl From<&str> for Secret {
     fn from(text: &str) -> Self {
         Self(text.into())
+    }
+}
+
+impl HasLength for Secret {
+    fn length(&self) -> usize {
+        self.0.chars().count()
+    }
+}
+
+impl WireType for Secret {
+    fn wire_type(_: &mut TypeRegistry) -> TypeRef {
+        TypeRef::Secret
+    }
+
+    // For the arguments of a call from one function to another; answers with a secret are refused when the app starts.
+    fn wire_serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+
+    fn wire_deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
     }
 }

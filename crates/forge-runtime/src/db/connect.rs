@@ -193,7 +193,10 @@ impl Connection {
 
 /// As [`error::from_driver`], with a note in the log when the reason is ours.
 pub(crate) fn mapped(error: tokio_postgres::Error, shape: &Shape) -> Error {
-    let error = error::from_driver(error);
+    let error = match error::unsendable(&error, shape) {
+        Some(what) => Error::new(forge_core::ErrorKind::Database, what).with_source(error),
+        None => error::from_driver(error),
+    };
     if error.kind() == forge_core::ErrorKind::Database {
         tracing::error!(statement = %shape.text, error = ?error, "the database refused a statement");
     }

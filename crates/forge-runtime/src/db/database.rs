@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::{Answer, Connector, Params, mapped};
 use super::error;
-use super::pool::Pool;
+use super::pool::{Lease, Pool};
 use super::shared::{Outcome, SharedReads};
 use super::statement::Shape;
+use super::stream::Cursor;
 use super::transaction::{self, Purpose, Transaction};
 use crate::config::{DatabaseConfig, Secret};
 
@@ -153,10 +154,55 @@ impl Database {
         Box::pin(self.read_on(&self.0.primary, lease, shape, params, deadline)).await
     }
 
+    /// A read on behalf of a query whose result is streamed: in a transaction of its own, on a connection of its own.
+    pub(crate) async fn open(
+        &self,
+        replica: Option<&Replica>,
+        shape: &Arc<Shape>,
+        params: Params<'_>,
+        deadline: Instant,
+    ) -> Result<Cursor> {
+        if let Some(replica) = replica
+            && let Ok(lease) = replica.pool.get().await
+        {
+            match self.open_on(&replica.pool, lease, shape, params, deadline).await {
+                Err(why) if why.is_retryable() => replica.healthy.store(false, Ordering::Relaxed),
+                result => return result,
+            }
+        }
+        self.open_on(&self.0.primary, self.0.primary.get().await?, shape, params, deadline).await
+    }
+
+    /// As [`read_on`](Self::read_on): once more after a table has changed under its plan, and on another connection.
+    async fn open_on(
+        &self,
+        pool: &Pool,
+        mut lease: Lease,
+        shape: &Arc<Shape>,
+        params: Params<'_>,
+        deadline: Instant,
+    ) -> Result<Cursor> {
+        let (mut fresh, mut reconnected) = (false, false);
+        loop {
+            let transaction = Arc::new(Transaction::new(lease, Purpose::Snapshot, self.limit(deadline), fresh));
+            match Cursor::open(transaction.clone(), true, shape, params).await {
+                Err(_) if !fresh && transaction.is_stale() => fresh = true,
+                Err(why) if !reconnected && why.is_retryable() => {
+                    reconnected = true;
+                    pool.clear();
+                }
+                result => return result,
+            }
+            // Back to the pool before another one is asked for.
+            drop(transaction);
+            lease = pool.get().await?;
+        }
+    }
+
     async fn read_on(
         &self,
         pool: &Pool,
-        mut lease: super::pool::Lease,
+        mut lease: Lease,
         shape: &Arc<Shape>,
         params: Params<'_>,
         deadline: Instant,

@@ -6,7 +6,8 @@
 //!   connection of their own inside a read-only transaction; with `snapshot` all of them see one state of the data;
 //! - in a **mutation**, everything happens in the mutation's one transaction.
 //!
-//! Whichever it is, a statement and its arguments pass through [`Db::run`] and nowhere else.
+//! Whichever it is, a statement and its arguments pass through [`Db::run`] (or [`Db::open`], when its result is [streamed](Rows)) and
+//! nowhere else.
 //!
 //! Round trips: a short read 1; a read of its own 1 (BEGIN, setting, statement and ROLLBACK leave together); a mutation
 //! 1 per statement, the first of which takes BEGIN and the audit context along, and 1 for COMMIT. A statement's first use
@@ -21,6 +22,7 @@ mod database;
 pub(crate) mod error;
 pub(crate) mod lexer;
 mod model;
+mod nulls;
 mod pool;
 mod query;
 mod raw;
@@ -28,8 +30,11 @@ mod row;
 mod shared;
 mod sql;
 mod statement;
+mod stream;
 mod tls;
 pub(crate) mod transaction;
+mod upsert;
+mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -37,24 +42,30 @@ use std::time::Instant;
 use forge_core::{Error, Result};
 use tokio_postgres::Row;
 
-pub use check::{check_statements, statements_fingerprint};
+pub use check::{check_statements, check_these, statements_fingerprint};
 pub use database::{Database, DatabaseHealth};
-pub use model::{Column, Model, PgEnum, Value, new_uuid};
+pub use model::{Column, Model, PgEnum, Plain, Unique, UniqueColumn, Value, new_uuid};
 pub use query::{Assignment, Condition, Delete, Insert, Order, Page, Paginated, Query, Update};
 pub use raw::RawClient;
 pub use row::{Field, FromRow, RowView, Scalar};
 pub use sql::{CheckedSql, Sql};
 pub use statement::{Param, Statement};
+pub use stream::Rows;
+pub use upsert::Upsert;
+pub use write::WriteDb;
 
 pub(crate) use connect::{Answer, Connector, Params};
 pub(crate) use database::{Replica, no_url};
 pub(crate) use pool::Pool;
 pub(crate) use statement::{Shape, Verb};
+use stream::Cursor;
 use transaction::Transaction;
 
 use crate::read_set::{self, Argument};
 
-/// The database, as a function may use it. From `ctx.db()`.
+/// The database, as any function may use it: from `ctx.db()` of a query, and what the [`WriteDb`] of a mutation is as well.
+///
+/// A helper that only reads takes `&Db`, and is then of use to queries and mutations alike.
 #[derive(Debug)]
 pub struct Db {
     access: Access,
@@ -111,8 +122,8 @@ impl Db {
         self
     }
 
-    /// For a mutation.
-    pub(crate) fn write(transaction: Arc<Transaction>, deadline: Instant) -> Self {
+    /// For a mutation: what a [`WriteDb`] is made of.
+    fn write(transaction: Arc<Transaction>, deadline: Instant) -> Self {
         Self { access: Access::Write(transaction, tokio::sync::Mutex::default()), deadline, recorder: None }
     }
 
@@ -125,11 +136,31 @@ impl Db {
             Access::ReadIn(transaction) | Access::Write(transaction, _) => transaction.query(shape, params).await,
         };
         crate::observability::statement_ran(shape, began.elapsed(), result.is_ok());
-        if let (Some(recorder), Access::ReadIn(transaction), Ok(_)) = (&self.recorder, &self.access, &result) {
-            // Prepared a moment ago, so this asks nobody.
-            recorder.note(shape, read_set::capture(params, &transaction.parameters(shape).await?));
+        if result.is_ok() {
+            self.note(shape, params).await?;
         }
         result
+    }
+
+    /// For a live query: this is one of the things that it asked for.
+    async fn note(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<()> {
+        if let (Some(recorder), Access::ReadIn(transaction)) = (&self.recorder, &self.access) {
+            // Prepared a moment ago, so this usually asks nobody.
+            recorder.note(shape, read_set::capture(params, &transaction.parameters(shape).await?));
+        }
+        Ok(())
+    }
+
+    /// As [`run`](Self::run), for a result that is read bit by bit.
+    pub(crate) async fn open(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Cursor> {
+        self.permit(shape)?;
+        match &self.access {
+            Access::Read { database, replica } => database.open(replica.as_deref(), shape, params, self.deadline).await,
+            Access::ReadIn(transaction) | Access::Write(transaction, _) => {
+                self.note(shape, params).await?;
+                Cursor::open(transaction.clone(), false, shape, params).await
+            }
+        }
     }
 
     fn permit(&self, shape: &Shape) -> Result<()> {
@@ -183,11 +214,11 @@ impl Db {
     }
 
     /// Runs a mutation that is called from this one; it gets a database of its own in the same transaction.
-    pub(crate) async fn nested<T>(&self, body: impl AsyncFnOnce(Self) -> Result<T>) -> Result<T> {
+    pub(crate) async fn nested<T>(&self, body: impl AsyncFnOnce(WriteDb) -> Result<T>) -> Result<T> {
         match &self.access {
             Access::Write(transaction, turn) => {
                 let _turn = turn.lock().await;
-                transaction.nested(body(Self::write(transaction.clone(), self.deadline))).await
+                transaction.nested(body(WriteDb::new(transaction.clone(), self.deadline))).await
             }
             Access::Read { .. } | Access::ReadIn(_) => Err(Error::internal("a query cannot call a mutation")),
         }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use forge_core::function::Isolation;
 use forge_core::{Error, ErrorKind, Result};
+use futures_util::FutureExt as _;
 use postgres_types::Type;
 use tokio_postgres::error::SqlState;
 
@@ -24,6 +25,7 @@ use super::connect::{Answer, Params, mapped};
 use super::error;
 use super::pool::{Lease, Pool};
 use super::statement::Shape;
+use super::stream::Seats;
 
 /// What a transaction is for.
 #[derive(Debug, Clone)]
@@ -61,6 +63,8 @@ pub(crate) struct Transaction {
     stale: AtomicBool,
     /// Nothing that was prepared before the transaction began is used.
     fresh: bool,
+    /// The cursors that streams have open in it.
+    pub(super) cursors: Seats,
     /// The transaction's id, once begun: what is asked for when the answer to COMMIT is lost.
     xid: std::sync::OnceLock<String>,
 }
@@ -106,6 +110,7 @@ impl Transaction {
             failed: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             fresh,
+            cursors: Seats::default(),
             xid: std::sync::OnceLock::new(),
         }
     }
@@ -169,6 +174,24 @@ impl Transaction {
             let _ = self.xid.set(xid);
         }
         rows
+    }
+
+    /// Prepares a statement that is for this transaction only, on behalf of another one.
+    pub(super) async fn prepare(&self, text: &str, of: &Shape) -> Result<tokio_postgres::Statement> {
+        self.lease.client().prepare(text).await.map_err(|why| self.failed(why, of))
+    }
+
+    /// Runs a statement from [`prepare`](Self::prepare).
+    pub(super) async fn run(&self, prepared: &tokio_postgres::Statement, of: &Shape) -> Result<Vec<tokio_postgres::Row>> {
+        Ok(self.lease.run(prepared, &[]).await.map_err(|why| self.failed(why, of))?.rows)
+    }
+
+    /// Sends a statement whose answer nobody waits for. What is sent later on this connection runs after it.
+    pub(super) fn send_and_forget(&self, text: &str) {
+        if !self.ended.load(Ordering::Acquire) && !self.failed.load(Ordering::Relaxed) {
+            // Being polled once sends it; the driver reads the answer and drops it.
+            let _ = self.lease.client().batch_execute(text).now_or_never();
+        }
     }
 
     /// Notes what a failed statement means for the transaction.

@@ -14,7 +14,7 @@ use forge_core::wire::WireType;
 use super::executor::FunctionExecutor;
 use super::http::HttpClient;
 use crate::auth::{Accounts, PasswordAccess, Principal, SessionAccess, SessionSlot};
-use crate::db::Db;
+use crate::db::{Db, WriteDb};
 
 /// Who calls, and what is known about the call. Shared by everything that one call sets off.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ pub struct MutationContext {
     accounts: Arc<Accounts>,
     session: SessionSlot,
     caller: Arc<Caller>,
-    db: Db,
+    db: WriteDb,
     deadline: Instant,
 }
 
@@ -139,7 +139,7 @@ impl MutationContext {
         accounts: Arc<Accounts>,
         session: SessionSlot,
         caller: Arc<Caller>,
-        db: Db,
+        db: WriteDb,
         deadline: Instant,
     ) -> Self {
         Self { accounts, session, caller, db, deadline }
@@ -163,7 +163,7 @@ impl MutationContext {
     }
 
     /// The database: the mutation's one transaction.
-    pub fn db(&self) -> &Db {
+    pub fn db(&self) -> &WriteDb {
         &self.db
     }
 
@@ -185,7 +185,7 @@ impl MutationContext {
     pub async fn mutate<F: ForgeMutation<Self>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
         let (accounts, session, caller) = (self.accounts.clone(), self.session.clone(), self.caller.clone());
-        let inner = async |db: Db| {
+        let inner = async |db: WriteDb| {
             let ctx = Self::new(accounts, session, caller, db, self.deadline);
             F::execute(&ctx, args).await
         };

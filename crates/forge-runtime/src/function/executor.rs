@@ -21,7 +21,7 @@ use super::router::FunctionRouter;
 use crate::auth::{Accounts, SessionChange, SessionSlot};
 use crate::config::FunctionConfig;
 use crate::db::transaction::{Purpose, Transaction};
-use crate::db::{Database, Db, Recorder};
+use crate::db::{Database, Db, Recorder, WriteDb};
 use crate::realtime::{Acknowledge, Live};
 
 /// How often a mutation is run again when others got in its way.
@@ -309,7 +309,7 @@ impl FunctionExecutor {
         }
         let slot = SessionSlot::default();
         let body = async {
-            let db = Db::write(transaction.clone(), deadline);
+            let db = WriteDb::new(transaction.clone(), deadline);
             let ctx = MutationContext::new(self.0.accounts.clone(), slot.clone(), call.caller.clone(), db, deadline);
             run(&ctx, call.args).await
         };
