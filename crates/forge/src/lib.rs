@@ -78,7 +78,7 @@ pub mod __rt {
     pub use forge_core::{Error, Result, schema, validate, wire};
     pub use forge_runtime::app::Module;
     pub use forge_runtime::db;
-    pub use forge_runtime::function::{ActionContext, IntoResult, MutationContext, QueryContext, Registration};
+    pub use forge_runtime::function::{ActionContext, IntoResult, MutationContext, QueryContext, Registered, Registration};
     pub use inventory;
     pub use postgres_types as pg;
     pub use serde;

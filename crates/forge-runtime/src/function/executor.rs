@@ -107,6 +107,12 @@ impl FunctionExecutor {
         caller: &Arc<Caller>,
         deadline: Instant,
     ) -> Result<F::Output> {
+        if !self.0.router.registry().has::<F>() {
+            let name = F::INFO.name;
+            return Err(Error::internal(format!(
+                "the function `{name}` is called but not registered in this app; add `.function({name})` where the app is put together, or leave `register = false` out of its attribute"
+            )));
+        }
         let entry = self.0.router.route(F::INFO.name, &caller.principal.auth)?;
         let deadline = deadline.min(Instant::now() + entry.info.timeout.unwrap_or(self.0.config.timeout));
         let mut json = Vec::new();
