@@ -241,6 +241,11 @@ async fn prepare(parts: &NodeParts) -> Result<()> {
             }
             Err(why) => return Err(why),
             Ok(()) => {
+                // The migrator may have gone another way, past a pooler.
+                match parts.database.primary().open_one().await {
+                    Err(why) if why.kind() != ErrorKind::DatabaseUnavailable => return Err(why),
+                    Ok(()) | Err(_) => {}
+                }
                 parts.database.check().await;
                 return Ok(());
             }
