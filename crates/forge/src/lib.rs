@@ -58,7 +58,7 @@ pub use forge_macros::{
     AppError, FromRow, action, cron, forge_enum, input, job, model, module, mutation, query, sql, test, workflow,
 };
 pub use forge_runtime::app::{App, Forge, Module, Node};
-pub use forge_runtime::auth::{Claims, ClaimsBuilder, SessionInfo, SessionTokens};
+pub use forge_runtime::auth::{Claims, ClaimsBuilder, IssuedToken, SessionInfo, SessionTokens};
 pub use forge_runtime::config::Config;
 pub use forge_runtime::db::{
     Assignment, Column, Condition, Database, Db, Model, Order, Page, Paginated, RawClient, new_uuid,

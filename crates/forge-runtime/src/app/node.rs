@@ -109,7 +109,7 @@ impl Node {
         let database = Database::new(&config.project.name, &config.database)?;
         observability::watch_database(&database);
         let router = FunctionRouter::new(app.functions().clone());
-        let accounts = Arc::new(Accounts::new(&config.security.auth, &database)?);
+        let accounts = Arc::new(Accounts::new(&config.security.auth, &database));
         let authenticator = Arc::new(Authenticator::new(&config, &accounts)?);
         let executor = FunctionExecutor::new(
             router,

@@ -131,7 +131,7 @@ impl FunctionExecutor {
             Run::Mutation(run) => Box::pin(self.mutation(entry, run, &call, deadline)).await,
             Run::Action(run) => {
                 let http = self.0.http.in_trace(call.caller.request.trace);
-                let ctx = ActionContext::new(self.clone(), call.caller.clone(), http, deadline);
+                let ctx = ActionContext::new(self.clone(), self.0.accounts.clone(), call.caller.clone(), http, deadline);
                 let body = within(entry, deadline, run(&ctx, call.args));
                 body.await.map(|json| Answer { json, session: None, position: None })
             }
@@ -160,14 +160,19 @@ impl FunctionExecutor {
         let answer = |json| Answer { json, session: None, position: None };
         if !entry.info.snapshot {
             let db = Db::read(database.clone(), database.replica(call.caller.position), deadline);
-            let ctx = QueryContext::new(call.caller.clone(), db, deadline);
+            let ctx = QueryContext::new(self.0.accounts.clone(), call.caller.clone(), db, deadline);
             return within(entry, deadline, run(&ctx, call.args)).await.map(answer);
         }
         let mut fresh = false;
         loop {
             let begin = database.begin(Purpose::Snapshot, deadline, fresh);
             let snapshot = Arc::new(within(entry, deadline, begin).await?);
-            let ctx = QueryContext::new(call.caller.clone(), Db::read_in(snapshot.clone(), deadline), deadline);
+            let ctx = QueryContext::new(
+                self.0.accounts.clone(),
+                call.caller.clone(),
+                Db::read_in(snapshot.clone(), deadline),
+                deadline,
+            );
             let result = within(entry, deadline, run(&ctx, call.args)).await;
             // After a timeout something may still run; it is cancelled with the connection.
             if result.as_ref().err().is_none_or(|why| why.kind() != ErrorKind::Timeout) {
