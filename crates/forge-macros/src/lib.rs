@@ -51,6 +51,7 @@ use proc_macro::TokenStream;
 /// | `timeout = "5s"` | how long it may take (`ms`, `s`, `m`, `h`, `d`) | `function.timeout` of the configuration |
 /// | `name = "other_name"` | its name on the wire: `[a-z][a-z0-9_]*` | the function's name |
 /// | `snapshot` | all its statements see the data of one moment | each statement sees what was committed before it |
+/// | `register = false` | the app has it only when `Forge::function(list_cards)` names it | every program that links it has it |
 ///
 /// Every key may also stand as an attribute of its own below: `#[timeout = "5s"]`, `#[public]`. A parameter may have rules:
 /// `#[validate(length(max = 80))] search: String`.

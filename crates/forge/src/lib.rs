@@ -59,7 +59,7 @@ pub use forge_macros::{
     AppError, FromRow, action, cron, forge_enum, input, job, model, module, mutation, query, sql, test, workflow,
 };
 pub use forge_runtime::app::{App, Forge, Module, Node};
-pub use forge_runtime::auth::{Claims, ClaimsBuilder, SessionInfo, SessionTokens};
+pub use forge_runtime::auth::{Claims, ClaimsBuilder, IssuedToken, SessionInfo, SessionTokens};
 pub use forge_runtime::config::{Config, Secret};
 pub use forge_runtime::db::{
     Assignment, Column, Condition, Database, Db, Model, Order, Page, Paginated, RawClient, Rows, WriteDb, new_uuid,
@@ -79,7 +79,7 @@ pub mod __rt {
     pub use forge_core::{Error, Result, schema, validate, wire};
     pub use forge_runtime::app::Module;
     pub use forge_runtime::db;
-    pub use forge_runtime::function::{ActionContext, IntoResult, MutationContext, QueryContext, Registration};
+    pub use forge_runtime::function::{ActionContext, IntoResult, MutationContext, QueryContext, Registered, Registration};
     pub use inventory;
     pub use postgres_types as pg;
     pub use serde;

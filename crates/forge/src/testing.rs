@@ -91,7 +91,15 @@ impl TestApp {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
-        let app = App::linked(&[])?;
+        Self::start_app(App::linked(&[])?, change).await
+    }
+
+    /// Starts an app that was put together by hand, say one whose functions are registered one by one:
+    /// `TestApp::start_app(Forge::new().function(list_cards).app()?, |_| {})`. [`stop`](Self::stop) it at the end.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_app(app: App, change: impl FnOnce(&mut Config)) -> Result<Self> {
         let database = test_database(&app).await?;
         let url = database.url().to_owned();
         let mut config = Config::defaults(Mode::Test);

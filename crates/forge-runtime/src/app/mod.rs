@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! attributes ─link time─▶ Registrations ─┐
-//! include(module) ───────────────────────┴▶ App ─▶ manifest
+//! include(module), function(f) ──────────┴▶ App ─▶ manifest
 //!                                             └──▶ Node: database, migrations, executor, gateway; drains on SIGTERM
 //! ```
 
@@ -23,7 +23,7 @@ use forge_core::schema::{EnumDef, TableDef};
 use forge_core::wire::{TypeRegistry, path_to_secret};
 use forge_core::{Error, Result};
 
-use crate::function::{FunctionRegistry, Item, Registration};
+use crate::function::{FunctionRegistry, Item, Registered, Registration};
 use crate::migrate::Migration;
 
 /// A crate that contributes to an app: its migrations and its page. Made by `forge::module!()`.
@@ -85,11 +85,16 @@ impl App {
     /// Collects what is linked; `included` come first, and the first of all names the app.
     ///
     /// # Errors
-    /// When two functions have the same name, or one would answer with a [`Secret`](crate::config::Secret).
+    /// `FUNCTION_TWICE` when two functions have the same name; also when one would answer with a [`Secret`](crate::config::Secret).
     pub fn linked(included: &[Module]) -> Result<Self> {
+        Self::of(included, &[])
+    }
+
+    /// Collects what is linked and what was named beside it.
+    fn of(included: &[Module], named: &[Registration]) -> Result<Self> {
         let mut modules = included.to_vec();
         let (mut entries, mut tables, mut enums) = (Vec::new(), Vec::new(), Vec::new());
-        for registration in inventory::iter::<Registration> {
+        for registration in inventory::iter::<Registration>.into_iter().copied().chain(named.iter().copied()) {
             match registration.item {
                 Item::Function(entry) => entries.push(entry()),
                 Item::Table(table) => tables.push(table()),
@@ -198,6 +203,7 @@ fn without_secrets(functions: FunctionRegistry) -> Result<FunctionRegistry> {
 #[derive(Debug, Default)]
 pub struct Forge {
     modules: Vec<Module>,
+    functions: Vec<Registration>,
 }
 
 impl Forge {
@@ -214,12 +220,35 @@ impl Forge {
         self
     }
 
+    /// Registers one function, a query, a mutation or an action, for those who would rather list what their app offers than have
+    /// all of it that is linked. Its attribute says `register = false`.
+    ///
+    /// ```ignore
+    /// #[forge::query(register = false)]
+    /// pub async fn list_cards(ctx: &QueryContext) -> Result<Vec<Card>> { .. }
+    ///
+    /// Forge::new().include(my_app::module()).function(my_app::list_cards).run().await
+    /// ```
+    #[must_use]
+    pub fn function<F: Registered>(mut self, function: F) -> Self {
+        let _ = function;
+        self.functions.push(F::REGISTRATION);
+        self
+    }
+
+    /// The app that this is, for tests and tools.
+    ///
+    /// # Errors
+    /// `FUNCTION_TWICE` when two functions have the same name, or one is registered twice.
+    pub fn app(&self) -> Result<App> {
+        App::of(&self.modules, &self.functions)
+    }
+
     /// Does what the command line says: `serve` (the default), `migrate`, `manifest`, `check`, `help`.
     ///
     /// # Errors
     /// What is wrong with the configuration, the command line, the database's schema or the address to listen on.
     pub async fn run(self) -> Result<()> {
-        let app = App::linked(&self.modules)?;
-        command::run(app).await
+        command::run(self.app()?).await
     }
 }

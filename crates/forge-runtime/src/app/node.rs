@@ -116,7 +116,7 @@ impl Node {
         let database = Database::new(&config.project.name, &config.database)?;
         observability::watch_database(&database);
         let router = FunctionRouter::new(app.functions().clone());
-        let accounts = Arc::new(Accounts::new(&config.security.auth, &database)?);
+        let accounts = Arc::new(Accounts::new(&config.security.auth, &database));
         let authenticator = Arc::new(Authenticator::new(&config, &accounts)?);
         let (live, wishes) = Live::new();
         let executor = FunctionExecutor::new(
@@ -254,6 +254,11 @@ async fn prepare(parts: &NodeParts) -> Result<()> {
             }
             Err(why) => return Err(why),
             Ok(()) => {
+                // The migrator may have gone another way, past a pooler.
+                match parts.database.primary().open_one().await {
+                    Err(why) if why.kind() != ErrorKind::DatabaseUnavailable => return Err(why),
+                    Ok(()) | Err(_) => {}
+                }
                 parts.database.check().await;
                 return Ok(());
             }

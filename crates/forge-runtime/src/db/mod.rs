@@ -24,6 +24,7 @@ pub(crate) mod lexer;
 mod model;
 mod nulls;
 mod pool;
+mod pooler;
 mod query;
 mod raw;
 mod row;
@@ -33,6 +34,7 @@ mod statement;
 mod stream;
 mod tls;
 pub(crate) mod transaction;
+mod unnamed;
 mod upsert;
 mod write;
 
@@ -55,8 +57,9 @@ pub use upsert::Upsert;
 pub use write::WriteDb;
 
 pub(crate) use connect::{Answer, Connector, Params};
-pub(crate) use database::{Replica, no_url};
+pub(crate) use database::{Replica, no_url, not_direct};
 pub(crate) use pool::Pool;
+pub(crate) use pooler::Route;
 pub(crate) use statement::{Shape, Verb};
 use stream::Cursor;
 use transaction::Transaction;
@@ -190,14 +193,14 @@ impl Db {
 
     /// The driver's own client, for what is not covered here: COPY, LISTEN, anything. It has a connection of its own,
     /// read-only, that is closed afterwards. What is read through it is not tracked, so a live query that depends on it
-    /// would not notice a change.
+    /// would not notice a change. Behind a pooler it goes past it, to `database.direct_url`, where at most 4 are lent at a time.
     ///
     /// # Errors
     /// Not in a mutation: there a client could end the mutation's transaction behind its back. `DATABASE_UNAVAILABLE` when
-    /// no connection can be had.
+    /// no connection can be had, `DATABASE_NOT_DIRECT` when there is only a pooler.
     pub async fn raw(&self) -> Result<RawClient> {
         match &self.access {
-            Access::Read { database, .. } => raw::RawClient::new(database.primary().get().await?)?.read_only().await,
+            Access::Read { database, .. } => raw::RawClient::new(database.session().await?)?.read_only().await,
             Access::ReadIn(_) | Access::Write(..) => Err(Error::internal(
                 "ctx.db().raw() is not available inside a transaction: the driver's client could commit or abort it behind the mutation's back; read with a query that is called on its own, or use ctx.db().query_dyn(..)",
             )),

@@ -13,7 +13,7 @@ use forge_core::wire::WireType;
 
 use super::executor::FunctionExecutor;
 use super::http::HttpClient;
-use crate::auth::{Accounts, PasswordAccess, Principal, SessionAccess, SessionSlot};
+use crate::auth::{Accounts, Claims, IssuedToken, PasswordAccess, Principal, SessionAccess, SessionSlot, SessionView};
 use crate::db::{Db, WriteDb};
 
 /// Who calls, and what is known about the call. Shared by everything that one call sets off.
@@ -69,6 +69,18 @@ macro_rules! common {
                 self.auth().user_id()
             }
 
+            /// Issues an access token for whomever the claims name, say for a device or another service: signed with the app's own
+            /// secret, for `security.auth.access_token_ttl` unless the claims say how long. It belongs to no session unless the
+            /// claims name one, so nothing ends it before its time. To sign somebody in, see `ctx.sessions()` of a mutation.
+            ///
+            /// # Errors
+            /// `CONFIG_AUTH_ISSUER` when the app has no key to sign with, `INTERNAL_ERROR` when the claims are ones that nobody would
+            /// accept (see [`TokenIssuer::issue`](crate::auth::TokenIssuer::issue)).
+            pub fn issue_token(&self, claims: &Claims) -> Result<IssuedToken> {
+                self.caller.looked.note(Looked::AT_REQUEST);
+                self.accounts.issue(claims)
+            }
+
             /// The request: its ids, its trace, where it comes from.
             pub fn request(&self) -> &RequestMetadata {
                 self.caller.looked.note(Looked::AT_REQUEST);
@@ -86,6 +98,7 @@ macro_rules! common {
 /// What a query is given.
 #[derive(Debug)]
 pub struct QueryContext {
+    accounts: Arc<Accounts>,
     caller: Arc<Caller>,
     db: Db,
     deadline: Instant,
@@ -105,6 +118,7 @@ pub struct MutationContext {
 #[derive(Debug)]
 pub struct ActionContext {
     executor: FunctionExecutor,
+    accounts: Arc<Accounts>,
     caller: Arc<Caller>,
     http: HttpClient,
     deadline: Instant,
@@ -115,8 +129,15 @@ common!(MutationContext);
 common!(ActionContext);
 
 impl QueryContext {
-    pub(crate) fn new(caller: Arc<Caller>, db: Db, deadline: Instant) -> Self {
-        Self { caller, db, deadline }
+    pub(crate) fn new(accounts: Arc<Accounts>, caller: Arc<Caller>, db: Db, deadline: Instant) -> Self {
+        Self { accounts, caller, db, deadline }
+    }
+
+    /// The caller's sessions, to look at; a mutation may end them.
+    pub fn sessions(&self) -> SessionView<'_> {
+        // Which of them is the current one differs between two sessions of one caller.
+        self.caller.looked.note(Looked::AT_CALLER | Looked::AT_REQUEST);
+        SessionView { auth: &self.caller.principal.auth, session: self.caller.principal.session, db: &self.db }
     }
 
     /// The database: reads only.
@@ -154,10 +175,8 @@ impl MutationContext {
     pub fn sessions(&self) -> SessionAccess<'_> {
         SessionAccess {
             accounts: &self.accounts,
-            auth: &self.caller.principal.auth,
-            session: self.caller.principal.session,
+            view: SessionView { auth: &self.caller.principal.auth, session: self.caller.principal.session, db: &self.db },
             request: &self.caller.request,
-            db: &self.db,
             slot: &self.session,
         }
     }
@@ -174,7 +193,7 @@ impl MutationContext {
     pub async fn query<F: ForgeQuery<QueryContext>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
         let db = self.db.reading();
-        let ctx = QueryContext::new(self.caller.clone(), db, self.deadline);
+        let ctx = QueryContext::new(self.accounts.clone(), self.caller.clone(), db, self.deadline);
         F::execute(&ctx, args).await
     }
 
@@ -194,8 +213,14 @@ impl MutationContext {
 }
 
 impl ActionContext {
-    pub(crate) fn new(executor: FunctionExecutor, caller: Arc<Caller>, http: HttpClient, deadline: Instant) -> Self {
-        Self { executor, caller, http, deadline }
+    pub(crate) fn new(
+        executor: FunctionExecutor,
+        accounts: Arc<Accounts>,
+        caller: Arc<Caller>,
+        http: HttpClient,
+        deadline: Instant,
+    ) -> Self {
+        Self { executor, accounts, caller, http, deadline }
     }
 
     /// A client for the outside world. Its requests carry the trace on.

@@ -122,6 +122,12 @@ impl FunctionExecutor {
         caller: &Arc<Caller>,
         deadline: Instant,
     ) -> Result<F::Output> {
+        if !self.0.router.registry().has::<F>() {
+            let name = F::INFO.name;
+            return Err(Error::internal(format!(
+                "the function `{name}` is called but not registered in this app; add `.function({name})` where the app is put together, or leave `register = false` out of its attribute"
+            )));
+        }
         let entry = self.0.router.route(F::INFO.name, &caller.principal.auth)?;
         let deadline = deadline.min(Instant::now() + entry.info.timeout.unwrap_or(self.0.config.timeout));
         let mut json = Vec::new();
@@ -141,7 +147,7 @@ impl FunctionExecutor {
             Run::Mutation(run) => Box::pin(self.mutation(entry, run, &call, deadline)).await,
             Run::Action(run) => {
                 let http = self.0.http.in_trace(call.caller.request.trace);
-                let ctx = ActionContext::new(self.clone(), call.caller.clone(), http, deadline);
+                let ctx = ActionContext::new(self.clone(), self.0.accounts.clone(), call.caller.clone(), http, deadline);
                 let body = within(entry, deadline, run(&ctx, call.args));
                 body.await.map(|json| Answer { json, session: None, position: None })
             }
@@ -178,7 +184,7 @@ impl FunctionExecutor {
         let deadline = Instant::now() + self.live_limit(entry);
         let (began, running) = (Instant::now(), entry.metrics.running());
         let db = Db::read_in(snapshot, deadline).recorded(recorder);
-        let ctx = QueryContext::new(caller, db, deadline);
+        let ctx = QueryContext::new(self.0.accounts.clone(), caller, db, deadline);
         let result = within(entry, deadline, run(&ctx, args)).await;
         drop(running);
         entry.metrics.finished(began.elapsed(), result.as_ref().err());
@@ -211,14 +217,19 @@ impl FunctionExecutor {
         let answer = |json| Answer { json, session: None, position: None };
         if !entry.info.snapshot {
             let db = Db::read(database.clone(), database.replica(call.caller.position), deadline);
-            let ctx = QueryContext::new(call.caller.clone(), db, deadline);
+            let ctx = QueryContext::new(self.0.accounts.clone(), call.caller.clone(), db, deadline);
             return within(entry, deadline, run(&ctx, call.args)).await.map(answer);
         }
         let mut fresh = false;
         loop {
             let begin = database.begin(Purpose::Snapshot, deadline, fresh);
             let snapshot = Arc::new(within(entry, deadline, begin).await?);
-            let ctx = QueryContext::new(call.caller.clone(), Db::read_in(snapshot.clone(), deadline), deadline);
+            let ctx = QueryContext::new(
+                self.0.accounts.clone(),
+                call.caller.clone(),
+                Db::read_in(snapshot.clone(), deadline),
+                deadline,
+            );
             let result = within(entry, deadline, run(&ctx, call.args)).await;
             // After a timeout something may still run; it is cancelled with the connection.
             if result.as_ref().err().is_none_or(|why| why.kind() != ErrorKind::Timeout) {

@@ -25,7 +25,7 @@ mod router;
 pub use context::{ActionContext, MutationContext, QueryContext};
 pub use executor::FunctionExecutor;
 pub use http::{HttpClient, HttpRequest, HttpResponse};
-pub use registry::{FunctionRegistry, Registration};
+pub use registry::{FunctionRegistry, Registered, Registration};
 pub use router::FunctionRouter;
 
 pub(crate) use context::{Caller, Looked};

@@ -3,6 +3,7 @@
 
 pub(crate) mod http;
 pub(crate) mod live;
+pub(crate) mod pgbouncer;
 pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod token;
