@@ -45,6 +45,9 @@ pub struct ColumnDef {
     /// Whether every update sets it to the time of the update.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub updated_at: bool,
+    /// Whether it stays on the server: the model's type on the wire has no such field.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
 }
 
 /// An index, as `#[indexed]` or `#[index(..)]` declares it.
@@ -132,6 +135,7 @@ mod tests {
             unique: false,
             default: None,
             updated_at: false,
+            private: false,
         };
         let table = TableDef {
             name: "order".into(),

@@ -6,6 +6,7 @@
 //!                                             └──▶ Node: database, migrations, executor, gateway; drains on SIGTERM
 //! ```
 
+mod boundary;
 mod command;
 mod drain;
 mod handover;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 
 use forge_core::manifest::{MANIFEST_VERSION, Manifest};
 use forge_core::schema::{EnumDef, TableDef};
-use forge_core::wire::{TypeRegistry, path_to_secret};
+use forge_core::wire::TypeRegistry;
 use forge_core::{Error, Result};
 
 use crate::function::{FunctionRegistry, Item, Registered, Registration};
@@ -85,7 +86,8 @@ impl App {
     /// Collects what is linked; `included` come first, and the first of all names the app.
     ///
     /// # Errors
-    /// `FUNCTION_TWICE` when two functions have the same name; also when one would answer with a [`Secret`](crate::config::Secret).
+    /// `FUNCTION_TWICE` when two functions have the same name; `SECRET_ANSWERED` and `PRIVATE_ARGUMENT` when one would answer with a
+    /// [`Secret`](crate::config::Secret), or takes a model with private columns.
     pub fn linked(included: &[Module]) -> Result<Self> {
         Self::of(included, &[])
     }
@@ -106,17 +108,12 @@ impl App {
                 }
             }
         }
+        let functions = FunctionRegistry::new(entries)?;
+        boundary::check(&functions, &tables)?;
         tables.sort_by(|a, b| a.name.cmp(&b.name));
         enums.sort_by(|a, b| a.name.cmp(&b.name));
         let (name, version) = modules.first().map_or(("app", "0.0.0"), |module| (module.name, module.version));
-        Ok(Self {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            functions: FunctionRegistry::new(entries).and_then(without_secrets)?,
-            tables,
-            enums,
-            modules,
-        })
+        Ok(Self { name: name.to_owned(), version: version.to_owned(), functions, tables, enums, modules })
     }
 
     /// The app's name.
@@ -176,27 +173,6 @@ impl App {
         counts.insert("enum", self.enums.len());
         counts
     }
-}
-
-/// The functions, when none of them would send a secret to a client.
-fn without_secrets(functions: FunctionRegistry) -> Result<FunctionRegistry> {
-    let mut types = TypeRegistry::default();
-    let definitions: Vec<_> = functions.iter().map(|entry| (entry.info, (entry.describe)(&mut types))).collect();
-    // Two types of one name are reported where the app is described.
-    let Ok(types) = types.finish() else { return Ok(functions) };
-    for (info, definition) in definitions {
-        if let Some(path) = path_to_secret(&types, &definition.output) {
-            let what = if path.is_empty() { "a secret".to_owned() } else { format!("the secret `{path}`") };
-            return Err(Error::config(
-                "SECRET_ANSWERED",
-                format!(
-                    "the function `{}` ({}:{}) would answer with {what}, and secrets only come from clients, they never go to one; answer with another type",
-                    info.name, info.file, info.line
-                ),
-            ));
-        }
-    }
-    Ok(functions)
 }
 
 /// The program of an app: `Forge::new().include(app::module()).run().await`.

@@ -28,6 +28,8 @@ pub trait Model: FromRow + Send + Sync + 'static {
     const ID_COLUMN: &'static str;
     /// Columns that every update sets to the time of the update.
     const UPDATED_AT: &'static [&'static str];
+    /// Columns that stay on the server.
+    const PRIVATE: &'static [&'static str];
 
     /// The table, as the model declares it.
     fn definition() -> TableDef;

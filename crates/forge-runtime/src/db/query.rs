@@ -485,11 +485,19 @@ impl<M: Model> Query<M> {
 
     /// A page, by key: it starts after the last row of the page before, so that going through a list takes the same time
     /// on every page, and rows that come or go meanwhile are neither shown twice nor skipped. The primary key decides
-    /// among equals. Columns of the order must not be NULL.
+    /// among equals. Columns of the order must not be NULL, nor private: the cursor contains their values, and clients get it.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` when the cursor is not one of this query, else what the database says.
+    /// `INVALID_ARGUMENT` when the cursor is not one of this query, `INTERNAL_ERROR` when the order goes by a private column, else what
+    /// the database says.
     pub async fn paginate(mut self, page: Page, db: &Db) -> Result<Paginated<M>> {
+        if let Some(order) = self.orders.iter().find(|order| M::PRIVATE.contains(&order.column)) {
+            return Err(Error::internal(format!(
+                "pages of {} cannot go by `{}`: it is private, and clients could read it from their cursors; order by another column",
+                M::TABLE.replace('"', ""),
+                order.column
+            )));
+        }
         let limit = if page.limit == 0 { 50 } else { page.limit.min(1000) };
         if !self.orders.iter().any(|order| order.column == M::ID_COLUMN) {
             let descending = self.orders.last().is_some_and(|order| order.descending);

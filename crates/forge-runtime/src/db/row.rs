@@ -106,6 +106,7 @@ scalars!(
     f32,
     f64,
     String,
+    crate::config::Secret,
     uuid::Uuid,
     jiff::Timestamp,
     jiff::civil::Date,

@@ -24,3 +24,11 @@ CREATE TABLE events (
 );
 
 CREATE VIEW upcoming AS SELECT * FROM events WHERE due > now();
+
+CREATE TABLE accounts (
+    id uuid PRIMARY KEY,
+    name text NOT NULL UNIQUE,
+    password_hash text NOT NULL,
+    recovery text,
+    failed integer NOT NULL DEFAULT 0
+);
