@@ -11,7 +11,7 @@ use super::{Database, Verb};
 ///
 /// # Errors
 /// `DATABASE_UNAVAILABLE` when the database cannot be reached.
-pub async fn check_statements(database: &Database) -> Result<(usize, Vec<String>)> {
+pub(crate) async fn check_statements(database: &Database) -> Result<(usize, Vec<String>)> {
     let lease = database.primary().get().await?;
     let mut problems = Vec::new();
     let mut checked = 0;
@@ -45,7 +45,7 @@ pub async fn check_statements(database: &Database) -> Result<(usize, Vec<String>
 
 /// Changes whenever a `sql!` statement of this program does: part of the name of test templates, so that statements are checked
 /// again when one of them was edited.
-pub fn statements_fingerprint() -> String {
+pub(crate) fn statements_fingerprint() -> String {
     use sha2::Digest as _;
     let mut texts: Vec<&str> = CheckedSql::all().map(|sql| sql.statement.text()).collect();
     texts.sort_unstable();

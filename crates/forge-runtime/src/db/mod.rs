@@ -16,6 +16,7 @@
 //! [`crate::migrate`]).
 
 mod check;
+mod check_models;
 mod connect;
 mod database;
 pub(crate) mod error;
@@ -39,7 +40,6 @@ use std::time::Instant;
 use forge_core::{Error, Result};
 use tokio_postgres::Row;
 
-pub use check::{check_statements, statements_fingerprint};
 pub use database::{Database, DatabaseHealth};
 pub use model::{Column, Model, PgEnum, Value, new_uuid};
 pub use query::{Assignment, Condition, Delete, Insert, Order, Page, Paginated, Query, Update};
@@ -48,6 +48,8 @@ pub use row::{Field, FromRow, RowView, Scalar};
 pub use sql::{CheckedSql, Sql};
 pub use statement::{Param, Statement};
 
+pub(crate) use check::{check_statements, statements_fingerprint};
+pub(crate) use check_models::check_models;
 pub(crate) use connect::{Answer, Connector, Params};
 pub(crate) use database::{Replica, no_url, not_direct};
 pub(crate) use pool::Pool;
