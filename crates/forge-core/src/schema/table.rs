@@ -87,16 +87,15 @@ impl TableDef {
         let columns: Vec<String> = self.columns.iter().map(|column| format!("    {}", column.to_sql())).collect();
         let mut sql = format!("CREATE TABLE {table} (\n{}\n);\n", columns.join(",\n"));
         for index in &self.indexes {
-            let columns: Vec<String> = index.columns.iter().map(|column| quote_identifier(column)).collect();
-            let name = quote_identifier(&index.name);
-            sql.push_str(&format!("CREATE INDEX {name} ON {table} ({});\n", columns.join(", ")));
+            sql.push_str(&index.to_create_sql(&table));
         }
         sql
     }
 }
 
 impl ColumnDef {
-    fn to_sql(&self) -> String {
+    /// The column as `CREATE TABLE` and `ADD COLUMN` take it.
+    pub fn to_sql(&self) -> String {
         let mut sql = format!("{} {}", quote_identifier(&self.name), self.sql_type);
         if self.primary_key {
             sql.push_str(" PRIMARY KEY");
@@ -110,6 +109,14 @@ impl ColumnDef {
             sql.push_str(&format!(" DEFAULT {default}"));
         }
         sql
+    }
+}
+
+impl IndexDef {
+    /// The statement that creates it on a table, whose name is ready for SQL.
+    pub fn to_create_sql(&self, table: &str) -> String {
+        let columns: Vec<String> = self.columns.iter().map(|column| quote_identifier(column)).collect();
+        format!("CREATE INDEX {} ON {table} ({});\n", quote_identifier(&self.name), columns.join(", "))
     }
 }
 

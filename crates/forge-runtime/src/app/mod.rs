@@ -24,6 +24,7 @@ use forge_core::schema::{EnumDef, TableDef};
 use forge_core::wire::TypeRegistry;
 use forge_core::{Error, Result};
 
+use crate::db::{Database, check_models, check_statements, statements_fingerprint};
 use crate::function::{FunctionRegistry, Item, Registered, Registration};
 use crate::migrate::Migration;
 
@@ -161,6 +162,27 @@ impl App {
             tables: self.tables.clone(),
             enums: self.enums.clone(),
         })
+    }
+
+    /// Checks the app against a migrated database: whether its `sql!` statements fit, and whether its models are what the tables are.
+    /// Returns how many statements there were.
+    ///
+    /// # Errors
+    /// `CHECK_FAILED` with everything that does not fit, `DATABASE_UNAVAILABLE` when the database cannot be reached.
+    pub async fn check(&self, database: &Database) -> Result<usize> {
+        let mut problems = check_models(database, &self.tables, &self.enums).await?;
+        let (checked, unfit) = check_statements(database).await?;
+        problems.extend(unfit);
+        if problems.is_empty() { Ok(checked) } else { Err(Error::config("CHECK_FAILED", problems.join("\n"))) }
+    }
+
+    /// Changes whenever something does that [`check`](Self::check) looks at.
+    ///
+    /// # Errors
+    /// None that is known: all of it can be written as JSON.
+    pub fn check_fingerprint(&self) -> Result<String> {
+        let models = serde_json::to_string(&(&self.tables, &self.enums))?;
+        Ok(format!("{models}\n{}", statements_fingerprint()))
     }
 
     /// How many of each kind there are, for the log.

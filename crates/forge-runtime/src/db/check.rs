@@ -16,7 +16,7 @@ use super::{Database, Verb, error, nulls};
 ///
 /// # Errors
 /// `DATABASE_UNAVAILABLE` when the database cannot be reached.
-pub async fn check_statements(database: &Database) -> Result<(usize, Vec<String>)> {
+pub(crate) async fn check_statements(database: &Database) -> Result<(usize, Vec<String>)> {
     check_these(database, CheckedSql::all()).await
 }
 
@@ -103,7 +103,7 @@ fn columns(read: &[(Field, Option<&Column>)], columns: &[Column]) -> Vec<String>
 
 /// Changes whenever a `sql!` statement of this program does: part of the name of test templates, so that statements are checked
 /// again when one of them was edited.
-pub fn statements_fingerprint() -> String {
+pub(crate) fn statements_fingerprint() -> String {
     use sha2::Digest as _;
     let mut hash = sha2::Sha256::new();
     let mut parts: Vec<String> = CheckedSql::all().map(|sql| sql.described()).collect();

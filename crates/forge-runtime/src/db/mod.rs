@@ -17,6 +17,7 @@
 //! [`crate::migrate`]).
 
 mod check;
+mod check_models;
 mod connect;
 mod database;
 pub(crate) mod error;
@@ -44,7 +45,7 @@ use std::time::Instant;
 use forge_core::{Error, Result};
 use tokio_postgres::Row;
 
-pub use check::{check_statements, check_these, statements_fingerprint};
+pub use check::check_these;
 pub use database::{Database, DatabaseHealth};
 pub use model::{Column, Model, PgEnum, Plain, Unique, UniqueColumn, Value, new_uuid};
 pub use query::{Assignment, Condition, Delete, Insert, Order, Page, Paginated, Query, Update};
@@ -56,6 +57,8 @@ pub use stream::Rows;
 pub use upsert::Upsert;
 pub use write::WriteDb;
 
+pub(crate) use check::{check_statements, statements_fingerprint};
+pub(crate) use check_models::check_models;
 pub(crate) use connect::{Answer, Connector, Params};
 pub(crate) use database::{Replica, no_url, not_direct};
 pub(crate) use pool::Pool;
