@@ -1,9 +1,11 @@
 /**
- * The client of a FORGE back end: calls its functions over HTTP. Needs nothing but `fetch`, and touches nothing of the
- * page when it is imported, so that it runs in browsers, workers and servers alike.
+ * The client of a FORGE back end: calls its functions, and subscribes to queries. Needs nothing but `fetch` and, for
+ * subscriptions, `WebSocket`, and touches nothing of the page when it is imported, so that it runs in browsers, workers
+ * and servers alike.
  */
 
 import { type Answer, isRefusal, readAnswer } from './answer.js';
+import type { LiveOptions } from './connection.js';
 import { ForgeError, why } from './error.js';
 import type {
   Action,
@@ -13,10 +15,14 @@ import type {
   Mutation,
   Query,
 } from './functions.js';
+import { Live, type LiveConnection } from './live.js';
+import type { Optimistic } from './optimistic.js';
 import { Patience } from './patience.js';
 import { Positions } from './positions.js';
 import { type GetToken, type Pass, Session } from './session.js';
+import type { Listener, Subscription } from './subscriptions.js';
 
+export type { ConnectionStatus, LiveOptions } from './connection.js';
 export { ForgeError } from './error.js';
 export type { FieldErrors, ForgeErrorCode } from './error.js';
 export { action, mutation, query } from './functions.js';
@@ -28,6 +34,9 @@ export type {
   Mutation,
   Query,
 } from './functions.js';
+export type { LiveConnection } from './live.js';
+export type { Optimistic, OptimisticQueries, OptimisticResult } from './optimistic.js';
+export type { Listener, Snapshot, Subscription } from './subscriptions.js';
 export type { GetToken };
 
 /** How to reach the back end, and as whom. Everything has a default. */
@@ -56,13 +65,18 @@ export interface ForgeClientOptions {
   retries?: number | undefined;
   /** Which cookies go along, as `fetch` has it. Default `same-origin`. */
   credentials?: RequestCredentials | undefined;
-  /** Headers to send with every call. */
+  /** Headers to send with every call. With them, all calls go over HTTP: a connection has none. */
   headers?: Record<string, string> | (() => Record<string, string>) | undefined;
+  /** How live queries reach the back end. */
+  live?: LiveOptions | undefined;
 }
 
 /** What one call may say. */
 export interface CallOptions {
-  /** Aborts the call, which then rejects with `CANCELLED`. What the back end had begun it rolls back, if it still can. */
+  /**
+   * Aborts the call, which then rejects with `CANCELLED`. What the back end had begun it rolls back, if it still can. A
+   * call with a signal goes over HTTP.
+   */
   signal?: AbortSignal | undefined;
   /** As in {@link ForgeClientOptions.timeout}. */
   timeout?: number | undefined;
@@ -70,6 +84,12 @@ export interface CallOptions {
   auth?: boolean | undefined;
   /** The id that makes a repeat of this mutation safe. Default: a new one for every call. */
   mutationId?: string | undefined;
+}
+
+/** What a call that changes something may say. */
+export interface ChangeOptions<Args> extends CallOptions {
+  /** Shows what the call will change before the back end has done it; taken back when the call fails. */
+  optimistic?: Optimistic<Args> | undefined;
 }
 
 /** A client. Its methods may be passed around on their own. Every one of them rejects with {@link ForgeError} only. */
@@ -82,18 +102,30 @@ export interface ForgeClient {
   /** Calls a mutation. Repeated when the back end cannot be reached: its id lets the back end do it only once. */
   mutate<Args, Result>(
     fn: Mutation<Args, Result>,
-    ...args: CallArgs<NoInfer<Args>, CallOptions>
+    ...args: CallArgs<NoInfer<Args>, ChangeOptions<NoInfer<Args>>>
   ): Promise<Result>;
   /** Calls an action. Never repeated. */
   action<Args, Result>(
     fn: Action<Args, Result>,
-    ...args: CallArgs<NoInfer<Args>, CallOptions>
+    ...args: CallArgs<NoInfer<Args>, ChangeOptions<NoInfer<Args>>>
   ): Promise<Result>;
   /** Calls a function of any kind, by the rules of its kind. */
   call<Args, Result>(
     fn: ForgeFunction<FunctionKind, Args, Result>,
-    ...args: CallArgs<NoInfer<Args>, CallOptions>
+    ...args: CallArgs<NoInfer<Args>, ChangeOptions<NoInfer<Args>>>
   ): Promise<Result>;
+  /**
+   * Reads a query's result now and whenever it changes, until stopped. Equal queries share one subscription; when a
+   * result is there already, the listener is called with it before this returns. Never throws because of the back end:
+   * what goes wrong is in the snapshot.
+   */
+  subscribe<Args, Result>(
+    fn: Query<Args, Result>,
+    args: NoInfer<Args>,
+    listener: Listener<Result>,
+  ): Subscription<Result>;
+  /** The connection that subscriptions come over. */
+  readonly connection: LiveConnection;
 }
 
 /** How long the renewal of a session may take, in milliseconds. It is nobody's call, and all calls may wait for it. */
@@ -103,11 +135,21 @@ const RENEWAL_MAX = 30_000;
 interface OneCall {
   name: string;
   kind: FunctionKind;
+  args: unknown;
   body: string;
   mutationId: string | undefined;
   patience: Patience;
   began: number;
+  /** Whether it may be sent over the connection when that is open. */
+  overConnection: boolean;
+  /** Whether a frame of the connection will say that its effect is there. */
+  acknowledged: boolean;
+  /** Whether it begins or ends a session. */
+  changesSession: boolean;
 }
+
+/** Longer messages, in characters, would keep others on the connection waiting. */
+const LONGEST_MESSAGE = 64 * 1024;
 
 /** Makes a client. */
 export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient {
@@ -124,30 +166,42 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
     onSignedOut,
   });
   const positions = new Positions();
+  const live = new Live(base, options.live ?? {}, session);
 
   async function call(
     fn: ForgeFunction<FunctionKind, never, unknown>,
     args: unknown,
-    { signal, timeout, auth = true, mutationId }: CallOptions = {},
+    { signal, timeout, auth = true, mutationId, optimistic }: ChangeOptions<unknown> = {},
   ): Promise<unknown> {
     const { name, kind } = fn;
     const body = toJson(name, args);
     const patience = new Patience(name, timeout ?? options.timeout ?? 30_000, signal);
+    const id = mutationId ?? newId();
     try {
       const request: OneCall = {
         name,
         kind,
+        args,
         body,
-        mutationId: kind === 'mutation' ? (mutationId ?? newId()) : undefined,
+        mutationId: kind === 'mutation' ? id : undefined,
         patience,
         began: positions.begin(),
+        overConnection:
+          auth && !signal && options.headers === undefined && body.length <= LONGEST_MESSAGE,
+        acknowledged: false,
+        changesSession: false,
       };
-      return await repeating(request, async () => {
+      if (optimistic) live.expect(id, optimistic, args);
+      const data = await repeating(request, async () => {
         const answer = auth ? await authorized(request) : await attempt(request, session.bare());
         if (answer.error) throw answer.error;
         return answer.data;
       });
+      if (optimistic) live.succeeded(id, request.acknowledged);
+      if (request.changesSession) live.connection.restart();
+      return data;
     } catch (cause) {
+      if (optimistic) live.failed(id);
       if (cause instanceof ForgeError) throw cause;
       throw new ForgeError('CLIENT_ERROR', `${name} could not be called: ${why(cause)}`, { cause });
     } finally {
@@ -176,7 +230,7 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
   async function authorized(request: OneCall): Promise<Answer> {
     const { kind, patience } = request;
     let pass = await patience.for(session.pass());
-    let answer = await attempt(request, pass);
+    let answer = (await overConnection(request, pass)) ?? (await attempt(request, pass));
     // Whatever was written for nobody is written; a query may as well be asked again.
     if (isRefusal(answer.error) || (answer.session === 'renew' && kind === 'query')) {
       const other = await patience.for(session.renew(pass, answer));
@@ -187,6 +241,27 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
     }
     if (isRefusal(answer.error)) session.lose(pass, answer.error);
     return answer;
+  }
+
+  /** Sends the request over the connection, when that can be; gives nothing when it has to be sent over HTTP. */
+  async function overConnection(request: OneCall, pass: Pass): Promise<Answer | undefined> {
+    request.acknowledged = false;
+    if (!request.overConnection || !live.speaksFor(pass)) return undefined;
+    // A replica must be told what the answer has to contain, and only HTTP says so.
+    if (request.kind === 'query' && positions.toString() !== '') return undefined;
+    try {
+      const { data, position } = await request.patience.for(live.call(request));
+      positions.answer(request.began, position);
+      request.acknowledged = request.kind === 'mutation';
+      return { data, error: undefined, session: null };
+    } catch (error) {
+      if (!(error instanceof ForgeError)) throw error;
+      // It begins or ends a session, so that nothing that was read before may stay.
+      if (error.code === 'USE_HTTP') request.changesSession = true;
+      // A refusal is answered where sessions are renewed.
+      else if (error.code !== 'UNAUTHORIZED') throw error;
+      return undefined;
+    }
   }
 
   /** Sends a call once. */
@@ -251,14 +326,23 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
     return headers;
   }
 
-  return { query: call, mutate: call, action: call, call } as ForgeClient;
+  return {
+    query: call,
+    mutate: call,
+    action: call,
+    call,
+    subscribe: (fn: Query<unknown, unknown>, args: unknown, listener: Listener<unknown>) =>
+      live.subscribe(fn.name, args, listener),
+    connection: live.connection,
+  } as ForgeClient;
 }
 
 /** Whether the same call may succeed a moment later, with nothing done twice. */
 function mayPass({ code, status }: ForgeError): boolean {
   return (
     code === 'NETWORK_ERROR' ||
-    (status === 503 && (code === 'DATABASE_UNAVAILABLE' || code === 'OUTCOME_UNKNOWN')) ||
+    // An answer over the connection has no status.
+    ((status ?? 503) === 503 && (code === 'DATABASE_UNAVAILABLE' || code === 'OUTCOME_UNKNOWN')) ||
     // What a proxy says while the back end behind it restarts.
     (code === 'BAD_RESPONSE' && (status === 502 || status === 503 || status === 504))
   );

@@ -8,7 +8,7 @@ export type ClientErrorCode =
   | 'BAD_RESPONSE'
   /** `getToken` threw. */
   | 'TOKEN_UNAVAILABLE'
-  /** Something that the app gave this client threw: `headers`, `onSignedOut`. */
+  /** Something that the app gave this client threw or cannot be used: `headers`, `onSignedOut`, `optimistic`, `live`. */
   | 'CLIENT_ERROR';
 
 /** Codes of the back end. `CANCELLED`, `TIMEOUT` and `INVALID_ARGUMENT` are also made here, and mean the same. */

@@ -46,3 +46,15 @@ export function mutation<Args, Result>(name: string): Mutation<Args, Result> {
 export function action<Args, Result>(name: string): Action<Args, Result> {
   return { kind: 'action', name };
 }
+
+/** A text that is the same for equal arguments of the same function, in whatever order their fields were written. */
+export function keyOf(name: string, args: unknown): string {
+  // Twice: the first time drops what JSON does not have, so that equal messages have equal keys.
+  const plain: unknown = JSON.parse(JSON.stringify(args ?? {}));
+  const sorted = JSON.stringify(plain, (_, value: unknown) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value,
+  );
+  return `${name} ${sorted}`;
+}

@@ -40,6 +40,8 @@ export interface SessionOptions {
 export class Session {
   readonly #options: SessionOptions;
   readonly #tabs: Tabs | undefined;
+  /** Told when somebody signs in, and when nobody is signed in any more, in whichever tab that was. */
+  onChange: ((news: 'started' | 'ended') => void) | undefined;
   #generation = 0;
   #renewal: { spent: Pass; pass: Promise<Pass | undefined> } | undefined;
   #lost: Pass | undefined;
@@ -65,6 +67,7 @@ export class Session {
     if (session === 'started') {
       this.#generation += 1;
       this.#tabs?.tell('started');
+      this.onChange?.('started');
     } else if (session === 'ended') {
       this.#tabs?.tell('ended');
       this.lose(pass, ended('the caller has signed out'));
@@ -99,12 +102,19 @@ export class Session {
   lose(pass: Pass, error: ForgeError): void {
     if (this.#lost && same(this.#lost, pass)) return;
     this.#lost = pass;
-    this.#options.onSignedOut?.(error);
+    try {
+      this.#options.onSignedOut?.(error);
+    } finally {
+      this.onChange?.('ended');
+    }
   }
 
   #hear(news: News): void {
     if (news === 'ended') this.lose(this.bare(), ended('the session ended in another tab'));
-    else this.#generation += 1;
+    else {
+      this.#generation += 1;
+      if (news === 'started') this.onChange?.('started');
+    }
   }
 
   #once(spent: Pass, renew: () => Promise<Pass | undefined>): Promise<Pass | undefined> {

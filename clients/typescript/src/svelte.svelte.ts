@@ -1,6 +1,7 @@
 /**
- * The client in Svelte 5 components: calls whose progress the template can show, and queries that follow their
- * arguments. Safe while a page is rendered on the server: nothing is fetched there, and nobody's client is shared.
+ * The client in Svelte 5 components: live queries that follow their arguments, and calls whose progress the template can
+ * show. Safe while a page is rendered on the server: nothing is fetched there (a live query is `loading`, and is asked
+ * for by the browser), and nobody's client is shared.
  */
 
 import { getContext, setContext, untrack } from 'svelte';
@@ -8,20 +9,52 @@ import { getContext, setContext, untrack } from 'svelte';
 import {
   type CallArgs,
   type CallOptions,
+  type ConnectionStatus,
   type ForgeClient,
   type ForgeError,
   type ForgeFunction,
   type FunctionKind,
+  type Optimistic,
   type Query,
+  type Snapshot,
   createForgeClient,
 } from './client.js';
+import { keyOf } from './functions.js';
+import { NOTHING } from './subscriptions.js';
 
-/** Options of {@link call} and {@link load}. */
+/** Options of {@link live}, {@link call} and {@link load}. */
 export interface UseOptions {
   /** The client to use. Default: the one that a component above provided, else one for the page's own origin. */
   client?: ForgeClient | undefined;
-  /** How long each call may take, in milliseconds. Default: the client's. */
+  /** How long each call may take, in milliseconds. Default: the client's. A live query has no such limit. */
   timeout?: number | undefined;
+}
+
+/** Options of {@link call}. */
+export interface CallSetup<Args> extends UseOptions {
+  /** Shows what each call will change before the back end has done it; taken back when the call fails. */
+  optimistic?: Optimistic<Args> | undefined;
+}
+
+/** A query's result, kept as the back end has it. */
+export interface LiveQuery<Result> {
+  /**
+   * The result, with what is expected of calls under way. Kept while the connection is down, and while the result for
+   * other arguments is on its way; nothing while there are no arguments.
+   */
+  readonly data: Result | undefined;
+  /** Whether the result for the arguments as they are now is on its way. */
+  readonly loading: boolean;
+  /** Why there is no result, or no newer one. */
+  readonly error: ForgeError | undefined;
+  /** Whether the result may be outdated, because the connection is down or was until a moment ago. */
+  readonly stale: boolean;
+  /** How the connection is. */
+  readonly status: ConnectionStatus;
+  /** When the back end last said what the result is. */
+  readonly updatedAt: Date | undefined;
+  /** Ends it for good. What a component has made ends with the component. */
+  stop(): void;
 }
 
 /** A function of the back end that can be called like one of the page, and says how its last call went. */
@@ -48,12 +81,15 @@ export interface Loaded<Result> {
   reload(): Promise<void>;
 }
 
-/** What follows the query in {@link load}: a function that gives the arguments, then options. */
+/** What follows the query in {@link live} and {@link load}: a function that gives the arguments, then options. */
 export type LoadArgs<Args> = [Args] extends [void]
   ? [args?: undefined, options?: UseOptions]
   : {} extends Args
-    ? [args?: () => Args | undefined, options?: UseOptions]
-    : [args: () => Args | undefined, options?: UseOptions];
+    ? [args?: () => Args | null | undefined, options?: UseOptions]
+    : [args: () => Args | null | undefined, options?: UseOptions];
+
+/** What is known of a query that is not asked. */
+const IDLE: Snapshot<never> = { ...NOTHING, loading: false };
 
 const provided = Symbol('forge client');
 let shared: ForgeClient | undefined;
@@ -81,7 +117,7 @@ export function useForge(): ForgeClient {
 /** Makes a function of the back end callable from the page. */
 export function call<Args, Result>(
   fn: ForgeFunction<FunctionKind, Args, Result>,
-  options: UseOptions = {},
+  options: CallSetup<NoInfer<Args>> = {},
 ): Call<Args, Result> {
   const client = options.client ?? useForge();
   let running = $state(0);
@@ -99,6 +135,7 @@ export function call<Args, Result>(
     try {
       const result = await client.call(fn as ForgeFunction<FunctionKind, unknown, Result>, args, {
         timeout: options.timeout,
+        optimistic: options.optimistic as Optimistic<unknown> | undefined,
         ...given,
       });
       if (own === latest) data = result;
@@ -126,8 +163,93 @@ export function call<Args, Result>(
 }
 
 /**
- * Asks a query, and asks again whenever its arguments change. While the function that gives them gives `undefined`,
- * nothing is asked. To be called while a component is set up; what is under way when the component goes is aborted.
+ * Keeps a query's result as the back end has it, for the arguments as they are now. While the function that gives them
+ * gives `null` or `undefined`, nothing is subscribed to. Ends with the component that made it; made elsewhere, it goes
+ * on until `stop()` is called.
+ */
+export function live<Args, Result>(
+  fn: Query<Args, Result>,
+  ...rest: LoadArgs<NoInfer<Args>>
+): LiveQuery<Result>;
+export function live<Result>(
+  fn: Query<unknown, Result>,
+  args: () => unknown = () => ({}),
+  options: UseOptions = {},
+): LiveQuery<Result> {
+  const client = options.client ?? useForge();
+  let stopped = $state(false);
+  // The text, so that an equal object counts as no change.
+  const wanted = $derived.by(() => {
+    const now = args();
+    return now === undefined || now === null ? undefined : keyOf(fn.name, now);
+  });
+  let snapshot = $state.raw<Snapshot<Result>>(untrack(() => wanted) === undefined ? IDLE : NOTHING);
+  let status = $state<ConnectionStatus>('closed');
+
+  function follow(): (() => void) | undefined {
+    if (stopped) return undefined;
+    if (wanted === undefined) {
+      snapshot = IDLE;
+      return undefined;
+    }
+    return untrack(() => {
+      snapshot = { ...snapshot, loading: true, error: undefined };
+      // What is shown stays until there is news for these arguments.
+      const subscription = client.subscribe(fn, args(), (now) => (snapshot = now));
+      const unwatch = client.connection.onChange((now) => (status = now));
+      status = client.connection.status;
+      leave = () => {
+        unwatch();
+        subscription.stop();
+      };
+      return leave;
+    });
+  }
+
+  let leave = () => {};
+  let end = () => {};
+  try {
+    // Before the page is updated, so that it never shows new arguments beside an old result as if they belonged together.
+    $effect.pre(follow);
+  } catch (cause) {
+    if (!String(cause).includes('effect_orphan')) throw cause;
+    // Nothing that could end is being set up.
+    end = $effect.root(() => {
+      $effect.pre(follow);
+    });
+  }
+
+  return {
+    get data() {
+      return snapshot.data;
+    },
+    get loading() {
+      return snapshot.loading;
+    },
+    get error() {
+      return snapshot.error;
+    },
+    get stale() {
+      return snapshot.stale;
+    },
+    get status() {
+      return status;
+    },
+    get updatedAt() {
+      return snapshot.updatedAt;
+    },
+    stop() {
+      stopped = true;
+      leave();
+      end();
+      if (snapshot.loading) snapshot = { ...snapshot, loading: false };
+    },
+  };
+}
+
+/**
+ * Asks a query, and asks again whenever its arguments change. While the function that gives them gives `null` or
+ * `undefined`, nothing is asked. To be called while a component is set up; what is under way when the component goes is aborted.
  */
 export function load<Args, Result>(
   fn: Query<Args, Result>,
@@ -140,7 +262,7 @@ export function load<Result>(
 ): Loaded<Result> {
   const client = options.client ?? useForge();
   // The text, so that an equal object counts as no change.
-  const wanted = $derived(JSON.stringify(args()));
+  const wanted = $derived(JSON.stringify(args() ?? undefined));
   let data = $state.raw<Result>();
   let error = $state.raw<ForgeError>();
   let loading = $state(untrack(() => wanted !== undefined));

@@ -3,30 +3,17 @@
 
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { compile, compileModule } from 'svelte/compiler';
-import ts from 'typescript';
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+import { root, runtime } from './compile.js';
+
 const built = join(root, 'node_modules/.cache/forge-client');
 
 rmSync(built, { recursive: true, force: true });
 for (const generate of ['client', 'server']) {
   mkdirSync(join(built, generate), { recursive: true });
-  for (const file of readdirSync(join(root, 'src'))) {
-    const compilerOptions = {
-      target: ts.ScriptTarget.ES2022,
-      module: ts.ModuleKind.ESNext,
-      verbatimModuleSyntax: true,
-    };
-    let code = ts.transpileModule(readFileSync(join(root, 'src', file), 'utf8'), {
-      compilerOptions,
-    }).outputText;
-    const filename = file.replace(/\.ts$/, '.js');
-    if (file.endsWith('.svelte.ts')) code = compileModule(code, { generate, filename }).js.code;
-    writeFileSync(join(built, generate, filename), code);
-  }
+  for (const [file, code] of runtime(generate)) writeFileSync(join(built, generate, file), code);
 }
 const reactive = readFileSync(join(root, 'test/reactive.svelte.js'), 'utf8');
 writeFileSync(
@@ -46,8 +33,10 @@ const tests = (folder) =>
 const run = (args) =>
   spawnSync(process.execPath, ['--test-timeout=60000', ...args], { cwd: root, stdio: 'inherit' })
     .status;
+// Node has a `WebSocket` of its own from version 22; before, it has to be asked for.
+const sockets = typeof WebSocket === 'undefined' ? ['--experimental-websocket', '--no-warnings'] : [];
 const results = [
-  run(['--conditions=browser', '--test', ...tests('browser')]),
+  run([...sockets, '--conditions=browser', '--test', ...tests('browser')]),
   run(['--test', ...tests('server')]),
 ];
 process.exitCode = results.every((status) => status === 0) ? 0 : 1;

@@ -9,7 +9,7 @@ import {
   mutation,
   query,
 } from '../src/client.js';
-import { call, load } from '../src/svelte.svelte.js';
+import { call, live, load } from '../src/svelte.svelte.js';
 
 interface Card {
   id: string;
@@ -59,6 +59,55 @@ export async function calls(client: ForgeClient): Promise<void> {
   void wrong;
 }
 
+export function subscriptions(client: ForgeClient): void {
+  const cards = client.subscribe(api.listCards, { columnId: 'c' }, ({ data }) => {
+    const rows: Card[] | undefined = data;
+    void rows;
+  });
+  const count: number | undefined = cards.current.data?.length;
+  client.subscribe(api.me, undefined, ({ data, stale, updatedAt, error }) => {
+    const me: Card | null | undefined = data;
+    const since: Date | undefined = updatedAt;
+    void [me, stale, since, error?.code];
+  });
+  const status: 'connecting' | 'open' | 'offline' | 'closed' = client.connection.status;
+  cards.stop();
+  void [count, status];
+
+  // @ts-expect-error a field is missing
+  client.subscribe(api.listCards, {}, () => {});
+  // @ts-expect-error a mutation is not subscribed to
+  client.subscribe(api.addCard, { columnId: 'c', title: 't' }, () => {});
+  // @ts-expect-error snapshots are read-only
+  cards.current.data = [];
+}
+
+export async function expectations(client: ForgeClient): Promise<void> {
+  await client.mutate(api.addCard, { columnId: 'c', title: 't' }, {
+    optimistic: (q, { columnId, title }) => {
+      const cards = q(api.listCards, { columnId }).append({ id: 'new', title });
+      cards.change((card) => card.id === 'x', { title: 'y' }).remove((card) => card.title === '');
+      const first: Card | undefined = cards.data?.[0];
+      q(api.me).set(null).update((me) => me);
+      void first;
+    },
+  });
+  await client.mutate(api.addCard, { columnId: 'c', title: 't' }, {
+    optimistic: (q) => {
+      // @ts-expect-error a field is missing
+      q(api.listCards, {});
+      // @ts-expect-error a field of the row is missing
+      q(api.listCards, { columnId: 'c' }).append({ id: 'new' });
+      // @ts-expect-error it is no list
+      q(api.me).append({ id: 'new', title: '' });
+      // @ts-expect-error only what can be read can be expected
+      q(api.addCard, { columnId: 'c', title: 't' });
+    },
+  });
+  // @ts-expect-error a query changes nothing
+  await client.query(api.search, {}, { optimistic: () => {} });
+}
+
 export function components(columnId: () => string | undefined): void {
   const add = call(api.addCard);
   const added: Promise<Card> = add({ columnId: 'c', title: 't' });
@@ -78,6 +127,25 @@ export function components(columnId: () => string | undefined): void {
   const mine: Card | null | undefined = me.data;
   void load(api.search);
   void [added, last, pending, why, maybe, data, mine];
+
+  const following = live(api.listCards, () => {
+    const id = columnId();
+    return id === undefined ? null : { columnId: id };
+  });
+  const rows: Card[] | undefined = following.data;
+  live(api.me).stop();
+  live(api.search);
+  const quick = call(api.addCard, {
+    optimistic: (q, { columnId, title }) => q(api.listCards, { columnId }).append({ id: '', title }),
+  });
+  void [rows, following.stale, following.status, following.updatedAt, quick];
+
+  // @ts-expect-error the arguments are given by a function, so that they are followed
+  live(api.listCards, { columnId: 'c' });
+  // @ts-expect-error the arguments are missing
+  live(api.listCards);
+  // @ts-expect-error a mutation is not live
+  live(api.addCard, () => ({ columnId: 'c', title: 't' }));
 
   // @ts-expect-error a field is missing
   void add({ columnId: 'c' });

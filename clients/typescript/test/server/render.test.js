@@ -14,11 +14,11 @@ test('a page is rendered without asking anything', () => {
       get: (target, key) => (key in target ? target[key] : assert.fail(`used ${String(key)}`)),
     },
   );
-  assert.equal(text(render(Outer, { props: { client } }).body), '<p>given loading false false</p>');
+  assert.equal(text(render(Outer, { props: { client } }).body), '<p>given loading false false true closed false</p>');
 });
 
 test('a page without a client is rendered too, and no two requests share one', () => {
-  assert.equal(text(render(Outer, { props: {} }).body), '<p>own loading false false</p>');
+  assert.equal(text(render(Outer, { props: {} }).body), '<p>own loading false false true closed false</p>');
   assert.notEqual(useForge(), useForge());
 });
 

@@ -7,16 +7,26 @@ use super::print::names_from;
 const CLIENT_TYPES: &[&str] = &[
     "Action",
     "CallOptions",
+    "ChangeOptions",
+    "ConnectionStatus",
     "FieldErrors",
     "ForgeClient",
     "ForgeClientOptions",
     "ForgeErrorCode",
     "GetToken",
+    "Listener",
+    "LiveConnection",
+    "LiveOptions",
     "Mutation",
+    "Optimistic",
+    "OptimisticQueries",
+    "OptimisticResult",
     "Query",
+    "Snapshot",
+    "Subscription",
 ];
 
-const SVELTE_TYPES: &[&str] = &["Call", "Loaded", "UseOptions"];
+const SVELTE_TYPES: &[&str] = &["Call", "CallSetup", "LiveQuery", "Loaded", "UseOptions"];
 
 /// Writes the file. A type of the app goes before one of the runtime with the same name, which can still be imported
 /// from the runtime's own file.
@@ -29,7 +39,7 @@ pub(super) fn write(flavour: Flavour, names: &Names<'_>) -> String {
     file += &names_from("export", ["ForgeError", "createForgeClient"], "./runtime/client.js");
     file += &types("./runtime/client.js", CLIENT_TYPES);
     if flavour == Flavour::Svelte {
-        file += &names_from("export", ["call", "load", "provideForge", "useForge"], "./runtime/svelte.svelte.js");
+        file += &names_from("export", ["call", "live", "load", "provideForge", "useForge"], "./runtime/svelte.svelte.js");
         file += &types("./runtime/svelte.svelte.js", SVELTE_TYPES);
     }
     file

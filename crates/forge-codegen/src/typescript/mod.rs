@@ -29,7 +29,7 @@ pub struct GeneratedFile {
 pub enum Flavour {
     /// The core alone: any framework, none, or a server.
     Plain,
-    /// The core, and `call` and `load` for Svelte 5 components.
+    /// The core, and `live`, `call` and `load` for Svelte 5 components.
     Svelte,
 }
 
@@ -37,11 +37,16 @@ pub enum Flavour {
 const CORE: &[(&str, &str)] = &[
     ("answer.ts", include_str!("../../../../clients/typescript/src/answer.ts")),
     ("client.ts", include_str!("../../../../clients/typescript/src/client.ts")),
+    ("connection.ts", include_str!("../../../../clients/typescript/src/connection.ts")),
     ("error.ts", include_str!("../../../../clients/typescript/src/error.ts")),
     ("functions.ts", include_str!("../../../../clients/typescript/src/functions.ts")),
+    ("live.ts", include_str!("../../../../clients/typescript/src/live.ts")),
+    ("optimistic.ts", include_str!("../../../../clients/typescript/src/optimistic.ts")),
+    ("patch.ts", include_str!("../../../../clients/typescript/src/patch.ts")),
     ("patience.ts", include_str!("../../../../clients/typescript/src/patience.ts")),
     ("positions.ts", include_str!("../../../../clients/typescript/src/positions.ts")),
     ("session.ts", include_str!("../../../../clients/typescript/src/session.ts")),
+    ("subscriptions.ts", include_str!("../../../../clients/typescript/src/subscriptions.ts")),
     ("tabs.ts", include_str!("../../../../clients/typescript/src/tabs.ts")),
 ];
 

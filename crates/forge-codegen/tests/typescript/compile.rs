@@ -78,8 +78,8 @@ fn types_may_be_called_like_what_typescript_and_the_runtime_have() {
     #[rustfmt::skip]
     let names = [
         "Array", "Date", "Error", "Map", "Object", "Partial", "Promise", "Readonly", "Record", "String",
-        "Symbol", "Call", "CallOptions", "ForgeClient", "Loaded", "Query", "Mutation", "Action", "UseOptions",
-        "ForgeError", "api", "query", "mutation", "action", "call", "load", "createForgeClient", "Uuid",
+        "Symbol", "Call", "CallOptions", "ForgeClient", "Loaded", "LiveQuery", "Snapshot", "Subscription", "Optimistic", "Query", "Mutation", "Action", "UseOptions",
+        "ForgeError", "api", "query", "mutation", "action", "call", "live", "load", "createForgeClient", "Uuid",
         "Timestamp", "Decimal", "Int64", "Base64", "PlainDate", "PlainTime", "any", "async", "await", "class",
         "delete", "enum", "infer", "interface", "keyof", "null", "number", "of", "readonly", "string", "type",
         "undefined", "unique", "void", "yield", "Größe", "カード", "Ширина", "R2D2", "_Private", "x",

@@ -1,7 +1,8 @@
 // Uses of the generated client as an app writes them: what must compile, and what must not.
 
 import { type Card, type CardState, type Change, type Date, type NewCard, ForgeError } from './index.js';
-import { api, call, createForgeClient, load } from './index.js';
+import { api, call, createForgeClient, live, load } from './index.js';
+import type { ConnectionStatus, Snapshot, Subscription } from './index.js';
 import type { Query, string_ } from './types.js';
 
 const client = createForgeClient({ url: 'https://board.example.org', getToken: () => null });
@@ -48,6 +49,22 @@ export async function calls(): Promise<void> {
   api.listCards = api.changes;
 }
 
+export function subscriptions(card: Card): void {
+  const cards: Subscription<Card[]> = client.subscribe(api.listCards, { columnId: 'c' }, (now: Snapshot<Card[]>) => {
+    void now.data?.[0]?.title;
+  });
+  const status: ConnectionStatus = client.connection.status;
+  void client.mutate(api.addCard, { input: { columnId: 'c', title: 't' } }, {
+    optimistic: (q, { input }) => q(api.listCards, { columnId: input.columnId }).append({ ...card, title: input.title }),
+  });
+  void [cards.current.data, status];
+
+  // @ts-expect-error the arguments are those of another function
+  client.subscribe(api.listCards, { id: 'c' }, () => {});
+  // @ts-expect-error a mutation is not subscribed to
+  client.subscribe(api.clear, undefined, () => {});
+}
+
 export function values(card: Card): void {
   const state: CardState = card.state;
   const due: string | null = card.due;
@@ -71,14 +88,25 @@ export function values(card: Card): void {
 }
 
 export function components(columnId: string): void {
-  const cards = load(api.listCards, () => ({ columnId }));
-  const add = call(api.addCard);
+  const cards = live(api.listCards, () => ({ columnId }));
+  const add = call(api.addCard, {
+    optimistic: (q, { input }) => q(api.listCards, { columnId }).change((card) => card.title === input.title, { due: null }),
+  });
+  const once = load(api.changes);
   const first: Card | undefined = cards.data?.[0];
   void add({ input: { columnId, title: first?.title ?? 'first' } });
+  void [cards.stale, cards.status, cards.updatedAt, once.data];
+  cards.stop();
   if (add.error instanceof ForgeError) void add.error.fields['title']?.join();
 
   // @ts-expect-error the title is missing
   void add({ input: { columnId } });
+  // @ts-expect-error the arguments are those of another function
+  live(api.listCards, () => ({ id: columnId }));
+  call(api.addCard, {
+    // @ts-expect-error a field of the row is missing
+    optimistic: (q) => q(api.listCards, { columnId }).append({ title: 'x' }),
+  });
   // @ts-expect-error the arguments are those of another function
   load(api.listCards, () => ({ id: columnId }));
 }

@@ -1,0 +1,409 @@
+/**
+ * The one WebSocket of a client: opened when it is first wanted, kept alive, opened anew when it breaks, closed some
+ * seconds after nobody wants it any more.
+ *
+ * ```text
+ * closed ── want ──▶ connecting ── ready ──▶ open
+ *    ▲                 │    ▲                 │
+ *    │            fails│    │time, online,    │breaks: at once, then at growing intervals
+ *    │                 ▼    │page is shown    │refused (4401): renew the token, then at once
+ *    └── unwanted ── offline ◀────────────────┘
+ * ```
+ *
+ * It carries messages and knows whom it speaks for; what they say is the business of others.
+ */
+
+import { ForgeError, why } from './error.js';
+import type { Pass, Session } from './session.js';
+
+/** `open` carries everything; `offline` waits for the next attempt; `closed` is not wanted, or nobody is signed in. */
+export type ConnectionStatus = 'connecting' | 'open' | 'offline' | 'closed';
+
+/** How live queries reach the back end. Everything has a default. */
+export interface LiveOptions {
+  /** Where the connection is opened. Default: `/ws` below the client's `url`. */
+  url?: string | undefined;
+  /** What opens it, where the engine has no `WebSocket` of its own (Node before 22). */
+  WebSocket?: (new (url: string, protocol: string) => WebSocket) | undefined;
+  /** For how long the connection stays open after the last subscription ended, in milliseconds. Default 5,000. */
+  linger?: number | undefined;
+  /** After how much silence the back end is asked whether it is still there, in milliseconds. Default 20,000. */
+  heartbeat?: number | undefined;
+  /** The pause after the first failed attempt, in milliseconds; it doubles from there. Default 500. */
+  retryDelay?: number | undefined;
+  /** The longest pause between two attempts, in milliseconds. Default 30,000. */
+  retryDelayMax?: number | undefined;
+}
+
+/** A message, either way: one JSON object with its `type`. */
+export type Message = { [field: string]: unknown };
+
+/** What a connection tells its owner. */
+export interface ConnectionOwner {
+  /** Messages can be sent from now on. */
+  opened(): void;
+  /** A message that is about more than the connection itself. */
+  received(message: Message): void;
+  /** The connection that was open is gone, and so is the answer to whatever was asked. */
+  dropped(): void;
+  /** Whoever the connection spoke for, it will speak for somebody else: what was read for them is not to be shown. */
+  forget(): void;
+  /** There will be no connection until something changes. */
+  ended(error: ForgeError): void;
+  /** The status is another. */
+  changed(): void;
+  /** Whether an answer is still awaited, so that the connection cannot be closed yet. */
+  busy(): boolean;
+}
+
+/** What the session learns when the connection is accepted. */
+const WELL = { data: undefined, error: undefined, session: null };
+
+/** How long opening may take, and how long the answer to a ping, in milliseconds. */
+const OPENING = 15_000;
+const ANSWERING = 10_000;
+/** A connection that has lasted this long was a good one: attempts are counted from the start again. */
+const LASTING = 5_000;
+/** The spread of attempts that are made at once: clients that a node let go together do not arrive together. */
+const SPREAD = 300;
+
+/** The status codes of RFC 6455 and ours. */
+const TOO_BUSY = 1013;
+const PROTOCOL_BROKEN = 4400;
+const SIGNED_OUT = 4401;
+
+export class Connection {
+  #status: ConnectionStatus = 'closed';
+  /** Whom it speaks for. */
+  #pass: Pass | undefined;
+  #wanted = false;
+  #socket: WebSocket | undefined;
+  /** Counts what overtakes each other: attempts, renewals. Whoever has waited goes on only if the count is still theirs. */
+  #turn = 0;
+  #attempts = 0;
+  /** How often it was refused in a row, and what was refused last. */
+  #refusals = 0;
+  #refused: { token: string | undefined; error: ForgeError } | undefined;
+  #openedAt = 0;
+  #heardAt = 0;
+  #answered = true;
+  #said: ForgeError | undefined;
+  /** The token that was sent to prolong the session and is not confirmed yet. */
+  #prolonging: { token: string } | undefined;
+  #watchTimer: Timer;
+  #retryTimer: Timer;
+  #lingerTimer: Timer;
+  readonly #base: string;
+  readonly #options: LiveOptions;
+  readonly #session: Session;
+  readonly #owner: ConnectionOwner;
+
+  constructor(base: string, options: LiveOptions, session: Session, owner: ConnectionOwner) {
+    this.#base = base;
+    this.#options = options;
+    this.#session = session;
+    this.#owner = owner;
+  }
+
+  get status(): ConnectionStatus {
+    return this.#status;
+  }
+
+  /** Somebody needs the connection. */
+  want(): void {
+    clearTimeout(this.#lingerTimer);
+    if (!this.#wanted) {
+      this.#wanted = true;
+      globalThis.addEventListener?.('online', this.#wake);
+      globalThis.document?.addEventListener('visibilitychange', this.#wake);
+    }
+    if (this.#status !== 'closed') return;
+    this.#attempts = 0;
+    this.#refusals = 0;
+    void this.#connect();
+  }
+
+  /** Nobody needs the connection now. */
+  release(): void {
+    clearTimeout(this.#lingerTimer);
+    const over = () => (this.#owner.busy() ? this.release() : this.close());
+    this.#lingerTimer = setTimeout(over, this.#options.linger ?? 5_000);
+  }
+
+  /** Closes now. */
+  close(): void {
+    this.#wanted = false;
+    clearTimeout(this.#lingerTimer);
+    globalThis.removeEventListener?.('online', this.#wake);
+    globalThis.document?.removeEventListener('visibilitychange', this.#wake);
+    this.#letGo('closed');
+  }
+
+  /** Somebody else may be signed in: forgets what was read for whoever it was, and begins anew. */
+  restart(): void {
+    if (!this.#wanted) return;
+    this.#letGo('connecting');
+    this.#owner.forget();
+    this.#attempts = 0;
+    this.#refusals = 0;
+    // Later, when whoever has signed in has put their token where it is found.
+    this.#retryTimer = setTimeout(() => void this.#connect());
+  }
+
+  /** Somebody has signed in, or nobody is signed in any more. */
+  sessionChanged(news: 'started' | 'ended'): void {
+    this.restart();
+    // What anybody may see goes on; to be refused as nobody is the end.
+    if (news === 'ended') this.#refusals = 2;
+  }
+
+  /** Whether a call made with this pass can go over the connection. When its token is a new one, prolongs the session. */
+  speaksFor({ token }: Pass): boolean {
+    if (this.#status !== 'open' || !this.#pass) return false;
+    if (token === this.#pass.token) return true;
+    if (token === undefined || this.#pass.token === undefined) this.restart();
+    else if (this.#prolonging?.token !== token) {
+      this.#prolonging = { token };
+      this.send({ type: 'auth', token });
+    }
+    return false;
+  }
+
+  /** Sends a message, when the connection is open. */
+  send(message: Message): void {
+    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
+  }
+
+  async #connect(): Promise<void> {
+    this.#letGo('connecting');
+    const turn = this.#turn;
+    let pass: Pass;
+    try {
+      pass = await this.#session.pass();
+    } catch {
+      // Nobody can say who is signed in, because the network is down, say: the next attempt asks again.
+      if (turn === this.#turn) this.#retry();
+      return;
+    }
+    if (turn !== this.#turn) return;
+    const { token } = pass;
+    if (this.#refusals === 2 && token !== undefined && token === this.#refused?.token) {
+      // The app still gives what was refused for good.
+      this.#end(this.#refused.error);
+      return;
+    }
+    this.#pass = pass;
+    let socket: WebSocket;
+    try {
+      socket = this.#open();
+    } catch (cause) {
+      const text = `live queries cannot be asked: ${why(cause)}`;
+      this.#end(new ForgeError('CLIENT_ERROR', text, { cause }));
+      return;
+    }
+    this.#socket = socket;
+    this.#said = undefined;
+    this.#watch(OPENING, () => this.#lost(0));
+    socket.onopen = () => {
+      if (token !== undefined) this.send({ type: 'auth', token });
+    };
+    socket.onmessage = ({ data }) => {
+      if (socket === this.#socket) this.#hear(data);
+    };
+    // The end follows an error, or should: not every engine says so when the connection could not even be opened.
+    socket.onerror = () => {
+      if (socket === this.#socket) this.#lost(0);
+    };
+    socket.onclose = ({ code }) => {
+      if (socket === this.#socket) this.#lost(code);
+    };
+  }
+
+  #open(): WebSocket {
+    const Socket = this.#options.WebSocket ?? globalThis.WebSocket;
+    if (!Socket) throw new Error('this engine has no WebSocket, so pass `live.WebSocket`');
+    const given = this.#options.url ?? `${this.#base}/ws`;
+    const url = new URL(given, globalThis.location?.href);
+    url.protocol = url.protocol.replace(/^http/, 'ws');
+    return new Socket(url.href, 'forge.v1');
+  }
+
+  #hear(data: unknown): void {
+    this.#heardAt = performance.now();
+    this.#answered = true;
+    const message = parse(data);
+    if (!message) {
+      this.#lost(PROTOCOL_BROKEN);
+      return;
+    }
+    switch (message['type']) {
+      case 'pong':
+        return;
+      case 'connected':
+        // The cookies are spent and can be renewed. Once: without new ones, it goes on as nobody's.
+        if (message['session'] === 'renew' && this.#refusals === 0) this.#lost(SIGNED_OUT);
+        else if (this.#pass?.token === undefined) this.#ready();
+        return;
+      case 'authenticated':
+        if (this.#prolonging && this.#pass) this.#pass = { ...this.#pass, ...this.#prolonging };
+        this.#prolonging = undefined;
+        if (this.#status !== 'open') this.#ready();
+        return;
+      case 'error':
+        if (message['id'] !== undefined) break;
+        this.#said = errorOf(message);
+        return;
+      case 'frame':
+        this.#refusals = 0;
+    }
+    this.#owner.received(message);
+  }
+
+  #ready(): void {
+    this.#openedAt = performance.now();
+    if (this.#pass) this.#session.learn(WELL, this.#pass);
+    this.#beat();
+    this.#become('open');
+    this.#owner.opened();
+  }
+
+  /** The connection ended, or was never there. */
+  #lost(code: number): void {
+    const lasted = this.#status === 'open' && performance.now() - this.#openedAt >= LASTING;
+    const other = this.#prolonging !== undefined && this.#said !== undefined;
+    const said = this.#said;
+    this.#letGo('connecting');
+    if (lasted) {
+      this.#attempts = 0;
+      this.#refusals = 0;
+    }
+    if (other) {
+      // The new token was somebody else's.
+      this.#owner.forget();
+      void this.#connect();
+    } else if (code === SIGNED_OUT) {
+      const { message = 'nobody is signed in any more', details } = said ?? {};
+      void this.#renew(new ForgeError('UNAUTHORIZED', message, { details, status: 401 }));
+    } else {
+      if (code === TOO_BUSY || code === PROTOCOL_BROKEN) this.#attempts ||= 1;
+      this.#retry();
+    }
+  }
+
+  /** Tries again: at once the first time, then after pauses that grow, each of them somewhere between half and whole. */
+  #retry(): void {
+    const { retryDelay = 500, retryDelayMax = 30_000 } = this.#options;
+    const pause = Math.min(retryDelayMax, retryDelay * 2 ** Math.min(this.#attempts - 1, 20));
+    const delay =
+      this.#attempts === 0 ? Math.random() * SPREAD : pause * (0.5 + Math.random() / 2);
+    if (this.#attempts > 0) this.#become('offline');
+    this.#attempts += 1;
+    this.#retryTimer = setTimeout(() => void this.#connect(), delay);
+  }
+
+  /** The back end refused whoever the connection spoke for. */
+  async #renew(error: ForgeError): Promise<void> {
+    const turn = this.#turn;
+    const spent = this.#pass ?? this.#session.bare();
+    this.#refusals += 1;
+    this.#refused = { token: spent.token, error };
+    if (this.#refusals > 2) {
+      this.#end(error);
+      return;
+    }
+    let renewed: Pass | undefined;
+    // A renewed token that is refused at once is none.
+    if (this.#refusals === 1) {
+      try {
+        renewed = await this.#session.renew(spent, { data: undefined, error, session: 'renew' });
+      } catch {
+        // Not refused for good: whoever renews could not be reached.
+        if (turn !== this.#turn) return;
+        this.#refusals = 0;
+        this.#attempts ||= 1;
+        this.#retry();
+        return;
+      }
+    }
+    if (turn !== this.#turn) return;
+    if (renewed) {
+      void this.#connect();
+      return;
+    }
+    this.#session.lose(spent, error);
+    // The session tells that it has ended only once; this connection may not be the first to know.
+    if (turn === this.#turn) this.sessionChanged('ended');
+  }
+
+  #end(error: ForgeError): void {
+    this.#letGo('closed');
+    this.#owner.ended(error);
+  }
+
+  /** Lets go of the socket, of timers and of whatever is awaited. */
+  #letGo(status: ConnectionStatus): void {
+    this.#turn += 1;
+    clearTimeout(this.#watchTimer);
+    clearTimeout(this.#retryTimer);
+    this.#prolonging = undefined;
+    const socket = this.#socket;
+    this.#socket = undefined;
+    // Not waited for: a connection that is dead would take its time.
+    socket?.close();
+    const dropped = this.#status === 'open';
+    this.#become(status);
+    if (dropped) this.#owner.dropped();
+  }
+
+  #become(status: ConnectionStatus): void {
+    if (status === this.#status) return;
+    this.#status = status;
+    this.#owner.changed();
+  }
+
+  /** The network is back, or the page is seen again: timers may have slept, and the connection may have died. */
+  readonly #wake = (): void => {
+    if (globalThis.document?.visibilityState === 'hidden') return;
+    if (this.#status === 'offline') void this.#connect();
+    else if (this.#status === 'open') this.#probe(ANSWERING / 2);
+  };
+
+  /** Asks for a sign of life whenever there was none for a while. */
+  #beat(): void {
+    const heartbeat = this.#options.heartbeat ?? 20_000;
+    const quiet = performance.now() - this.#heardAt;
+    if (quiet >= heartbeat) this.#probe(Math.min(heartbeat, ANSWERING));
+    else this.#watch(heartbeat - quiet, () => this.#beat());
+  }
+
+  #probe(patience: number): void {
+    this.#answered = false;
+    this.send({ type: 'ping' });
+    this.#watch(patience, () => (this.#answered ? this.#beat() : this.#lost(0)));
+  }
+
+  #watch(delay: number, then: () => void): void {
+    clearTimeout(this.#watchTimer);
+    this.#watchTimer = setTimeout(then, delay);
+  }
+}
+
+type Timer = ReturnType<typeof setTimeout> | undefined;
+
+/** The error that a message reports. */
+export function errorOf(reported: Message): ForgeError {
+  const { code, message, details } = reported;
+  if (typeof code === 'string' && typeof message === 'string')
+    return new ForgeError(code, message, { details });
+  return new ForgeError('BAD_RESPONSE', 'the back end reports an error without saying which');
+}
+
+function parse(data: unknown): Message | undefined {
+  try {
+    const message: unknown = JSON.parse(String(data));
+    return typeof message === 'object' && message !== null ? (message as Message) : undefined;
+  } catch {
+    // Not JSON, hence not of the back end.
+    return undefined;
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * The live half of a client: subscriptions, calls and what is expected of them, over one connection. Making it costs
+ * nothing; nothing is opened before the first subscription.
+ */
+
+import { Connection, type ConnectionStatus, type LiveOptions, type Message, errorOf } from './connection.js';
+import { ForgeError } from './error.js';
+import type { FunctionKind } from './functions.js';
+import { type Optimistic, expect, report } from './optimistic.js';
+import type { Pass, Session } from './session.js';
+import { type Listener, type Subscription, Subscriptions } from './subscriptions.js';
+
+/** The connection over which live queries come, for pages that show how it is. */
+export interface LiveConnection {
+  /** How it is now: `closed` while nothing is subscribed to. */
+  readonly status: ConnectionStatus;
+  /** Calls the listener whenever the status changes; gives what ends that. */
+  onChange(listener: (status: ConnectionStatus) => void): () => void;
+  /**
+   * Forgets what was read and connects anew as whoever is signed in now. Needed only when the session changed in a way
+   * that this client cannot see, such as a cookie that a script of another kind has set.
+   */
+  restart(): void;
+  /** Ends all subscriptions, without telling their listeners, and closes. Later subscriptions open it again. */
+  close(): void;
+}
+
+/** A call that is sent over the connection. */
+export interface LiveCall {
+  name: string;
+  kind: FunctionKind;
+  args: unknown;
+  mutationId: string | undefined;
+}
+
+/** The answer to it. */
+export interface LiveAnswer {
+  data: unknown;
+  /** How far the data had come; see `positions.ts`. */
+  position: string | null;
+}
+
+interface Pending {
+  call: LiveCall;
+  resolve: (answer: LiveAnswer) => void;
+  reject: (error: ForgeError) => void;
+}
+
+export class Live {
+  readonly connection: LiveConnection;
+  readonly #connection: Connection;
+  readonly #subscriptions: Subscriptions;
+  readonly #calls = new Map<unknown, Pending>();
+  readonly #watchers = new Set<(status: ConnectionStatus) => void>();
+  #numbers = 0;
+
+  constructor(base: string, options: LiveOptions, session: Session) {
+    const connection = new Connection(base, options, session, {
+      opened: () => this.#subscriptions.resume(),
+      received: (message) => this.#receive(message),
+      dropped: () => this.#dropped(),
+      forget: () => this.#subscriptions.forget(),
+      ended: (error) => this.#subscriptions.refused(error),
+      changed: () => this.#changed(),
+      busy: () => this.#calls.size > 0,
+    });
+    this.#connection = connection;
+    session.onChange = (news) => connection.sessionChanged(news);
+    this.#subscriptions = new Subscriptions({
+      get open() {
+        return connection.status === 'open';
+      },
+      send: (message) => connection.send(message),
+      number: () => ++this.#numbers,
+      needed: (needed) => (needed ? connection.want() : connection.release()),
+    });
+    this.connection = {
+      get status() {
+        return connection.status;
+      },
+      onChange: (listener) => {
+        // Its own function, so that one that is given twice is called twice, and each end ends one.
+        const watcher = (status: ConnectionStatus) => listener(status);
+        this.#watchers.add(watcher);
+        return () => void this.#watchers.delete(watcher);
+      },
+      restart: () => connection.restart(),
+      close: () => {
+        this.#subscriptions.clear();
+        connection.close();
+      },
+    };
+  }
+
+  subscribe(name: string, args: unknown, listener: Listener<unknown>): Subscription<unknown> {
+    return this.#subscriptions.add(name, args, listener);
+  }
+
+  /** Whether a call made with this pass can be sent over the connection. */
+  speaksFor(pass: Pass): boolean {
+    return this.#connection.speaksFor(pass);
+  }
+
+  /**
+   * Sends a call. Rejects with `USE_HTTP` when it has to be sent another way, and with `NETWORK_ERROR` when the
+   * connection broke before the answer came.
+   */
+  call(call: LiveCall): Promise<LiveAnswer> {
+    return new Promise((resolve, reject) => {
+      const id = ++this.#numbers;
+      this.#calls.set(id, { call, resolve, reject });
+      const { name, args, mutationId } = call;
+      this.#connection.send({ type: 'call', id, function: name, args: args ?? {}, mutationId });
+    });
+  }
+
+  /** Shows what a call is expected to change. */
+  expect<Args>(id: string, optimistic: Optimistic<Args>, args: Args): void {
+    const subscriptions = this.#subscriptions;
+    subscriptions.layers.add(
+      id,
+      expect(optimistic, args, (key) => subscriptions.shown(key)),
+    );
+  }
+
+  /** The call has succeeded; `acknowledged` says whether a frame will say so too. */
+  succeeded(id: string, acknowledged: boolean): void {
+    const subscriptions = this.#subscriptions;
+    subscriptions.layers.succeeded(id, acknowledged, subscriptions.asked, (key) =>
+      subscriptions.has(key),
+    );
+  }
+
+  /** The call has failed. */
+  failed(id: string): void {
+    this.#subscriptions.layers.failed(id);
+  }
+
+  #receive(message: Message): void {
+    switch (message['type']) {
+      case 'frame':
+        this.#subscriptions.frame(message);
+        return;
+      case 'error':
+        this.#subscriptions.failed(message);
+        return;
+      case 'reply': {
+        const pending = this.#calls.get(message['id']);
+        this.#calls.delete(message['id']);
+        // A call that was given up may be answered still.
+        if (!pending) return;
+        const { error, data, position } = message;
+        if (typeof error === 'object' && error !== null) pending.reject(errorOf(error as Message));
+        else pending.resolve({ data, position: typeof position === 'string' ? position : null });
+      }
+      // Anything else is of a newer version than this client, and not meant for it.
+    }
+  }
+
+  #dropped(): void {
+    const calls = [...this.#calls.values()];
+    this.#calls.clear();
+    for (const { call, reject } of calls) {
+      if (call.mutationId !== undefined) this.#subscriptions.layers.interrupted(call.mutationId);
+      const text = `${call.name} was sent, and the connection broke before the answer came`;
+      reject(new ForgeError('NETWORK_ERROR', text));
+    }
+    this.#subscriptions.dropped();
+  }
+
+  #changed(): void {
+    for (const watcher of [...this.#watchers]) {
+      try {
+        watcher(this.#connection.status);
+      } catch (cause) {
+        report(cause);
+      }
+    }
+  }
+}

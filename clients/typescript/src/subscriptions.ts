@@ -1,0 +1,339 @@
+/**
+ * The queries that are subscribed to, and the copies of their results. Equal queries share one subscription of the back
+ * end and one copy. A frame changes all copies that it is about first; only then are readers told, each once.
+ */
+
+import type { Message } from './connection.js';
+import { errorOf } from './connection.js';
+import { ForgeError } from './error.js';
+import { keyOf } from './functions.js';
+import { Layers, report } from './optimistic.js';
+import { applyPatch } from './patch.js';
+
+/** What is known of a query's result at one moment. Never changed: there is another one when something changes. */
+export interface Snapshot<Result> {
+  /** The result, with what is expected of calls under way. Kept when the connection breaks, and while it is loaded anew. */
+  readonly data: Result | undefined;
+  /** Whether there is neither a result nor an error yet. */
+  readonly loading: boolean;
+  /** Why there is no result, or no newer one. */
+  readonly error: ForgeError | undefined;
+  /** Whether the result may be outdated: from the moment the connection breaks until the result is confirmed or replaced. */
+  readonly stale: boolean;
+  /** When the back end last said what the result is. */
+  readonly updatedAt: Date | undefined;
+}
+
+/** Reads a query's result as it changes. */
+export type Listener<Result> = (snapshot: Snapshot<Result>) => void;
+
+/** A subscription. */
+export interface Subscription<Result> {
+  /** The result as it is now. */
+  readonly current: Snapshot<Result>;
+  /** Ends it. The listener is not called any more. */
+  stop(): void;
+}
+
+/** What is known before anything is. */
+export const NOTHING: Snapshot<never> = Object.freeze({
+  data: undefined,
+  loading: true,
+  error: undefined,
+  stale: false,
+  updatedAt: undefined,
+});
+
+interface Reader {
+  listener: Listener<unknown>;
+  told: Snapshot<unknown>;
+}
+
+interface Entry {
+  readonly key: string;
+  readonly name: string;
+  readonly args: unknown;
+  readonly readers: Set<Reader>;
+  /** The number of the subscription on this connection; 0 while there is none. */
+  id: number;
+  /** How many subscriptions had been asked for when this one was, itself included. */
+  asked: number;
+  version: string | undefined;
+  /** The result as the back end last gave it, and the one that layers lie upon: an older one while layers hold it. */
+  result: unknown;
+  shown: unknown;
+  fresh: boolean;
+  error: ForgeError | undefined;
+  updatedAt: Date | undefined;
+  snapshot: Snapshot<unknown>;
+}
+
+/** How subscriptions reach the back end. */
+export interface Line {
+  /** Whether messages can be sent now. */
+  readonly open: boolean;
+  send(message: Message): void;
+  /** A number that nothing else has on this connection. */
+  number(): number;
+  /** Whether there are any subscriptions has changed. */
+  needed(needed: boolean): void;
+}
+
+export class Subscriptions {
+  /** What calls under way are expected to change. */
+  readonly layers = new Layers((keys) => this.#tell(this.#withKeys(keys)));
+  /** How many subscriptions were asked for. */
+  asked = 0;
+  readonly #line: Line;
+  readonly #entries = new Map<string, Entry>();
+  readonly #byId = new Map<unknown, Entry>();
+
+  constructor(line: Line) {
+    this.#line = line;
+  }
+
+  /** Begins to read. The listener is called at once when something is known already. */
+  add(name: string, args: unknown, listener: Listener<unknown>): Subscription<unknown> {
+    const key = keyOf(name, args);
+    let entry = this.#entries.get(key);
+    if (!entry) {
+      entry = {
+        key,
+        name,
+        // Written down: an object that the caller changes afterwards is still asked for as it was.
+        args: JSON.parse(JSON.stringify(args ?? {})) as unknown,
+        readers: new Set(),
+        id: 0,
+        asked: 0,
+        version: undefined,
+        result: undefined,
+        shown: undefined,
+        fresh: false,
+        error: undefined,
+        updatedAt: undefined,
+        snapshot: NOTHING,
+      };
+      this.#entries.set(key, entry);
+    }
+    // That nothing is there is no news to somebody who begins.
+    const reader: Reader = { listener, told: entry.snapshot.loading ? entry.snapshot : NOTHING };
+    entry.readers.add(reader);
+    this.#line.needed(true);
+    if (entry.id === 0) this.#ask(entry);
+    this.#tell([entry]);
+    const own = entry;
+    return {
+      get current() {
+        return own.snapshot;
+      },
+      stop: () => {
+        if (!own.readers.delete(reader) || own.readers.size > 0) return;
+        // Not at once: a page that replaces one reader by another ends the one before it begins the other.
+        queueMicrotask(() => {
+          if (own.readers.size === 0 && this.#entries.get(key) === own) this.#remove(own);
+        });
+      },
+    };
+  }
+
+  /** What a query shows now. */
+  shown(key: string): unknown {
+    return this.#entries.get(key)?.snapshot.data;
+  }
+
+  has(key: string): boolean {
+    return this.#entries.has(key);
+  }
+
+  /** The connection is open: asks for everything, saying which copies are there. */
+  resume(): void {
+    for (const entry of this.#entries.values()) if (entry.id === 0) this.#ask(entry);
+  }
+
+  /** The connection is gone: what is there may be outdated. */
+  dropped(): void {
+    this.#byId.clear();
+    for (const entry of this.#entries.values()) {
+      entry.id = 0;
+      entry.fresh = false;
+    }
+    this.#tell([...this.#entries.values()]);
+  }
+
+  /** What was read is not to be shown to whoever comes next. */
+  forget(): void {
+    this.layers.clear();
+    for (const entry of this.#entries.values()) {
+      empty(entry);
+      // Another object, so that also those are told who show what they read before for other arguments.
+      entry.snapshot = { ...NOTHING };
+    }
+    this.#tell([...this.#entries.values()]);
+  }
+
+  /** Nothing can be read. */
+  refused(error: ForgeError): void {
+    for (const entry of this.#entries.values()) entry.error = error;
+    this.#tell([...this.#entries.values()]);
+  }
+
+  /** Ends every subscription. */
+  clear(): void {
+    for (const entry of this.#entries.values()) {
+      entry.readers.clear();
+      this.#remove(entry);
+    }
+  }
+
+  /** Takes a frame in. */
+  frame(message: Message): void {
+    const { results, acks } = message;
+    const changed = new Set<Entry>();
+    const arrived = new Map<string, number>();
+    const unusable = new Set<Entry>();
+    for (const result of asList(results)) {
+      const entry = this.#byId.get(result['id']);
+      // Of a subscription that has ended meanwhile.
+      if (!entry) continue;
+      if (!take(entry, result)) {
+        unusable.add(entry);
+        entry.fresh = false;
+      } else arrived.set(entry.key, entry.asked);
+      changed.add(entry);
+    }
+    const others = this.layers.framed(
+      arrived,
+      new Set(Array.isArray(acks) ? acks : []),
+      new Set([...unusable].map((entry) => entry.key)),
+      this.asked,
+    );
+    for (const entry of this.#withKeys(others)) changed.add(entry);
+    for (const entry of unusable) {
+      this.#leave(entry);
+      entry.version = undefined;
+      this.#ask(entry);
+    }
+    this.#tell([...changed]);
+  }
+
+  /** A subscription failed. */
+  failed(message: Message): void {
+    const entry = this.#byId.get(message['id']);
+    if (!entry) return;
+    const error = errorOf(message);
+    if (message['retryable'] !== true) {
+      this.#byId.delete(entry.id);
+      entry.id = 0;
+      // What may not be seen any more is not shown any more.
+      if (error.code === 'UNAUTHORIZED' || error.code === 'FORBIDDEN') empty(entry);
+    }
+    entry.error = error;
+    entry.fresh = false;
+    this.#tell([entry]);
+  }
+
+  #ask(entry: Entry): void {
+    if (!this.#line.open) return;
+    entry.id = this.#line.number();
+    entry.asked = ++this.asked;
+    this.#byId.set(entry.id, entry);
+    this.#line.send({
+      type: 'subscribe',
+      id: entry.id,
+      function: entry.name,
+      args: entry.args,
+      version: entry.version,
+    });
+  }
+
+  #leave(entry: Entry): void {
+    if (entry.id === 0) return;
+    this.#byId.delete(entry.id);
+    this.#line.send({ type: 'unsubscribe', id: entry.id });
+    entry.id = 0;
+  }
+
+  #remove(entry: Entry): void {
+    this.#leave(entry);
+    this.#entries.delete(entry.key);
+    if (this.#entries.size === 0) this.#line.needed(false);
+  }
+
+  #withKeys(keys: Iterable<string>): Entry[] {
+    return [...keys].flatMap((key) => this.#entries.get(key) ?? []);
+  }
+
+  /** Tells readers what is new, once all of it is in place. */
+  #tell(entries: readonly Entry[]): void {
+    for (const entry of entries) this.#look(entry);
+    for (const entry of entries) {
+      for (const reader of [...entry.readers]) {
+        // A reader may have been told, or have left, while others were told.
+        if (reader.told === entry.snapshot || !entry.readers.has(reader)) continue;
+        reader.told = entry.snapshot;
+        try {
+          reader.listener(entry.snapshot);
+        } catch (cause) {
+          report(cause);
+        }
+      }
+    }
+  }
+
+  /** Makes the snapshot that fits what is known. */
+  #look(entry: Entry): void {
+    if (entry.shown === undefined || !this.layers.holds(entry.key)) entry.shown = entry.result;
+    const there = entry.updatedAt !== undefined;
+    const next: Snapshot<unknown> = {
+      data: there ? this.layers.over(entry.key, entry.shown) : undefined,
+      loading: !there && entry.error === undefined,
+      error: entry.error,
+      stale: there && !entry.fresh,
+      updatedAt: entry.updatedAt,
+    };
+    const last = entry.snapshot;
+    const same = (Object.keys(next) as (keyof Snapshot<unknown>)[]).every(
+      (field) => next[field] === last[field],
+    );
+    if (!same) entry.snapshot = next;
+  }
+}
+
+/** Takes a result over; says whether it could be used. */
+function take(entry: Entry, result: Message): boolean {
+  const { version } = result;
+  const known = entry.updatedAt !== undefined;
+  if (typeof version !== 'string') return false;
+  if (known && version === entry.version) {
+    // The copy is right already. When that was known too, there is nothing to tell: the frame was sent twice.
+    if (entry.fresh) return true;
+  } else if ('data' in result) entry.result = result['data'];
+  else if (known && result['delta'] !== undefined && result['base'] === entry.version) {
+    try {
+      entry.result = applyPatch(entry.result, result['delta']);
+    } catch {
+      return false;
+    }
+  } else return false;
+  entry.version = version;
+  entry.fresh = true;
+  entry.error = undefined;
+  entry.updatedAt = new Date();
+  return true;
+}
+
+/** Forgets the copy. */
+function empty(entry: Entry): void {
+  entry.version = undefined;
+  entry.result = undefined;
+  entry.shown = undefined;
+  entry.error = undefined;
+  entry.updatedAt = undefined;
+  entry.fresh = false;
+}
+
+function asList(value: unknown): Message[] {
+  return Array.isArray(value)
+    ? value.filter((item): item is Message => typeof item === 'object' && item !== null)
+    : [];
+}

@@ -1,0 +1,128 @@
+// Live queries of a session that cookies hold.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import {
+  createForgeClient,
+  mutation,
+  query,
+} from '../../node_modules/.cache/forge-client/client/client.js';
+import { fail, ok } from '../backend.js';
+import { watch, wire } from '../wire.js';
+
+const listCards = query('list_cards');
+
+/** A page with one live query that has its first result, and its tab's neighbour. */
+async function begin(t, { answer, greet } = {}) {
+  const channels = new Set();
+  const page = globalThis.BroadcastChannel;
+  globalThis.BroadcastChannel = class {
+    constructor() {
+      channels.add(this);
+    }
+    postMessage() {}
+  };
+  t.after(() => (globalThis.BroadcastChannel = page));
+  const signedOut = [];
+  const server = await wire(t, { answer, greet });
+  const client = createForgeClient({
+    url: server.url,
+    cookies: true,
+    onSignedOut: (why) => signedOut.push(why.message),
+  });
+  t.after(() => client.connection.close());
+  const cards = watch(client, listCards, {});
+  const hear = (news) => [...channels].forEach((channel) => channel.onmessage({ data: news }));
+  return { server, client, cards, signedOut, hear };
+}
+
+async function first(server, cards, data = 'of ada') {
+  const session = await server.session();
+  const { id } = await session.next('subscribe');
+  session.frame([{ id, version: '1', data }]);
+  await cards.until((now) => now.data === data);
+  return session;
+}
+
+test('a session that ran out is renewed, and what was read is resumed', async (t) => {
+  const { server, cards, signedOut } = await begin(t, { answer: () => ok({}) });
+  const session = await first(server, cards);
+  session.send({ type: 'error', code: 'UNAUTHORIZED', message: 'the session has expired' });
+  session.close(4401);
+  const again = await (await server.session()).next('subscribe');
+  assert.equal(again.version, '1');
+  assert.deepEqual(
+    server.requests.map(({ name }) => name),
+    ['/auth/refresh'],
+  );
+  assert.deepEqual([cards.current.data, signedOut], ['of ada', []]);
+});
+
+test('cookies that are spent when the connection is opened are renewed first, and only once', async (t) => {
+  let spent = true;
+  const { server, cards } = await begin(t, {
+    answer: () => ok({}),
+    greet: (session) =>
+      session.send({ type: 'connected', sessionId: 's', ...(spent && { session: 'renew' }) }),
+  });
+  const refused = await server.session();
+  await refused.ended;
+  const session = await server.session();
+  await session.next('subscribe');
+  assert.equal(server.requests.length, 1);
+  assert.equal(refused.waiting, 0);
+  spent = false;
+  assert.equal(cards.current.error, undefined);
+});
+
+test('a session that cannot be renewed has ended: what was read is gone, and what is public goes on', async (t) => {
+  const { server, cards, signedOut } = await begin(t, { answer: () => fail(401, 'UNAUTHORIZED') });
+  const session = await first(server, cards);
+  session.close(4401);
+  const next = await server.session();
+  const asked = await next.next('subscribe');
+  assert.deepEqual([asked.version, cards.current.data], [undefined, undefined]);
+  assert.equal(signedOut.length, 1);
+  next.frame([{ id: asked.id, version: '2', data: 'public' }]);
+  await cards.until((now) => now.data === 'public');
+});
+
+test('signing out, here or in another tab, takes what was read away at once', async (t) => {
+  for (const elsewhere of [false, true]) {
+    const { server, client, cards, signedOut, hear } = await begin(t, {
+      answer: () => ok(null, { 'x-forge-session': 'ended' }),
+    });
+    const session = await first(server, cards);
+    if (elsewhere) hear('ended');
+    else {
+      const called = client.mutate(mutation('sign_out'));
+      const { id } = await session.next('call');
+      session.send({ type: 'reply', id, error: { code: 'USE_HTTP', message: 'use HTTP' } });
+      await called;
+    }
+    assert.deepEqual([cards.current.data, cards.current.loading], [undefined, true]);
+    assert.equal(signedOut.length, 1);
+    await session.ended;
+    const next = await server.session();
+    const { id } = await next.next('subscribe');
+    next.send({ type: 'error', id, code: 'UNAUTHORIZED', message: 'sign in' });
+    await cards.until((now) => now.error?.code === 'UNAUTHORIZED');
+  }
+});
+
+test('signing in, here or in another tab, begins anew; a renewal in another tab changes nothing', async (t) => {
+  for (const elsewhere of [false, true]) {
+    const { server, client, cards, hear } = await begin(t, {
+      answer: () => ok(null, { 'x-forge-session': 'started' }),
+    });
+    const session = await first(server, cards, 'of nobody');
+    hear('renewed');
+    assert.equal(cards.current.data, 'of nobody');
+    if (elsewhere) hear('started');
+    else await client.mutate(mutation('sign_in'), {}, { auth: false });
+    assert.equal(cards.current.data, undefined);
+    await session.ended;
+    await first(server, cards, 'of ada');
+  }
+});
