@@ -1,4 +1,5 @@
-//! `forge check`: does the app build, do its migrations apply to an empty database, and do its statements fit it.
+//! `forge check`: does the app build, do its migrations apply to an empty database, and do its statements and models
+//! fit it.
 
 use std::path::Path;
 

@@ -66,9 +66,10 @@ pub(crate) fn implement<'a>(
 ) -> TokenStream {
     let columns: Vec<&str> = columns.collect();
     let fields: Vec<(&Ident, &Type)> = fields.collect();
-    let expected = fields.iter().zip(&columns).map(
-        |((_, ty), name)| quote_spanned!(at(ty)=> ::forge::__rt::db::Field::of::<#ty>(::core::option::Option::Some(#name))),
-    );
+    let expected = fields.iter().zip(&columns).map(|((field, ty), name)| {
+        let field = plain(field);
+        quote_spanned!(at(ty)=> ::forge::__rt::db::Field::named::<#ty>(#name, #field))
+    });
     let reads = fields.iter().enumerate().map(|(position, (field, ty))| {
         let get = quote_spanned!(at(&ty)=> row.get::<#ty>(#position)?);
         quote!(#field: #get)

@@ -152,6 +152,25 @@ impl Keys {
         Some(meta.path().span())
     }
 
+    /// `true` or `false`.
+    pub(crate) fn switch(&mut self, name: &str, mistakes: &mut Mistakes) -> Option<bool> {
+        let meta = self.take(name)?;
+        let switch = match &meta {
+            Meta::NameValue(pair) => match &pair.value {
+                Expr::Lit(literal) => match &literal.lit {
+                    Lit::Bool(switch) => Some(switch.value),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        };
+        if switch.is_none() {
+            mistakes.add(&meta, format!("`{name}` takes `true` or `false`: write `{name} = false`"));
+        }
+        switch
+    }
+
     /// A text.
     pub(crate) fn text(&mut self, name: &str, example: &str, mistakes: &mut Mistakes) -> Option<LitStr> {
         let meta = self.take(name)?;

@@ -51,6 +51,7 @@ use proc_macro::TokenStream;
 /// | `timeout = "5s"` | how long it may take (`ms`, `s`, `m`, `h`, `d`) | `function.timeout` of the configuration |
 /// | `name = "other_name"` | its name on the wire: `[a-z][a-z0-9_]*` | the function's name |
 /// | `snapshot` | all its statements see the data of one moment | each statement sees what was committed before it |
+/// | `register = false` | the app has it only when `Forge::function(list_cards)` names it | every program that links it has it |
 ///
 /// Every key may also stand as an attribute of its own below: `#[timeout = "5s"]`, `#[public]`. A parameter may have rules:
 /// `#[validate(length(max = 80))] search: String`.
@@ -197,9 +198,10 @@ pub fn forge_enum(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | `#[jsonb]` | says that it is stored as `jsonb`: the type is `Json<T>` or `serde_json::Value` |
 /// | `#[column = "name"]` | another name in the database |
 /// | `#[nullable]` | says that it is an `Option` |
+/// | `#[private]` | clients do not get it: not in answers, not in TypeScript; its type has a `Default` |
 ///
 /// Gives the wire form (camelCase), reading of rows, the table's definition, a token per column (`Card::TITLE`) and, with
-/// the trait `Model` of the prelude, `Card::query()`, `find`, `insert`, `update` and `delete`. `Debug`, `Clone` and serde's
+/// the trait `Model` of the prelude, `Card::query()`, `find`, `insert`, `upsert`, `update` and `delete`. `Debug`, `Clone` and serde's
 /// traits are derived unless they stand in a `#[derive(..)]` below this attribute.
 #[proc_macro_attribute]
 pub fn model(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -225,9 +227,9 @@ pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
 /// sql!("UPDATE cards SET title = {title: String} WHERE id = {id}").execute(ctx.db()).await?;
 /// ```
 ///
-/// An argument is a variable or a field of one, with its type if that helps: `{id: Uuid}`. A brace that belongs to the
-/// statement is written twice; inside of literals, quoted names and comments nothing is captured. Every statement is
-/// checked against the database by `forge check` and by the tests, with the file and the line it stands in.
+/// An argument is a variable or a field of one, with its type, which is then checked too, if you like: `{id: Uuid}`. A brace
+/// that belongs to the statement is written twice; inside of literals, quoted names and comments nothing is captured. Every
+/// statement is checked against the database by `forge check` and by the tests, with the file and the line it stands in.
 #[proc_macro]
 pub fn sql(input: TokenStream) -> TokenStream {
     sql::expand(input.into()).into()

@@ -10,10 +10,13 @@ pub mod app;
 pub mod auth;
 pub mod config;
 pub mod db;
+pub(crate) mod feed;
 pub mod function;
 pub mod gateway;
 pub mod migrate;
 pub mod observability;
+pub(crate) mod read_set;
+pub(crate) mod realtime;
 
 /// Chooses the one cryptography provider of the process. Doing it again changes nothing.
 pub(crate) fn install_crypto() {

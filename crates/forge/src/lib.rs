@@ -39,6 +39,7 @@ pub mod prelude {
     pub use forge_core::{Error, ErrorKind, Result, ResultExt};
     pub use forge_macros::sql;
     pub use forge_runtime::app::Forge;
+    pub use forge_runtime::config::Secret;
     pub use forge_runtime::db::{Model, Page, Paginated};
     pub use forge_runtime::function::{ActionContext, MutationContext, QueryContext};
     pub use jiff::civil::{Date, Time};
@@ -58,10 +59,10 @@ pub use forge_macros::{
     AppError, FromRow, action, cron, forge_enum, input, job, model, module, mutation, query, sql, test, workflow,
 };
 pub use forge_runtime::app::{App, Forge, Module, Node};
-pub use forge_runtime::auth::{Claims, ClaimsBuilder, SessionInfo, SessionTokens};
-pub use forge_runtime::config::Config;
+pub use forge_runtime::auth::{Claims, ClaimsBuilder, IssuedToken, SessionInfo, SessionTokens};
+pub use forge_runtime::config::{Config, Secret};
 pub use forge_runtime::db::{
-    Assignment, Column, Condition, Database, Db, Model, Order, Page, Paginated, RawClient, new_uuid,
+    Assignment, Column, Condition, Database, Db, Model, Order, Page, Paginated, RawClient, Rows, WriteDb, new_uuid,
 };
 pub use forge_runtime::function::{ActionContext, HttpClient, HttpRequest, HttpResponse, MutationContext, QueryContext};
 pub use forge_runtime::observability;
@@ -78,7 +79,7 @@ pub mod __rt {
     pub use forge_core::{Error, Result, schema, validate, wire};
     pub use forge_runtime::app::Module;
     pub use forge_runtime::db;
-    pub use forge_runtime::function::{ActionContext, IntoResult, MutationContext, QueryContext, Registration};
+    pub use forge_runtime::function::{ActionContext, IntoResult, MutationContext, QueryContext, Registered, Registration};
     pub use inventory;
     pub use postgres_types as pg;
     pub use serde;

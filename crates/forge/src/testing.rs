@@ -15,7 +15,7 @@
 //!
 //! The database server is `FORGE_TEST_DATABASE_URL` when that is set, else a private one that all tests of a run share and
 //! that ends by itself. Each test gets a database cloned from a migrated template: some 20 ms. The template is
-//! made anew when a migration changes, and only when every `sql!` statement fits it.
+//! made anew when a migration changes, and only when every `sql!` statement and every model fits it.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ use forge_core::{Error, Result};
 use forge_pg::{Options, PrivateServer, Templates, TestDatabase};
 use forge_runtime::app::{App, Node};
 use forge_runtime::config::{Config, Mode, Secret};
-use forge_runtime::db::{Database, check_statements};
+use forge_runtime::db::Database;
 use forge_runtime::migrate::Migrator;
 use serde_json::Value;
 
@@ -91,7 +91,15 @@ impl TestApp {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
-        let app = App::linked(&[])?;
+        Self::start_app(App::linked(&[])?, change).await
+    }
+
+    /// Starts an app that was put together by hand, say one whose functions are registered one by one:
+    /// `TestApp::start_app(Forge::new().function(list_cards).app()?, |_| {})`. [`stop`](Self::stop) it at the end.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_app(app: App, change: impl FnOnce(&mut Config)) -> Result<Self> {
         let database = test_database(&app).await?;
         let url = database.url().to_owned();
         let mut config = Config::defaults(Mode::Test);
@@ -205,13 +213,13 @@ impl TestUser {
 
 async fn test_database(app: &App) -> Result<TestDatabase> {
     let migrations = app.migrations()?;
-    // Whatever changes the schema, or the statements that must fit it, makes another template.
+    // Whatever changes the schema, or the statements and models that must fit it, makes another template.
     let mut key = String::new();
     for migration in &migrations {
         key.push_str(&format!("{} {} {}\n", migration.set, migration.version, migration.checksum));
     }
     key.push_str(&forge_runtime::migrate::system_fingerprint()?);
-    key.push_str(&forge_runtime::db::statements_fingerprint());
+    key.push_str(&app.check_fingerprint()?);
     let templates = match std::env::var("FORGE_TEST_DATABASE_URL") {
         Ok(url) => Templates::on_url(url),
         Err(_) => Templates::new(&server().await?),
@@ -221,14 +229,7 @@ async fn test_database(app: &App) -> Result<TestDatabase> {
             let mut config = Config::defaults(Mode::Test);
             config.database.url = Some(Secret::new(url));
             Migrator::new(&config.database, &config.migrations, migrations)?.run(|_| {}).await?;
-            let (_, problems) = check_statements(&Database::new("tests", &config.database)?).await?;
-            if problems.is_empty() {
-                return Ok(());
-            }
-            Err(Error::config(
-                "SQL_CHECK_FAILED",
-                format!("these statements do not fit the database:\n{}", problems.join("\n")),
-            ))
+            app.check(&Database::new("tests", &config.database)?).await.map(drop)
         })
         .await
 }

@@ -1,7 +1,7 @@
 //! Cards: what a board is about.
 
-use forge::Db;
 use forge::prelude::*;
+use forge::{Db, WriteDb};
 
 use crate::access;
 use crate::columns::BoardColumn;
@@ -232,7 +232,7 @@ pub(crate) async fn cards_of_board(db: &Db, board_id: Uuid) -> Result<Vec<CardSu
 
 /// A free position in a column, above a card or at the bottom, for a new card or for the one that moves. The caller holds
 /// the board.
-async fn place_in(db: &Db, column: &BoardColumn, before: Option<Uuid>, moving: Option<Uuid>) -> Result<i64> {
+async fn place_in(db: &WriteDb, column: &BoardColumn, before: Option<Uuid>, moving: Option<Uuid>) -> Result<i64> {
     let others = || {
         let others = Card::query().filter(Card::COLUMN_ID.eq(column.id));
         match moving {
@@ -271,7 +271,7 @@ async fn place_in(db: &Db, column: &BoardColumn, before: Option<Uuid>, moving: O
 }
 
 /// Puts the cards of a column as far apart as they should be, in the order they have.
-async fn make_room(db: &Db, column_id: Uuid) -> Result<()> {
+async fn make_room(db: &WriteDb, column_id: Uuid) -> Result<()> {
     sql!(
         "UPDATE cards SET position = o.place * {GAP: i64}
            FROM (SELECT id, row_number() OVER (ORDER BY position) AS place FROM cards WHERE column_id = {column_id}) o

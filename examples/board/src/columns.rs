@@ -1,6 +1,6 @@
 //! Columns of a board.
 
-use forge::Db;
+use forge::WriteDb;
 use forge::prelude::*;
 
 use crate::access;
@@ -105,7 +105,7 @@ pub async fn delete_column(ctx: &MutationContext, column_id: Uuid) -> Result<()>
 
 /// Adds a column at a position.
 pub(crate) async fn insert(
-    db: &Db,
+    db: &WriteDb,
     board_id: Uuid,
     name: &str,
     card_limit: Option<i32>,

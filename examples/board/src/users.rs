@@ -36,7 +36,7 @@ pub struct SignUp {
     pub email: String,
     /// Anything goes: blanks, accents, whole sentences.
     #[validate(length(min = 8, max = 1024))]
-    pub password: String,
+    pub password: Secret,
 }
 
 /// Who signs in.
@@ -46,7 +46,7 @@ pub struct SignIn {
     #[validate(length(max = 254))]
     pub email: String,
     /// The account's password.
-    pub password: String,
+    pub password: Secret,
 }
 
 /// A place where somebody is signed in.
@@ -69,7 +69,7 @@ pub struct SignedIn {
 /// Opens an account, with a board that explains itself, and signs in.
 #[forge::mutation(public)]
 pub async fn sign_up(ctx: &MutationContext, input: SignUp) -> Result<User> {
-    let hash = ctx.passwords().hash(&input.password).await?;
+    let hash = ctx.passwords().hash(input.password.expose()).await?;
     let email = input.email.trim().to_lowercase();
     if User::query().filter(User::EMAIL.eq(email.as_str())).exists(ctx.db()).await? {
         return Err(BoardError::EmailTaken.into());
@@ -96,7 +96,7 @@ pub async fn sign_in(ctx: &MutationContext, input: SignIn) -> Result<User> {
         None => None,
     };
     // Checked even when there is no such account, so that the time it takes tells nothing.
-    let right = ctx.passwords().verify(&input.password, hash.as_deref()).await?;
+    let right = ctx.passwords().verify(input.password.expose(), hash.as_deref()).await?;
     match user {
         Some(user) if right => {
             ctx.passwords().succeeded(&user.email).await?;

@@ -1,6 +1,6 @@
 //! The board that every new account begins with: it explains itself.
 
-use forge::Db;
+use forge::WriteDb;
 use forge::prelude::*;
 
 use crate::boards::Board;
@@ -50,7 +50,7 @@ const CARDS: [Example; 4] = [
 ];
 
 /// Makes the board.
-pub(crate) async fn board_for(db: &Db, user: &User) -> Result<()> {
+pub(crate) async fn board_for(db: &WriteDb, user: &User) -> Result<()> {
     let board = Board::insert([Board::NAME.set("Welcome board")]).fetch_one(db).await?;
     let owner = [Member::BOARD_ID.set(board.id), Member::USER_ID.set(user.id), Member::ROLE.set(MemberRole::Owner)];
     Member::insert(owner).execute(db).await?;
@@ -63,7 +63,7 @@ pub(crate) async fn board_for(db: &Db, user: &User) -> Result<()> {
     Ok(())
 }
 
-async fn add(db: &Db, user: &User, column_id: Uuid, place: i64, example: &Example) -> Result<()> {
+async fn add(db: &WriteDb, user: &User, column_id: Uuid, place: i64, example: &Example) -> Result<()> {
     let card = Card::insert([
         Card::COLUMN_ID.set(column_id),
         Card::TITLE.set(example.title),

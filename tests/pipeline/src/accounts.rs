@@ -1,5 +1,6 @@
 //! Accounts with passwords, and the sessions of those who signed in.
 
+use forge::Claims;
 use forge::prelude::*;
 
 /// The tokens of a session, for clients that keep no cookies.
@@ -59,4 +60,53 @@ pub async fn my_sessions(ctx: &MutationContext) -> Result<Vec<Uuid>> {
 #[forge::mutation]
 pub async fn end_session(ctx: &MutationContext, session: Uuid) -> Result<()> {
     ctx.sessions().revoke(session).await
+}
+
+/// The session that the call is made with, and all of the caller's.
+#[forge::query]
+pub async fn see_sessions(ctx: &QueryContext) -> Result<(Option<Uuid>, Vec<Uuid>)> {
+    let all = ctx.sessions().list().await?;
+    Ok((ctx.sessions().current(), all.into_iter().map(|session| session.id).collect()))
+}
+
+/// What a token is to say.
+#[forge::input]
+pub struct Wanted {
+    /// For whom.
+    pub name: String,
+    /// With which role.
+    pub role: String,
+    /// For how long, in seconds.
+    pub seconds: u32,
+}
+
+impl Wanted {
+    fn claims(&self) -> Claims {
+        let lifetime = std::time::Duration::from_secs(self.seconds.into());
+        Claims::builder(&self.name).role(&self.role).claim("tenant", "acme").expires_in(lifetime).build()
+    }
+}
+
+/// Issues a token in a query.
+#[forge::query(public)]
+pub async fn pass_by_query(ctx: &QueryContext, input: Wanted) -> Result<String> {
+    Ok(ctx.issue_token(&input.claims())?.token)
+}
+
+/// Issues a token in a mutation.
+#[forge::mutation(public)]
+pub async fn pass_by_mutation(ctx: &MutationContext, input: Wanted) -> Result<String> {
+    Ok(ctx.issue_token(&input.claims())?.token)
+}
+
+/// Issues a token in an action.
+#[forge::action(public)]
+pub async fn pass_by_action(ctx: &ActionContext, input: Wanted) -> Result<String> {
+    Ok(ctx.issue_token(&input.claims())?.token)
+}
+
+/// What the caller's token says of its tenant.
+#[forge::query]
+pub async fn tenant(ctx: &QueryContext) -> Result<Option<String>> {
+    Ok(ctx.require_user()?.claims.get("tenant").and_then(|value| value.as_str()).map(str::to_owned))
 }

@@ -57,6 +57,16 @@ pub async fn counter(ctx: &QueryContext, name: String) -> Result<Option<i64>> {
     sql!(i64, "SELECT value FROM counters WHERE name = {name}").fetch_optional(ctx.db()).await
 }
 
+/// The process id of a session of its own, and what it is called.
+#[forge::query(public)]
+pub async fn own_session(ctx: &QueryContext) -> Result<(i32, String)> {
+    let client = ctx.db().raw().await?;
+    let failed = |why| Error::internal("the session").with_source(why);
+    let row =
+        client.query_one("SELECT pg_backend_pid(), current_setting('application_name')", &[]).await.map_err(failed)?;
+    Ok((row.get(0), row.get(1)))
+}
+
 /// Counts in one statement that leaves no other trace.
 #[forge::mutation(public, isolation = "read_committed")]
 pub async fn bump(ctx: &MutationContext, name: String) -> Result<i64> {

@@ -7,11 +7,13 @@ use forge::prelude::*;
 mod accounts;
 mod gates;
 mod kept;
+mod live;
 mod stars;
 
 pub use accounts::*;
 pub use gates::*;
 pub use kept::*;
+pub use live::*;
 pub use stars::*;
 
 forge::module!();

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-/// The command, with the environment of a test: no colours, no settings from outside.
+/// The command, with the environment of a test: no colours, no settings from outside but which PostgreSQL the tests run on.
 pub(crate) fn forge(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
     command.current_dir(folder).env("NO_COLOR", "1");
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("FORGE_") || ["DATABASE_URL", "PORT", "RUST_LOG"].contains(&&*text) {
+        let setting = text.starts_with("FORGE_") && text != "FORGE_PG_BIN";
+        if setting || ["DATABASE_URL", "PORT", "RUST_LOG"].contains(&&*text) {
             command.env_remove(&name);
         }
     }

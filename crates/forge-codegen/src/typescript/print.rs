@@ -38,7 +38,7 @@ impl<'a> Printer<'a> {
     /// A type.
     pub(super) fn ty(&mut self, ty: &TypeRef) -> String {
         match ty {
-            TypeRef::String => "string".into(),
+            TypeRef::String | TypeRef::Secret => "string".into(),
             TypeRef::Bool => "boolean".into(),
             TypeRef::Int32 | TypeRef::Float => "number".into(),
             TypeRef::Int64 => self.text("Int64"),

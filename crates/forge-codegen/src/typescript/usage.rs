@@ -84,6 +84,7 @@ fn each_name<'a>(ty: &'a TypeRef, visit: &mut dyn FnMut(&'a str)) {
         TypeRef::Option { of } | TypeRef::List { of } | TypeRef::Map { of } => each_name(of, visit),
         TypeRef::Tuple { of } => of.iter().for_each(|item| each_name(item, visit)),
         TypeRef::String
+        | TypeRef::Secret
         | TypeRef::Bool
         | TypeRef::Int32
         | TypeRef::Int64

@@ -45,6 +45,9 @@ pub struct ColumnDef {
     /// Whether every update sets it to the time of the update.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub updated_at: bool,
+    /// Whether it stays on the server: the model's type on the wire has no such field.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
 }
 
 /// An index, as `#[indexed]` or `#[index(..)]` declares it.
@@ -84,16 +87,15 @@ impl TableDef {
         let columns: Vec<String> = self.columns.iter().map(|column| format!("    {}", column.to_sql())).collect();
         let mut sql = format!("CREATE TABLE {table} (\n{}\n);\n", columns.join(",\n"));
         for index in &self.indexes {
-            let columns: Vec<String> = index.columns.iter().map(|column| quote_identifier(column)).collect();
-            let name = quote_identifier(&index.name);
-            sql.push_str(&format!("CREATE INDEX {name} ON {table} ({});\n", columns.join(", ")));
+            sql.push_str(&index.to_create_sql(&table));
         }
         sql
     }
 }
 
 impl ColumnDef {
-    fn to_sql(&self) -> String {
+    /// The column as `CREATE TABLE` and `ADD COLUMN` take it.
+    pub fn to_sql(&self) -> String {
         let mut sql = format!("{} {}", quote_identifier(&self.name), self.sql_type);
         if self.primary_key {
             sql.push_str(" PRIMARY KEY");
@@ -107,6 +109,14 @@ impl ColumnDef {
             sql.push_str(&format!(" DEFAULT {default}"));
         }
         sql
+    }
+}
+
+impl IndexDef {
+    /// The statement that creates it on a table, whose name is ready for SQL.
+    pub fn to_create_sql(&self, table: &str) -> String {
+        let columns: Vec<String> = self.columns.iter().map(|column| quote_identifier(column)).collect();
+        format!("CREATE INDEX {} ON {table} ({});\n", quote_identifier(&self.name), columns.join(", "))
     }
 }
 
@@ -132,6 +142,7 @@ mod tests {
             unique: false,
             default: None,
             updated_at: false,
+            private: false,
         };
         let table = TableDef {
             name: "order".into(),

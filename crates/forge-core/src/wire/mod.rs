@@ -12,10 +12,12 @@
 //! times are RFC 3339 in UTC, `null` is spelt out.
 
 mod impls;
+mod path;
 mod types;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use path::path_to;
 pub use types::{FieldDef, TypeDef, TypeRef, TypeRegistry, TypeShape, VariantDef};
 
 use crate::validate::Violations;
@@ -72,6 +74,11 @@ pub mod field {
     pub fn deserialize<'de, T: WireType, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
         T::wire_deserialize(deserializer)
     }
+}
+
+/// What a private field of a model has in a value that was read from the wire, where there is no such field: its type's default.
+pub fn private_default<T: Default>() -> T {
+    T::default()
 }
 
 /// Lets a value be written by serde in its wire form.

@@ -12,6 +12,8 @@ use crate::validate::Rule;
 pub enum TypeRef {
     /// Text.
     String,
+    /// Text that only goes to the server, such as a password: an argument, never a result.
+    Secret,
     /// True or false.
     Bool,
     /// An integer of at most 32 bits: a number.

@@ -57,10 +57,10 @@ pub(super) fn expand(
     let mut inner = function.clone();
     inner.attrs.retain(|attr| !attr.path().is_ident("doc") && !attr.path().is_ident("deprecated"));
     inner.vis = syn::Visibility::Inherited;
-    let registration = sound.then(|| {
+    let registration = (sound && options.register).then(|| {
         quote! {
             ::forge::__rt::inventory::submit! {
-                ::forge::__rt::Registration::#register::<#ident>(::core::env!("CARGO_PKG_NAME"))
+                <#ident as ::forge::__rt::Registered>::REGISTRATION
             }
         }
     });
@@ -100,6 +100,12 @@ pub(super) fn expand(
                 ) -> ::forge::__rt::BoxFuture<'_, ::forge::__rt::Result<<Self as ::forge::__rt::Function>::Output>> {
                     #boxed
                 }
+            }
+
+            #[automatically_derived]
+            impl ::forge::__rt::Registered for #ident {
+                const REGISTRATION: ::forge::__rt::Registration =
+                    ::forge::__rt::Registration::#register::<#ident>(::core::env!("CARGO_PKG_NAME"));
             }
 
             #registration

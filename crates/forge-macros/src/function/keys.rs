@@ -14,18 +14,21 @@ const PLANNED: &[&str] = &["cache", "rate_limit", "retry", "tracking", "log", "t
 
 const QUERY: Grammar = Grammar {
     attribute: "#[forge::query]",
-    accepted: &["public", "role", "timeout", "name", "snapshot"],
+    accepted: &["public", "role", "timeout", "name", "snapshot", "register"],
     planned: PLANNED,
 };
 
 const MUTATION: Grammar = Grammar {
     attribute: "#[forge::mutation]",
-    accepted: &["public", "role", "timeout", "name", "isolation"],
+    accepted: &["public", "role", "timeout", "name", "isolation", "register"],
     planned: PLANNED,
 };
 
-const ACTION: Grammar =
-    Grammar { attribute: "#[forge::action]", accepted: &["public", "role", "timeout", "name"], planned: PLANNED };
+const ACTION: Grammar = Grammar {
+    attribute: "#[forge::action]",
+    accepted: &["public", "role", "timeout", "name", "register"],
+    planned: PLANNED,
+};
 
 /// What was said, with the defaults filled in.
 pub(super) struct Options {
@@ -35,6 +38,8 @@ pub(super) struct Options {
     pub(super) timeout_ms: Option<u64>,
     pub(super) read_committed: bool,
     pub(super) snapshot: bool,
+    /// Whether linking the function registers it.
+    pub(super) register: bool,
 }
 
 /// Who may call it.
@@ -121,7 +126,8 @@ pub(super) fn read(
     });
 
     let snapshot = keys.flag("snapshot", mistakes).is_some();
-    Options { name, access, timeout_ms, read_committed, snapshot }
+    let register = keys.switch("register", mistakes).unwrap_or(true);
+    Options { name, access, timeout_ms, read_committed, snapshot, register }
 }
 
 fn check_roles(roles: Vec<LitStr>, function: &Ident, mistakes: &mut Mistakes) -> Vec<LitStr> {

@@ -63,6 +63,13 @@ pub(super) fn take_fields(fields: &mut Fields, taken: &[&str], mistakes: &mut Mi
     for field in fields.iter_mut() {
         let Some(ident) = field.ident.clone() else { continue };
         refuse_cfg(&field.attrs, "a field", "write two types instead", mistakes);
+        if let Some(attr) = field.attrs.iter().find(|attr| attr.path().is_ident("private")) {
+            mistakes.add(
+                attr,
+                "an input is what clients send, so nothing in it is private to the server: leave the field out; a text that nobody is to see again is a `forge::Secret`",
+            );
+        }
+        field.attrs.retain(|attr| !attr.path().is_ident("private"));
         let mut wire = WireField::take(&mut field.attrs, &ident, &field.ty, mistakes);
         if taken.contains(&wire.name.as_str()) {
             mistakes

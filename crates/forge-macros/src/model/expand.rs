@@ -3,7 +3,8 @@
 use heck::ToShoutySnakeCase;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
-use syn::{ItemStruct, Type};
+use syn::spanned::Spanned;
+use syn::{ItemStruct, LitStr, Type};
 
 use super::read::{Column, Model};
 use crate::attrs::{derive, docs};
@@ -18,7 +19,7 @@ pub(super) fn expand(item: &ItemStruct, model: &Model, sound: bool) -> TokenStre
     let mut item = item.clone();
     derive(&mut item.attrs, &[quote!(Debug), quote!(Clone)], &TokenStream::new());
     for (field, column) in item.fields.iter_mut().zip(&model.columns) {
-        let serde = column.wire.serde_attr();
+        let serde = if column.private { private_serde(&column.wire.ty) } else { column.wire.serde_attr() };
         field.attrs.push(syn::parse_quote!(#serde));
     }
     let wire = wire_form(&item, model);
@@ -42,8 +43,15 @@ pub(super) fn expand(item: &ItemStruct, model: &Model, sound: bool) -> TokenStre
     }
 }
 
+/// What serde is to know of a private field. The default is named at the type's place, for the case that it has none.
+fn private_serde(ty: &Type) -> TokenStream {
+    let default = LitStr::new("::forge::__rt::wire::private_default", ty.span());
+    quote!(#[serde(skip, default = #default)])
+}
+
 fn wire_form(item: &ItemStruct, model: &Model) -> TokenStream {
-    let checks = model.columns.iter().map(|column| {
+    let shown = || model.columns.iter().filter(|column| !column.private);
+    let checks = shown().map(|column| {
         let field = &column.wire.ident;
         column.wire.check(&quote!(&self.#field))
     });
@@ -52,7 +60,7 @@ fn wire_form(item: &ItemStruct, model: &Model) -> TokenStream {
         ident: &item.ident,
         doc: &doc,
         object: false,
-        shape: struct_shape(model.columns.iter().map(|column| column.wire.definition())),
+        shape: struct_shape(shown().map(|column| column.wire.definition())),
         validate: quote!(#(#checks)*),
     }
     .implement()
@@ -74,6 +82,7 @@ fn table_form(item: &ItemStruct, model: &Model) -> TokenStream {
     let id = &model.columns[model.id];
     let (id_ty, id_name) = (&id.wire.ty, &id.name);
     let updated_at = model.columns.iter().filter(|column| column.updated_at).map(|column| &column.name);
+    let private = model.columns.iter().filter(|column| column.private).map(|column| &column.name);
     let values = model.columns.iter().map(|column| {
         let field = &column.wire.ident;
         quote_spanned!(at(&column.wire.ty)=> ::std::boxed::Box::new(self.#field) as ::forge::__rt::db::Value)
@@ -91,6 +100,7 @@ fn table_form(item: &ItemStruct, model: &Model) -> TokenStream {
             type Id = #id_ty;
             const ID_COLUMN: &'static str = #id_name;
             const UPDATED_AT: &'static [&'static str] = &[#(#updated_at),*];
+            const PRIVATE: &'static [&'static str] = &[#(#private),*];
 
             fn definition() -> ::forge::__rt::schema::TableDef {
                 #definition
@@ -132,7 +142,7 @@ fn definition(rust: &str, model: &Model) -> TokenStream {
 }
 
 fn column_definition(column: &Column, primary_key: bool) -> TokenStream {
-    let Column { name, unique, updated_at, .. } = column;
+    let Column { name, unique, updated_at, private, .. } = column;
     let ty: &Type = &column.wire.ty;
     let column_type = quote_spanned!(at(&ty)=> <#ty as ::forge::__rt::schema::ColumnType>);
     let sql_type = match column.max_length {
@@ -149,6 +159,7 @@ fn column_definition(column: &Column, primary_key: bool) -> TokenStream {
             unique: #unique,
             default: #default,
             updated_at: #updated_at,
+            private: #private,
         }
     }
 }
@@ -163,15 +174,16 @@ fn text_option(text: Option<&str>) -> TokenStream {
 /// `Card::TITLE` and so on.
 fn column_tokens(item: &ItemStruct, model: &Model) -> TokenStream {
     let ident = &item.ident;
-    let tokens = item.fields.iter().zip(&model.columns).map(|(field, column)| {
+    let tokens = item.fields.iter().zip(&model.columns).enumerate().map(|(index, (field, column))| {
         let (vis, ty, name) = (&field.vis, &column.wire.ty, &column.name);
         let field = plain(&column.wire.ident);
         let token = format_ident!("{}", field.to_shouty_snake_case(), span = column.wire.ident.span());
         let doc = format!("The column of [`{field}`](Self::{field}).");
         let new = quote_spanned!(at(ty)=> ::forge::__rt::db::Column::new(#name));
+        let key = if column.unique || index == model.id { quote!(Unique) } else { quote!(Plain) };
         quote! {
             #[doc = #doc]
-            #vis const #token: ::forge::__rt::db::Column<#ident, #ty> = #new;
+            #vis const #token: ::forge::__rt::db::Column<#ident, #ty, ::forge::__rt::db::#key> = #new;
         }
     });
     quote! {

@@ -26,7 +26,7 @@ const INDEX: Grammar = Grammar { attribute: "#[index(..)]", accepted: &["fields"
 
 const ON_FIELD: Grammar = Grammar {
     attribute: "a field of a model",
-    accepted: &["id", "indexed", "unique", "default", "updated_at", "max_length", "jsonb", "column", "nullable"],
+    accepted: &["id", "indexed", "unique", "default", "updated_at", "max_length", "jsonb", "column", "nullable", "private"],
     planned: &["encrypted", "relation", "text_search"],
 };
 
@@ -49,6 +49,8 @@ pub(super) struct Column {
     pub(super) default: Option<String>,
     pub(super) updated_at: bool,
     pub(super) max_length: Option<u32>,
+    /// Whether it is kept off the wire.
+    pub(super) private: bool,
 }
 
 /// An index over several columns.
@@ -82,7 +84,7 @@ pub(super) fn read(args: TokenStream, item: &mut ItemStruct, mistakes: &mut Mist
         }
         columns.push(column);
     }
-    refuse_clashes(columns.iter().map(|column| &column.wire), mistakes);
+    refuse_clashes(columns.iter().filter(|column| !column.private).map(|column| &column.wire), mistakes);
     refuse_column_clashes(&columns, mistakes);
     let indexes = read_indexes(&index_attrs, &table, &columns, mistakes);
     let id = choose_id(&ids, item, mistakes)?;
@@ -137,6 +139,12 @@ fn read_column(
     let updated_at = keys.flag("updated_at", mistakes);
     let jsonb = keys.flag("jsonb", mistakes);
     let nullable = keys.flag("nullable", mistakes);
+    let private = keys.flag("private", mistakes);
+    if private.is_some()
+        && let Some(attr) = attrs.iter().find(|attr| attr.path().is_ident("serde"))
+    {
+        mistakes.add(attr, "a private field is not on the wire, so there is nothing to say about its form there");
+    }
     let default = keys.text("default", "now()", mistakes);
     let column = keys.text("column", "column_name", mistakes);
     let max_length = keys.integer("max_length", "200", mistakes);
@@ -152,6 +160,10 @@ fn read_column(
     refuse(unique.filter(|_| id.is_some()), "a primary key is unique anyway: leave `unique` out");
     refuse(indexed.filter(|_| id.is_some()), "a primary key is indexed anyway: leave `indexed` out");
     refuse(indexed.filter(|_| unique.is_some()), "a unique column is indexed anyway: leave `indexed` out");
+    refuse(
+        private.filter(|_| id.is_some()),
+        "a primary key is part of the cursors that clients get with pages: it cannot be private",
+    );
     refuse(updated_at.filter(|_| id.is_some()), "a primary key does not change: `updated_at` cannot stand here");
     refuse(
         nullable.filter(|_| !optional),
@@ -197,6 +209,7 @@ fn read_column(
         default: default.map(|text| text.value()),
         updated_at: updated_at.is_some(),
         max_length,
+        private: private.is_some(),
     };
     (column, id)
 }

@@ -123,13 +123,17 @@ fn build(call: &Call, statement: Option<&Statement>, arguments: &[Argument], mis
     // A statement with a mistake keeps its type, so that what is called on it is not reported as missing.
     let sound = mistakes.is_empty();
     let text = statement.map(|statement| statement.text.as_str()).unwrap_or_default();
-    let params = statement.into_iter().flat_map(|statement| &statement.captures).map(|capture| {
+    let captures = statement.into_iter().flat_map(|statement| &statement.captures);
+    let params = captures.zip(arguments).map(|(capture, argument)| {
         let name = &capture.place;
-        let ty = match &capture.ty {
-            Some(ty) => quote!(::core::option::Option::Some(#ty)),
-            None => quote!(::core::option::Option::None),
+        let (ty, accepts) = match (&capture.ty, &argument.ty) {
+            (Some(text), Some(ty)) => (
+                quote!(::core::option::Option::Some(#text)),
+                quote_spanned!(span=> ::core::option::Option::Some(<#ty as ::forge::__rt::pg::ToSql>::accepts)),
+            ),
+            _ => (quote!(::core::option::Option::None), quote!(::core::option::Option::None)),
         };
-        quote!(::forge::__rt::db::Param { name: #name, ty: #ty })
+        quote!(::forge::__rt::db::Param { name: #name, ty: #ty, accepts: #accepts })
     });
     let type_checks = arguments.iter().filter_map(|Argument { place, ty }| {
         let ty = ty.as_ref()?;

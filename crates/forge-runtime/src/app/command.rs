@@ -6,7 +6,7 @@ use forge_core::{Error, Result, ResultExt as _};
 
 use super::{App, Node};
 use crate::config::{Config, Loaded, Mode};
-use crate::db::{Database, check_statements};
+use crate::db::Database;
 use crate::migrate::{Migrator, Progress, State};
 use crate::observability;
 
@@ -16,7 +16,7 @@ usage: {name} [COMMAND]
   serve            run the app (the default)
   migrate          apply the migrations that are pending
   migrate status   show where each migration stands
-  check            check the app's SQL against the migrated database
+  check            check the app's SQL and models against the migrated database
   manifest         describe the app as JSON
   help             this text
 
@@ -107,12 +107,9 @@ async fn status(app: &App) -> Result<()> {
 async fn check(app: &App) -> Result<()> {
     let config = load(app)?.config;
     let database = Database::new(app.name(), &config.database)?;
-    let (checked, problems) = check_statements(&database).await?;
-    if problems.is_empty() {
-        note(&format!("{checked} statements fit the database"));
-        return Ok(());
-    }
-    Err(Error::config("SQL_CHECK_FAILED", problems.join("\n")))
+    let checked = app.check(&database).await?;
+    note(&format!("{checked} statements and {} models fit the database", app.tables.len()));
+    Ok(())
 }
 
 /// Data goes to stdout.

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! attributes ─link time─▶ Registrations ─┐
-//! include(module) ───────────────────────┴▶ App ─▶ manifest
+//! include(module), function(f) ──────────┴▶ App ─▶ manifest
 //!                                             └──▶ Node: database, migrations, executor, gateway; drains on SIGTERM
 //! ```
 
+mod boundary;
 mod command;
 mod drain;
 mod handover;
@@ -23,7 +24,8 @@ use forge_core::schema::{EnumDef, TableDef};
 use forge_core::wire::TypeRegistry;
 use forge_core::{Error, Result};
 
-use crate::function::{FunctionRegistry, Item, Registration};
+use crate::db::{Database, check_models, check_statements, statements_fingerprint};
+use crate::function::{FunctionRegistry, Item, Registered, Registration};
 use crate::migrate::Migration;
 
 /// A crate that contributes to an app: its migrations and its page. Made by `forge::module!()`.
@@ -85,11 +87,17 @@ impl App {
     /// Collects what is linked; `included` come first, and the first of all names the app.
     ///
     /// # Errors
-    /// When two functions have the same name.
+    /// `FUNCTION_TWICE` when two functions have the same name; `SECRET_ANSWERED` and `PRIVATE_ARGUMENT` when one would answer with a
+    /// [`Secret`](crate::config::Secret), or takes a model with private columns.
     pub fn linked(included: &[Module]) -> Result<Self> {
+        Self::of(included, &[])
+    }
+
+    /// Collects what is linked and what was named beside it.
+    fn of(included: &[Module], named: &[Registration]) -> Result<Self> {
         let mut modules = included.to_vec();
         let (mut entries, mut tables, mut enums) = (Vec::new(), Vec::new(), Vec::new());
-        for registration in inventory::iter::<Registration> {
+        for registration in inventory::iter::<Registration>.into_iter().copied().chain(named.iter().copied()) {
             match registration.item {
                 Item::Function(entry) => entries.push(entry()),
                 Item::Table(table) => tables.push(table()),
@@ -101,17 +109,12 @@ impl App {
                 }
             }
         }
+        let functions = FunctionRegistry::new(entries)?;
+        boundary::check(&functions, &tables)?;
         tables.sort_by(|a, b| a.name.cmp(&b.name));
         enums.sort_by(|a, b| a.name.cmp(&b.name));
         let (name, version) = modules.first().map_or(("app", "0.0.0"), |module| (module.name, module.version));
-        Ok(Self {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            functions: FunctionRegistry::new(entries)?,
-            tables,
-            enums,
-            modules,
-        })
+        Ok(Self { name: name.to_owned(), version: version.to_owned(), functions, tables, enums, modules })
     }
 
     /// The app's name.
@@ -161,6 +164,27 @@ impl App {
         })
     }
 
+    /// Checks the app against a migrated database: whether its `sql!` statements fit, and whether its models are what the tables are.
+    /// Returns how many statements there were.
+    ///
+    /// # Errors
+    /// `CHECK_FAILED` with everything that does not fit, `DATABASE_UNAVAILABLE` when the database cannot be reached.
+    pub async fn check(&self, database: &Database) -> Result<usize> {
+        let mut problems = check_models(database, &self.tables, &self.enums).await?;
+        let (checked, unfit) = check_statements(database).await?;
+        problems.extend(unfit);
+        if problems.is_empty() { Ok(checked) } else { Err(Error::config("CHECK_FAILED", problems.join("\n"))) }
+    }
+
+    /// Changes whenever something does that [`check`](Self::check) looks at.
+    ///
+    /// # Errors
+    /// None that is known: all of it can be written as JSON.
+    pub fn check_fingerprint(&self) -> Result<String> {
+        let models = serde_json::to_string(&(&self.tables, &self.enums))?;
+        Ok(format!("{models}\n{}", statements_fingerprint()))
+    }
+
     /// How many of each kind there are, for the log.
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
@@ -177,6 +201,7 @@ impl App {
 #[derive(Debug, Default)]
 pub struct Forge {
     modules: Vec<Module>,
+    functions: Vec<Registration>,
 }
 
 impl Forge {
@@ -193,12 +218,35 @@ impl Forge {
         self
     }
 
+    /// Registers one function, a query, a mutation or an action, for those who would rather list what their app offers than have
+    /// all of it that is linked. Its attribute says `register = false`.
+    ///
+    /// ```ignore
+    /// #[forge::query(register = false)]
+    /// pub async fn list_cards(ctx: &QueryContext) -> Result<Vec<Card>> { .. }
+    ///
+    /// Forge::new().include(my_app::module()).function(my_app::list_cards).run().await
+    /// ```
+    #[must_use]
+    pub fn function<F: Registered>(mut self, function: F) -> Self {
+        let _ = function;
+        self.functions.push(F::REGISTRATION);
+        self
+    }
+
+    /// The app that this is, for tests and tools.
+    ///
+    /// # Errors
+    /// `FUNCTION_TWICE` when two functions have the same name, or one is registered twice.
+    pub fn app(&self) -> Result<App> {
+        App::of(&self.modules, &self.functions)
+    }
+
     /// Does what the command line says: `serve` (the default), `migrate`, `manifest`, `check`, `help`.
     ///
     /// # Errors
     /// What is wrong with the configuration, the command line, the database's schema or the address to listen on.
     pub async fn run(self) -> Result<()> {
-        let app = App::linked(&self.modules)?;
-        command::run(app).await
+        command::run(self.app()?).await
     }
 }

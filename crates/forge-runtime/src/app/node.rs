@@ -16,13 +16,18 @@ use super::App;
 use crate::auth::{Accounts, Principal};
 use crate::config::{Config, Mode, Role, Secret};
 use crate::db::Database;
-use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, sweep_mutation_ids};
+use crate::feed::ChangeSweep;
+use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, sweep_mutation_ids};
 use crate::gateway::{Authenticator, GatewayServer};
 use crate::migrate::{Migrator, Progress, State};
 use crate::observability;
+use crate::realtime::{InvalidationEngine, Live};
 
 /// How often old answers of mutations are swept away.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// How often changes that every node has seen are swept away.
+const SWEEP_CHANGES_EVERY: Duration = Duration::from_secs(70);
 
 /// How far a node has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +53,7 @@ pub struct NodeParts {
     /// Knows who calls.
     pub authenticator: Arc<Authenticator>,
     pub(crate) accounts: Arc<Accounts>,
+    pub(crate) live: Live,
     pub(crate) stage: watch::Receiver<Stage>,
 }
 
@@ -83,10 +89,11 @@ impl NodeParts {
             principal: Arc::new(Principal { auth, expires_at: i64::MAX, session: None }),
             request: Arc::new(request),
             position: 0,
+            looked: Looked::default(),
         });
         let mut json = Vec::new();
         wire::write_json(&args, &mut json)?;
-        let call = Call { function: F::INFO.name, args: &json, caller, mutation_id: None };
+        let call = Call { function: F::INFO.name, args: &json, caller, mutation_id: None, acknowledge: None };
         wire::read_json(&self.executor.call(call).await?.json)
     }
 }
@@ -109,14 +116,16 @@ impl Node {
         let database = Database::new(&config.project.name, &config.database)?;
         observability::watch_database(&database);
         let router = FunctionRouter::new(app.functions().clone());
-        let accounts = Arc::new(Accounts::new(&config.security.auth, &database)?);
+        let accounts = Arc::new(Accounts::new(&config.security.auth, &database));
         let authenticator = Arc::new(Authenticator::new(&config, &accounts)?);
+        let (live, wishes) = Live::new();
         let executor = FunctionExecutor::new(
             router,
             database.clone(),
             accounts.clone(),
             config.function.clone(),
             config.gateway.max_json_depth,
+            live.clone(),
         )?;
         let (stage, stage_seen) = watch::channel(Stage::Starting);
         let stage = Arc::new(stage);
@@ -130,6 +139,7 @@ impl Node {
             executor,
             authenticator,
             accounts: accounts.clone(),
+            live: live.clone(),
             stage: stage_seen,
         };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -148,6 +158,9 @@ impl Node {
                 () = fetching.preload() => {}
             }
         });
+        let engine = InvalidationEngine::new(live, wishes, database.clone(), parts.executor.clone());
+        tasks.spawn(engine.run(stop.clone()));
+        tasks.spawn(sweep_changes(database.clone(), stage.subscribe(), stop.clone()));
         tasks.spawn(sweep(database, accounts, stage.subscribe(), stop.clone()));
         let (failing, failure) = tokio::sync::mpsc::channel(1);
         let (preparing, stage_set, stopping) = (parts.clone(), stage.clone(), stop.clone());
@@ -241,6 +254,11 @@ async fn prepare(parts: &NodeParts) -> Result<()> {
             }
             Err(why) => return Err(why),
             Ok(()) => {
+                // The migrator may have gone another way, past a pooler.
+                match parts.database.primary().open_one().await {
+                    Err(why) if why.kind() != ErrorKind::DatabaseUnavailable => return Err(why),
+                    Ok(()) | Err(_) => {}
+                }
                 parts.database.check().await;
                 return Ok(());
             }
@@ -283,6 +301,24 @@ async fn compare(migrator: &Migrator) -> Result<()> {
             pending.join(", ")
         ),
     ))
+}
+
+/// Sweeps changes that everybody has seen away.
+async fn sweep_changes(database: Database, mut stage: watch::Receiver<Stage>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => return,
+        ready = stage.wait_for(|stage| *stage == Stage::Ready) => if ready.is_err() { return },
+    }
+    let mut sweep = ChangeSweep::default();
+    loop {
+        if let Err(why) = sweep.run(&database).await {
+            tracing::debug!(error = ?why, "old changes could not be swept away; trying again later");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP_CHANGES_EVERY) => {}
+        }
+    }
 }
 
 /// Sweeps old answers of mutations away, now and then. Nodes may do so at the same time: they skip each other's rows.

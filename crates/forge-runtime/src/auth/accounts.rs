@@ -9,14 +9,16 @@ use forge_core::{Error, Result};
 use uuid::Uuid;
 
 use super::{
-    Claims, Passwords, RevocationCache, SessionInfo, SessionMeta, SessionTokens, Sessions, Throttle, TokenIssuer, Verdict,
+    Claims, IssuedToken, Passwords, RevocationCache, SessionInfo, SessionMeta, SessionTokens, Sessions, Throttle,
+    TokenIssuer, Verdict,
 };
 use crate::config::AuthConfig;
 use crate::db::{Database, Db};
 
 /// Passwords and sessions of a node. One per process.
 pub struct Accounts {
-    pub(crate) sessions: Sessions,
+    /// Or why there are none: without a key to sign with, the app checks the tokens of others only.
+    sessions: Result<Sessions, String>,
     pub(crate) revocations: Arc<RevocationCache>,
     pub(crate) throttle: Throttle,
     passwords: Passwords,
@@ -31,10 +33,7 @@ impl fmt::Debug for Accounts {
 
 impl Accounts {
     /// By the configuration.
-    ///
-    /// # Errors
-    /// When `security.auth.secret` is missing or cannot be used.
-    pub fn new(config: &AuthConfig, database: &Database) -> Result<Self> {
+    pub fn new(config: &AuthConfig, database: &Database) -> Self {
         let asked = database.clone();
         let revocations = RevocationCache::new(move |session| {
             let database = asked.clone();
@@ -46,13 +45,27 @@ impl Accounts {
                 Ok(revoked)
             }
         });
-        Ok(Self {
-            sessions: Sessions::new(config, TokenIssuer::new(config)?)?,
+        let sessions = TokenIssuer::new(config).and_then(|issuer| Sessions::new(config, issuer));
+        Self {
+            sessions: sessions.map_err(|why| why.message().to_owned()),
             revocations: Arc::new(revocations),
             throttle: Throttle::new(config),
             passwords: Passwords::new(config.password_concurrency),
             database: database.clone(),
-        })
+        }
+    }
+
+    /// The sessions of this app.
+    ///
+    /// # Errors
+    /// `CONFIG_AUTH_ISSUER` when it has no key to sign tokens with.
+    pub(crate) fn sessions(&self) -> Result<&Sessions> {
+        self.sessions.as_ref().map_err(|why| Error::config("CONFIG_AUTH_ISSUER", why.clone()))
+    }
+
+    /// Issues a token.
+    pub(crate) fn issue(&self, claims: &Claims) -> Result<IssuedToken> {
+        self.sessions()?.issuer().issue(claims)
     }
 
     /// Deletes what is over: ended sessions and old counts of attempts. Returns whether there may be more.
@@ -139,14 +152,35 @@ impl PasswordAccess<'_> {
     }
 }
 
+/// The caller's sessions, to look at. From `ctx.sessions()` of a query.
+#[derive(Debug)]
+pub struct SessionView<'a> {
+    pub(crate) auth: &'a AuthContext,
+    pub(crate) session: Option<Uuid>,
+    pub(crate) db: &'a Db,
+}
+
+impl SessionView<'_> {
+    /// The caller's living sessions, the one used last first.
+    ///
+    /// # Errors
+    /// `UNAUTHORIZED` when nobody is signed in, else those of the database.
+    pub async fn list(&self) -> Result<Vec<SessionInfo>> {
+        SessionInfo::of_user(self.db, &self.auth.require_user()?.id).await
+    }
+
+    /// The session that the call was made with; none when the token belongs to no session of this app.
+    pub fn current(&self) -> Option<Uuid> {
+        self.session
+    }
+}
+
 /// Sessions. From `ctx.sessions()` of a mutation.
 #[derive(Debug)]
 pub struct SessionAccess<'a> {
     pub(crate) accounts: &'a Accounts,
-    pub(crate) auth: &'a AuthContext,
-    pub(crate) session: Option<Uuid>,
+    pub(crate) view: SessionView<'a>,
     pub(crate) request: &'a RequestMetadata,
-    pub(crate) db: &'a Db,
     pub(crate) slot: &'a SessionSlot,
 }
 
@@ -155,7 +189,8 @@ impl SessionAccess<'_> {
     /// clients need them in the function's result.
     ///
     /// # Errors
-    /// `INTERNAL_ERROR` when the id or a role cannot be put into a token, else those of the database.
+    /// `INTERNAL_ERROR` when the id or a role cannot be put into a token, `CONFIG_AUTH_ISSUER` when the app has no key to sign it with, else
+    /// those of the database.
     pub async fn start(&self, user_id: impl Display, roles: &[String]) -> Result<SessionTokens> {
         self.start_with(Claims::builder(user_id.to_string()).roles(roles.iter().cloned()).build()).await
     }
@@ -166,8 +201,8 @@ impl SessionAccess<'_> {
     /// As there.
     pub async fn start_with(&self, claims: Claims) -> Result<SessionTokens> {
         let meta = SessionMeta { user_agent: self.request.user_agent.clone(), ip: self.request.client_ip };
-        let client = self.db.client().await?;
-        let tokens = self.db.watch(self.accounts.sessions.create(client, &claims, &meta).await)?;
+        let client = self.view.db.client().await?;
+        let tokens = self.view.db.watch(self.accounts.sessions()?.create(client, &claims, &meta).await)?;
         self.leave(SessionChange::Started(Box::new(tokens.clone())));
         Ok(tokens)
     }
@@ -177,7 +212,7 @@ impl SessionAccess<'_> {
     /// # Errors
     /// Those of the database.
     pub async fn end(&self) -> Result<()> {
-        if let Some(session) = self.session {
+        if let Some(session) = self.view.session {
             self.end_one(session).await?;
         }
         self.leave(SessionChange::Ended);
@@ -189,13 +224,12 @@ impl SessionAccess<'_> {
     /// # Errors
     /// `UNAUTHORIZED` when nobody is signed in, else those of the database.
     pub async fn list(&self) -> Result<Vec<SessionInfo>> {
-        let client = self.db.client().await?;
-        self.db.watch(self.accounts.sessions.list(client, &self.auth.require_user()?.id).await)
+        self.view.list().await
     }
 
-    /// The session that the call was made with.
+    /// The session that the call was made with; none when the token belongs to no session of this app.
     pub fn current(&self) -> Option<Uuid> {
-        self.session
+        self.view.current()
     }
 
     /// Ends one of the caller's sessions.
@@ -215,8 +249,9 @@ impl SessionAccess<'_> {
     /// `UNAUTHORIZED` when nobody is signed in.
     pub async fn revoke_all(&self) -> Result<u64> {
         let alive = self.list().await?;
-        let client = self.db.client().await?;
-        let ended = self.db.watch(self.accounts.sessions.revoke_all(client, &self.auth.require_user()?.id).await)?;
+        let client = self.view.db.client().await?;
+        let ended =
+            self.view.db.watch(self.accounts.sessions()?.revoke_all(client, &self.view.auth.require_user()?.id).await)?;
         for session in alive {
             self.accounts.revocations.forget(session.id);
         }
@@ -225,8 +260,8 @@ impl SessionAccess<'_> {
     }
 
     async fn end_one(&self, session: Uuid) -> Result<()> {
-        let client = self.db.client().await?;
-        self.db.watch(self.accounts.sessions.revoke(client, session).await)?;
+        let client = self.view.db.client().await?;
+        self.view.db.watch(self.accounts.sessions()?.revoke(client, session).await)?;
         // This node asks the database again at the session's next request; others do so within seconds.
         self.accounts.revocations.forget(session);
         Ok(())

@@ -34,7 +34,7 @@ mod throttle;
 mod token;
 mod token_cache;
 
-pub use accounts::{Accounts, PasswordAccess, SessionAccess};
+pub use accounts::{Accounts, PasswordAccess, SessionAccess, SessionView};
 pub(crate) use accounts::{SessionChange, SessionSlot};
 pub use claims::{Claims, ClaimsBuilder};
 pub use client_ip::ClientIp;

@@ -2,10 +2,15 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
 
 use forge_core::{Error, Result};
 use jiff::Timestamp;
+use tokio_postgres::Row;
 use uuid::Uuid;
+
+use crate::db::error::from_driver;
+use crate::db::{Db, Shape};
 
 /// Where a session begins, for the list that its user sees.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +88,29 @@ pub struct SessionInfo {
     pub user_agent: Option<String>,
     /// The client's address at sign-in.
     pub ip: Option<IpAddr>,
+}
+
+impl SessionInfo {
+    /// The living sessions of a user, the one used last first.
+    pub(super) async fn of_user(db: &Db, user_id: &str) -> Result<Vec<Self>> {
+        static LIST: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/list_sessions.sql")));
+        db.run(&LIST, &[&user_id]).await?.rows.iter().map(Self::from_row).collect()
+    }
+
+    /// From a row of `list_sessions.sql`.
+    pub(super) fn from_row(row: &Row) -> Result<Self> {
+        let read = || {
+            Ok(Self {
+                id: row.try_get("id")?,
+                created_at: row.try_get("created_at")?,
+                last_used_at: row.try_get("last_used_at")?,
+                expires_at: row.try_get("expires_at")?,
+                user_agent: row.try_get("user_agent")?,
+                ip: row.try_get::<_, Option<String>>("ip")?.and_then(|ip| ip.parse().ok()),
+            })
+        };
+        read().map_err(from_driver)
+    }
 }
 
 impl fmt::Debug for SessionTokens {

@@ -37,7 +37,7 @@ use crate::db::error::from_driver;
 use super::claims::Claims;
 use super::issuer::TokenIssuer;
 use super::refresh::{RefreshToken, SuccessorKey};
-use super::session::{Refreshed, SessionInfo, SessionMeta, SessionTokens};
+use super::session::{Refreshed, SessionMeta, SessionTokens};
 
 /// How long after its use a refresh token is answered once more, in seconds.
 const GRACE: f64 = 10.0;
@@ -87,6 +87,11 @@ impl Sessions {
             ends_after: config.refresh_token_ttl.as_secs_f64(),
             ends_unused_after: config.session_ttl.as_secs_f64(),
         })
+    }
+
+    /// What signs its tokens.
+    pub fn issuer(&self) -> &TokenIssuer {
+        &self.issuer
     }
 
     /// Signs a user in: `claims` are what the session's access tokens will say (their times are the issuer's). A user has
@@ -187,29 +192,6 @@ impl Sessions {
     /// Those of the database.
     pub async fn revoke_all<C: GenericClient>(&self, client: &C, user_id: &str) -> Result<u64> {
         execute(client, include_str!("sql/revoke_user.sql"), &[(&user_id, Type::TEXT)]).await
-    }
-
-    /// The living sessions of a user, those used last first.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn list<C: GenericClient>(&self, client: &C, user_id: &str) -> Result<Vec<SessionInfo>> {
-        let rows = client
-            .query_typed(include_str!("sql/list_sessions.sql"), &[(&user_id, Type::TEXT)])
-            .await
-            .map_err(from_driver)?;
-        rows.iter()
-            .map(|row| {
-                Ok(SessionInfo {
-                    id: column(row, "id")?,
-                    created_at: column(row, "created_at")?,
-                    last_used_at: column(row, "last_used_at")?,
-                    expires_at: column(row, "expires_at")?,
-                    user_agent: column(row, "user_agent")?,
-                    ip: column::<Option<String>>(row, "ip")?.and_then(|ip| ip.parse().ok()),
-                })
-            })
-            .collect()
     }
 
     /// Changes what the tokens of all a user's sessions will say from their next refresh on; how many sessions. The

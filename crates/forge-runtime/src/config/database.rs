@@ -39,8 +39,8 @@ section! {
         health_check_interval: Duration = secs(5), duration(ms(100)..=mins(10));
         /// How long such a look may take before the database counts as not reachable.
         health_check_timeout: Duration = secs(2), duration(ms(50)..=mins(1));
-        /// An address that reaches the server itself when `url` goes through a pooler such as PgBouncer. What cannot pass
-        /// a pooler uses it: notifications, leader locks, replication.
+        /// An address that reaches the server itself when `url` goes through a pooler such as PgBouncer, which is noticed. What
+        /// cannot pass a pooler uses it: migrations, `ctx.db().raw()` (at most 4 connections).
         direct_url: Option<Secret> = None, optional(database_url());
         /// Whether connections are encrypted and the server is checked: `disable`, `prefer` (encrypted if the server can,
         /// server not checked), `require` (encrypted, server not checked), `verify-full` (encrypted, certificate and host name

@@ -1,4 +1,4 @@
-//! One connection: how it is opened, what it remembers, how it is given up.
+//! One connection: how it is opened, to the server or through a pooler, what it remembers, how it is given up.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,62 +8,175 @@ use forge_core::{Error, Result};
 use futures_util::TryStreamExt as _;
 use lru::LruCache;
 use postgres_types::ToSql;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio_postgres::config::{Host, SslMode, SslNegotiation};
+use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{CancelToken, Client, Row, Statement as Prepared};
 
 use super::error;
+use super::pooler::{BoxError, Canceller, Route, Through};
 use super::statement::Shape;
 use super::tls::MakeTls;
-use crate::config::{DatabaseConfig, Secret};
+use crate::config::{DatabaseConfig, Secret, TlsMode};
 
 /// How connections of one purpose are opened.
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
     config: tokio_postgres::Config,
+    /// Settings of the session; a pooler takes none.
+    settings: String,
     tls: MakeTls,
+    tls_mode: TlsMode,
+    route: Route,
     connect_timeout: Duration,
     statements_max: NonZeroUsize,
 }
 
 impl Connector {
     /// Connections to `url` for a stated purpose: it is their `application_name`, so that `pg_stat_activity` tells who is who.
+    /// Those to the same address share a `route`.
     ///
     /// # Errors
     /// When the URL cannot be read, or the CA file cannot be used.
-    pub(crate) fn new(url: &Secret, purpose: &str, settings: &[(&str, String)], config: &DatabaseConfig) -> Result<Self> {
+    pub(crate) fn new(
+        url: &Secret,
+        purpose: &str,
+        settings: &[(&str, String)],
+        config: &DatabaseConfig,
+        route: &Route,
+    ) -> Result<Self> {
         let endpoint = config.endpoint(url)?;
         let mut pg = endpoint.pg;
-        let mut options = pg.get_options().unwrap_or_default().to_owned();
-        for (name, value) in settings {
-            options.push_str(&format!(" -c {name}={value}"));
-        }
-        if !options.trim().is_empty() {
-            pg.options(options.trim());
-        }
+        let settings = settings.iter().map(|(name, value)| format!(" -c {name}={value}")).collect();
         pg.application_name(purpose);
         pg.connect_timeout(config.connect_timeout);
         pg.keepalives_idle(Duration::from_secs(30));
         pg.tcp_user_timeout(Duration::from_secs(30));
         let tls = super::tls::configure(&mut pg, endpoint.tls, config)?;
         let statements_max = NonZeroUsize::new(config.max_statements_per_connection as usize).unwrap_or(NonZeroUsize::MIN);
-        Ok(Self { config: pg, tls, connect_timeout: config.connect_timeout, statements_max })
+        Ok(Self {
+            config: pg,
+            settings,
+            tls,
+            tls_mode: endpoint.tls,
+            route: route.clone(),
+            connect_timeout: config.connect_timeout,
+            statements_max,
+        })
+    }
+
+    /// Where its address leads.
+    pub(crate) fn route(&self) -> &Route {
+        &self.route
     }
 
     /// Opens a connection.
     ///
     /// # Errors
-    /// `DATABASE_UNAVAILABLE` when that fails for whatever reason; the reason is its source.
+    /// `DATABASE_UNAVAILABLE` when that fails for whatever reason; the reason is its source. `DATABASE_STARTUP_REFUSED` when the
+    /// address brings settings that a pooler does not take.
     pub(crate) async fn connect(&self) -> Result<Connection> {
-        // Rare and large: on the heap, or every call that may have to connect would carry room for it around.
-        let connecting = Box::pin(self.config.connect(self.tls.clone()));
-        // The driver's own time-out is per address; this one is for all of it, the TLS handshake included.
-        let connected = tokio::time::timeout(self.connect_timeout.saturating_mul(2), connecting).await;
-        let (client, connection) = match connected {
-            Ok(Ok(pair)) => pair,
-            Ok(Err(why)) => {
-                return Err(Error::database_unavailable("no connection to the database can be made").with_source(why));
+        let connecting = async {
+            if self.route.is_pooled(self.probe()).await? {
+                self.connect_through().await.map(|(connection, _)| connection)
+            } else {
+                Ok(self.connect_direct().await?)
             }
-            Err(_) => return Err(Error::database_unavailable("connecting to the database took too long")),
         };
+        // Rare and large: on the heap, or every call that may have to connect would carry room for it around. The driver's own
+        // time-out is per address; this one is for all of it, the TLS handshake included.
+        match tokio::time::timeout(self.connect_timeout.saturating_mul(2), Box::pin(connecting)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(why)) => Err(refused(why)),
+            Err(_) => Err(Error::database_unavailable("connecting to the database took too long")),
+        }
+    }
+
+    async fn connect_direct(&self) -> Result<Connection, tokio_postgres::Error> {
+        let mut config = self.config.clone();
+        if !self.settings.is_empty() {
+            config.options(format!("{}{}", config.get_options().unwrap_or_default(), self.settings).trim());
+        }
+        let (client, connection) = config.connect(self.tls.clone()).await?;
+        Ok(self.connection(client, connection, Canceller::Direct(self.tls.clone()), false))
+    }
+
+    /// Whether there is a pooler on the way: then the process id that was told at the start is made up.
+    async fn probe(&self) -> Result<bool, BoxError> {
+        let (connection, told) = self.connect_through().await?;
+        let row = connection.client.query_typed_one("SELECT pg_backend_pid()", &[]).await?;
+        let pooled = told != Some(row.try_get(0)?);
+        /// Replicas and the migrator have addresses of their own; one word is enough.
+        static TOLD: std::sync::Once = std::sync::Once::new();
+        if pooled {
+            TOLD.call_once(|| tracing::info!(
+                "the database is reached through a pooler: every read has a connection of the pool to itself, and statements are prepared anew each time; what needs a session of its own uses database.direct_url"
+            ));
+        }
+        Ok(pooled)
+    }
+
+    /// A connection that works through a pooler as well, and the process id that was told at its start.
+    async fn connect_through(&self) -> Result<(Connection, Option<i32>), BoxError> {
+        let encrypted = match self.tls_mode {
+            TlsMode::Disable => return self.connect_plain().await,
+            TlsMode::Prefer | TlsMode::Require | TlsMode::VerifyFull => self.connect_encrypted().await,
+        };
+        match encrypted {
+            // An error of the server's would be the same without encryption.
+            Err(why) if self.tls_mode == TlsMode::Prefer && db_error(&why).is_none() => self.connect_plain().await,
+            result => result,
+        }
+    }
+
+    async fn connect_encrypted(&self) -> Result<(Connection, Option<i32>), BoxError> {
+        let mut config = self.config.clone();
+        config.ssl_mode(SslMode::Require);
+        self.connect_tcp(&config, Through::new(Some(self.tls.clone()))).await
+    }
+
+    async fn connect_plain(&self) -> Result<(Connection, Option<i32>), BoxError> {
+        // The driver hands over its socket as it is when TLS is to begin at once; what it takes for TLS does not encrypt here.
+        let mut config = self.config.clone();
+        config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+        let mut through = Through::new(None);
+        let Some(Host::Unix(folder)) = self.config.get_hosts().first() else {
+            return self.connect_tcp(&config, through).await;
+        };
+        // It does not do so for a socket in the file system.
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let socket = folder.join(format!(".s.PGSQL.{port}"));
+        let stream = UnixStream::connect(&socket).await?;
+        let tls = MakeTlsConnect::<UnixStream>::make_tls_connect(&mut through, "")?;
+        let (client, connection) = config.connect_raw(stream, tls).await?;
+        let told = through.process_id();
+        let canceller = Canceller::Unix(socket, Through::new(None));
+        Ok((self.connection(client, connection, canceller, true), told))
+    }
+
+    async fn connect_tcp(
+        &self,
+        config: &tokio_postgres::Config,
+        through: Through,
+    ) -> Result<(Connection, Option<i32>), BoxError> {
+        let (client, connection) = config.connect(through.clone()).await?;
+        let told = through.process_id();
+        Ok((self.connection(client, connection, Canceller::Tcp(through.again()), true), told))
+    }
+
+    fn connection<S, T>(
+        &self,
+        client: Client,
+        connection: tokio_postgres::Connection<S, T>,
+        canceller: Canceller,
+        pooled: bool,
+    ) -> Connection
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let task = tokio::spawn(async move {
             // When it ends with an error, whoever uses the client gets one as well, and reports it.
             if let Err(why) = connection.await {
@@ -71,13 +184,37 @@ impl Connector {
             }
         });
         drop(task);
-        Ok(Connection {
+        Connection {
             cancel: client.cancel_token(),
             client,
-            tls: self.tls.clone(),
+            canceller,
+            pooled,
             statements: Mutex::new(LruCache::new(self.statements_max)),
             life: tokio::sync::OnceCell::new(),
-        })
+        }
+    }
+}
+
+fn db_error(why: &BoxError) -> Option<&DbError> {
+    why.downcast_ref::<tokio_postgres::Error>()?.as_db_error()
+}
+
+/// Why no connection could be made.
+fn refused(why: BoxError) -> Error {
+    // Poolers use this code for everything, so their words have to be looked at; they are not translated.
+    let startup = db_error(&why).filter(|db| {
+        matches!(*db.code(), SqlState::PROTOCOL_VIOLATION | SqlState::FEATURE_NOT_SUPPORTED)
+            && (db.message().contains("startup parameter") || db.message().contains("command-line options"))
+    });
+    match startup {
+        Some(db) => {
+            let text = format!(
+                "a pooler before the database does not take a setting that the address brings ({}); leave `options` out of database.url and set it for the role instead: ALTER ROLE .. SET ..",
+                db.message()
+            );
+            Error::config("DATABASE_STARTUP_REFUSED", text).with_source(why)
+        }
+        None => Error::database_unavailable("no connection to the database can be made").with_source(why),
     }
 }
 
@@ -85,7 +222,8 @@ impl Connector {
 pub(crate) struct Connection {
     client: Client,
     cancel: CancelToken,
-    tls: MakeTls,
+    canceller: Canceller,
+    pooled: bool,
     statements: Mutex<LruCache<u64, Prepared>>,
     life: tokio::sync::OnceCell<String>,
 }
@@ -112,6 +250,11 @@ impl Connection {
     /// The driver's client.
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Whether it goes through a pooler.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.pooled
     }
 
     /// Gives the client away: for good, as nobody knows what it is used for.
@@ -181,7 +324,7 @@ impl Connection {
     pub(crate) fn cancel_and_discard(self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            let cancelling = self.cancel.cancel_query(self.tls.clone());
+            let cancelling = self.canceller.clone().cancel(&self.cancel);
             if let Ok(Err(why)) = tokio::time::timeout(Duration::from_secs(5), cancelling).await {
                 // The statement then ends by its own statement_timeout.
                 tracing::debug!(error = %why, "a running statement could not be cancelled");
@@ -193,7 +336,10 @@ impl Connection {
 
 /// As [`error::from_driver`], with a note in the log when the reason is ours.
 pub(crate) fn mapped(error: tokio_postgres::Error, shape: &Shape) -> Error {
-    let error = error::from_driver(error);
+    let error = match error::unsendable(&error, shape) {
+        Some(what) => Error::new(forge_core::ErrorKind::Database, what).with_source(error),
+        None => error::from_driver(error),
+    };
     if error.kind() == forge_core::ErrorKind::Database {
         tracing::error!(statement = %shape.text, error = ?error, "the database refused a statement");
     }

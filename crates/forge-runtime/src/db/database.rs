@@ -9,9 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::{Answer, Connector, Params, mapped};
 use super::error;
-use super::pool::Pool;
+use super::pool::{Lease, Pool};
+use super::pooler::Route;
 use super::shared::{Outcome, SharedReads};
 use super::statement::Shape;
+use super::stream::Cursor;
 use super::transaction::{self, Purpose, Transaction};
 use crate::config::{DatabaseConfig, Secret};
 
@@ -23,6 +25,9 @@ pub struct Database(Arc<Inner>);
 struct Inner {
     primary: Pool,
     side: Pool,
+    live: Pool,
+    /// To `direct_url`, past a pooler.
+    direct: Option<Pool>,
     shared: SharedReads,
     replicas: Vec<Arc<Replica>>,
     next_replica: AtomicUsize,
@@ -32,6 +37,13 @@ struct Inner {
 
 /// How many connections there are beside the pool's.
 const SIDE_CONNECTIONS: usize = 2;
+
+/// How many connections live queries have: one to read what changed and run what that concerns, one for what they need to know about the
+/// schema. Calls and live queries never wait for each other's connections.
+const LIVE_CONNECTIONS: usize = 2;
+
+/// How many connections past a pooler there are at most: they are what it saves.
+const DIRECT_CONNECTIONS: usize = 4;
 
 /// A replica: a read-only copy that may lag behind.
 #[derive(Debug)]
@@ -66,9 +78,10 @@ impl Database {
     /// When a URL or a TLS setting cannot be used.
     pub fn new(app: &str, config: &DatabaseConfig) -> Result<Self> {
         let named = |purpose: &str| format!("forge {app} {purpose}");
-        let connect = |url: &Secret, purpose: &str, settings: &[(&str, String)]| {
-            Connector::new(url, &named(purpose), settings, config)
+        let connect = |url: &Secret, route: &Route, purpose: &str, settings: &[(&str, String)]| {
+            Connector::new(url, &named(purpose), settings, config, route)
         };
+        let route = Route::default();
         let primary_url = config.url.as_ref().ok_or_else(no_url)?;
         let read_only = ("default_transaction_read_only", "on".to_owned());
         let short = ("statement_timeout", config.shared_statement_timeout.as_millis().max(1).to_string());
@@ -76,7 +89,7 @@ impl Database {
             .replica_urls
             .iter()
             .map(|url| {
-                let connector = connect(url, "replica", std::slice::from_ref(&read_only))?;
+                let connector = connect(url, &Route::default(), "replica", std::slice::from_ref(&read_only))?;
                 Ok(Arc::new(Replica {
                     pool: Pool::new(connector, config.pool_size as usize, config.pool_timeout),
                     healthy: AtomicBool::new(false),
@@ -84,11 +97,21 @@ impl Database {
                 }))
             })
             .collect::<Result<Vec<_>>>()?;
+        let direct = match &config.direct_url {
+            Some(url) => {
+                let connector = connect(url, &Route::default(), "direct", &[])?;
+                Some(Pool::new(connector, DIRECT_CONNECTIONS, config.pool_timeout))
+            }
+            None => None,
+        };
+        let main = connect(primary_url, &route, "main", &[])?;
         Ok(Self(Arc::new(Inner {
-            primary: Pool::new(connect(primary_url, "main", &[])?, config.pool_size as usize, config.pool_timeout),
-            side: Pool::new(connect(primary_url, "side", &[])?, SIDE_CONNECTIONS, config.pool_timeout),
+            primary: Pool::new(main, config.pool_size as usize, config.pool_timeout),
+            side: Pool::new(connect(primary_url, &route, "side", &[])?, SIDE_CONNECTIONS, config.pool_timeout),
+            direct,
+            live: Pool::new(connect(primary_url, &route, "live queries", &[])?, LIVE_CONNECTIONS, config.pool_timeout),
             shared: SharedReads::new(
-                connect(primary_url, "shared reads", &[read_only, short])?,
+                connect(primary_url, &route, "shared reads", &[read_only, short])?,
                 config.shared_connections as usize,
                 config.shared_statement_timeout,
             ),
@@ -108,6 +131,32 @@ impl Database {
     /// asking what became of a commit. If those waited for the pool as well, calls could wait for each other.
     pub(crate) fn side(&self) -> &Pool {
         &self.0.side
+    }
+
+    /// The connections of live queries.
+    pub(crate) fn live(&self) -> &Pool {
+        &self.0.live
+    }
+
+    /// One snapshot for a round of live queries.
+    pub(crate) async fn begin_live(&self, fresh: bool) -> Result<Transaction> {
+        let limit = Instant::now() + self.0.config.statement_timeout;
+        Ok(Transaction::new(self.0.live.get().await?, Purpose::Snapshot, limit, fresh))
+    }
+
+    /// A connection with a session of its own: past a pooler, when there is one.
+    ///
+    /// # Errors
+    /// `DATABASE_NOT_DIRECT` when there is a pooler on every way; else as [`Pool::get`].
+    pub(crate) async fn session(&self) -> Result<Lease> {
+        let lease = self.0.primary.get().await?;
+        if !lease.is_pooled() {
+            return Ok(lease);
+        }
+        drop(lease);
+        let direct = self.0.direct.as_ref().ok_or_else(|| not_direct("ctx.db().raw()", false))?;
+        let lease = direct.get().await?;
+        if lease.is_pooled() { Err(not_direct("ctx.db().raw()", true)) } else { Ok(lease) }
     }
 
     /// A read on behalf of a query.
@@ -136,10 +185,55 @@ impl Database {
         Box::pin(self.read_on(&self.0.primary, lease, shape, params, deadline)).await
     }
 
+    /// A read on behalf of a query whose result is streamed: in a transaction of its own, on a connection of its own.
+    pub(crate) async fn open(
+        &self,
+        replica: Option<&Replica>,
+        shape: &Arc<Shape>,
+        params: Params<'_>,
+        deadline: Instant,
+    ) -> Result<Cursor> {
+        if let Some(replica) = replica
+            && let Ok(lease) = replica.pool.get().await
+        {
+            match self.open_on(&replica.pool, lease, shape, params, deadline).await {
+                Err(why) if why.is_retryable() => replica.healthy.store(false, Ordering::Relaxed),
+                result => return result,
+            }
+        }
+        self.open_on(&self.0.primary, self.0.primary.get().await?, shape, params, deadline).await
+    }
+
+    /// As [`read_on`](Self::read_on): once more after a table has changed under its plan, and on another connection.
+    async fn open_on(
+        &self,
+        pool: &Pool,
+        mut lease: Lease,
+        shape: &Arc<Shape>,
+        params: Params<'_>,
+        deadline: Instant,
+    ) -> Result<Cursor> {
+        let (mut fresh, mut reconnected) = (false, false);
+        loop {
+            let transaction = Arc::new(Transaction::new(lease, Purpose::Snapshot, self.limit(deadline), fresh));
+            match Cursor::open(transaction.clone(), true, shape, params).await {
+                Err(_) if !fresh && transaction.is_stale() => fresh = true,
+                Err(why) if !reconnected && why.is_retryable() => {
+                    reconnected = true;
+                    pool.clear();
+                }
+                result => return result,
+            }
+            // Back to the pool before another one is asked for.
+            drop(transaction);
+            lease = pool.get().await?;
+        }
+    }
+
     async fn read_on(
         &self,
         pool: &Pool,
-        mut lease: super::pool::Lease,
+        mut lease: Lease,
         shape: &Arc<Shape>,
         params: Params<'_>,
         deadline: Instant,
@@ -267,6 +361,19 @@ pub(crate) fn no_url() -> Error {
     Error::config(
         "DATABASE_URL_MISSING",
         "no database is configured: set DATABASE_URL or database.url, or start the app with `forge dev`, which brings a private PostgreSQL",
+    )
+}
+
+/// Something that needs a session of its own would go through a pooler; `given` tells whether there is a `direct_url`.
+pub(crate) fn not_direct(what: &str, given: bool) -> Error {
+    let (why, fix) = if given {
+        ("database.direct_url leads to a pooler as well", "let it name")
+    } else {
+        ("the database is reached through a pooler", "set database.direct_url to")
+    };
+    Error::config(
+        "DATABASE_NOT_DIRECT",
+        format!("{what} needs a session of its own, and {why}; {fix} the address of the PostgreSQL server itself"),
     )
 }
 

@@ -4,6 +4,8 @@ use forge_core::{Error, ErrorKind};
 use serde_json::json;
 use tokio_postgres::error::SqlState;
 
+use super::statement::Shape;
+
 /// The error as functions and clients see it.
 ///
 /// A broken rule of the data (a unique key, a foreign key, a check) is the caller's and says which constraint; the
@@ -42,6 +44,10 @@ pub(crate) fn from_driver(error: tokio_postgres::Error) -> Error {
         SqlState::QUERY_CANCELED => Error::timeout("the database cancelled a statement that took too long"),
         SqlState::LOCK_NOT_AVAILABLE => Error::conflict("a lock could not be had in time"),
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => conflict_with_others(),
+        SqlState::INVALID_COLUMN_REFERENCE if db.routine() == Some("infer_arbiter_indexes") => Error::new(
+            ErrorKind::Database,
+            "an upsert goes by a column that has no unique key in the database: add `UNIQUE (..)` in a migration, or go by another column",
+        ),
         SqlState::TOO_MANY_CONNECTIONS => Error::database_unavailable("the database has no connection left"),
         SqlState::READ_ONLY_SQL_TRANSACTION => Error::new(
             ErrorKind::Database,
@@ -53,6 +59,21 @@ pub(crate) fn from_driver(error: tokio_postgres::Error) -> Error {
         }
     };
     mapped.with_source(error)
+}
+
+/// What is wrong with an argument that the driver could not send, with the argument's name.
+pub(super) fn unsendable(error: &tokio_postgres::Error, shape: &Shape) -> Option<String> {
+    // The driver keeps the position to itself, but says it.
+    let text = error.to_string();
+    let rest = text.strip_prefix("error serializing parameter ")?;
+    let position: usize = rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+    let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let name =
+        shape.params.get(position).map_or_else(|| format!("${}", position + 1), |param| format!("{{{}}}", param.name));
+    Some(format!(
+        "the argument `{name}` cannot be sent: {why}; give it the type that the statement takes there, or cast in the statement, as in `{name}::bigint`: {}",
+        shape.text
+    ))
 }
 
 /// What a caller is told whose transaction was run again and again in vain.

@@ -61,6 +61,14 @@ pub(crate) fn tokens(text: &str) -> impl Iterator<Item = (Token<'_>, usize)> {
     })
 }
 
+/// The first word of a text.
+pub(crate) fn first_word(text: &str) -> Option<&str> {
+    tokens(text).find_map(|(token, _)| match token {
+        Token::Word(word) => Some(word),
+        Token::Semicolon | Token::Other => None,
+    })
+}
+
 /// The words of a text in lower case.
 pub(crate) fn words(text: &str) -> Vec<String> {
     let word = |(token, _)| match token {

@@ -6,7 +6,8 @@
 //!   connection of their own inside a read-only transaction; with `snapshot` all of them see one state of the data;
 //! - in a **mutation**, everything happens in the mutation's one transaction.
 //!
-//! Whichever it is, a statement and its arguments pass through [`Db::run`] and nowhere else.
+//! Whichever it is, a statement and its arguments pass through [`Db::run`] (or [`Db::open`], when its result is [streamed](Rows)) and
+//! nowhere else.
 //!
 //! Round trips: a short read 1; a read of its own 1 (BEGIN, setting, statement and ROLLBACK leave together); a mutation
 //! 1 per statement, the first of which takes BEGIN and the audit context along, and 1 for COMMIT. A statement's first use
@@ -16,47 +17,87 @@
 //! [`crate::migrate`]).
 
 mod check;
+mod check_models;
 mod connect;
 mod database;
 pub(crate) mod error;
 pub(crate) mod lexer;
 mod model;
+mod nulls;
 mod pool;
+mod pooler;
 mod query;
 mod raw;
 mod row;
 mod shared;
 mod sql;
 mod statement;
+mod stream;
 mod tls;
 pub(crate) mod transaction;
+mod unnamed;
+mod upsert;
+mod write;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use forge_core::{Error, Result};
 use tokio_postgres::Row;
 
-pub use check::{check_statements, statements_fingerprint};
+pub use check::check_these;
 pub use database::{Database, DatabaseHealth};
-pub use model::{Column, Model, PgEnum, Value, new_uuid};
+pub use model::{Column, Model, PgEnum, Plain, Unique, UniqueColumn, Value, new_uuid};
 pub use query::{Assignment, Condition, Delete, Insert, Order, Page, Paginated, Query, Update};
 pub use raw::RawClient;
 pub use row::{Field, FromRow, RowView, Scalar};
 pub use sql::{CheckedSql, Sql};
 pub use statement::{Param, Statement};
+pub use stream::Rows;
+pub use upsert::Upsert;
+pub use write::WriteDb;
 
+pub(crate) use check::{check_statements, statements_fingerprint};
+pub(crate) use check_models::check_models;
 pub(crate) use connect::{Answer, Connector, Params};
-pub(crate) use database::{Replica, no_url};
+pub(crate) use database::{Replica, no_url, not_direct};
 pub(crate) use pool::Pool;
+pub(crate) use pooler::Route;
 pub(crate) use statement::{Shape, Verb};
+use stream::Cursor;
 use transaction::Transaction;
 
-/// The database, as a function may use it. From `ctx.db()`.
+use crate::read_set::{self, Argument};
+
+/// The database, as any function may use it: from `ctx.db()` of a query, and what the [`WriteDb`] of a mutation is as well.
+///
+/// A helper that only reads takes `&Db`, and is then of use to queries and mutations alike.
 #[derive(Debug)]
 pub struct Db {
     access: Access,
     deadline: Instant,
+    /// Set while a live query runs.
+    recorder: Option<Arc<Recorder>>,
+}
+
+/// What a live query has asked for: statements with their arguments.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    seen: Mutex<Vec<(Arc<Shape>, Vec<Argument>)>>,
+}
+
+impl Recorder {
+    /// What was asked for since.
+    pub(crate) fn take(&self) -> Vec<(Arc<Shape>, Vec<Argument>)> {
+        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, shape: &Arc<Shape>, arguments: Vec<Argument>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.iter().any(|(one, with)| one.id == shape.id && *with == arguments) {
+            seen.push((shape.clone(), arguments));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -73,17 +114,23 @@ enum Access {
 impl Db {
     /// For a query.
     pub(crate) fn read(database: Database, replica: Option<Arc<Replica>>, deadline: Instant) -> Self {
-        Self { access: Access::Read { database, replica }, deadline }
+        Self { access: Access::Read { database, replica }, deadline, recorder: None }
     }
 
     /// For a query that runs in a transaction.
     pub(crate) fn read_in(transaction: Arc<Transaction>, deadline: Instant) -> Self {
-        Self { access: Access::ReadIn(transaction), deadline }
+        Self { access: Access::ReadIn(transaction), deadline, recorder: None }
     }
 
-    /// For a mutation.
-    pub(crate) fn write(transaction: Arc<Transaction>, deadline: Instant) -> Self {
-        Self { access: Access::Write(transaction, tokio::sync::Mutex::default()), deadline }
+    /// The same, with everything noted that it asks for.
+    pub(crate) fn recorded(mut self, recorder: Arc<Recorder>) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
+    /// For a mutation: what a [`WriteDb`] is made of.
+    fn write(transaction: Arc<Transaction>, deadline: Instant) -> Self {
+        Self { access: Access::Write(transaction, tokio::sync::Mutex::default()), deadline, recorder: None }
     }
 
     /// The one place that sees every statement of an app together with its arguments.
@@ -95,7 +142,31 @@ impl Db {
             Access::ReadIn(transaction) | Access::Write(transaction, _) => transaction.query(shape, params).await,
         };
         crate::observability::statement_ran(shape, began.elapsed(), result.is_ok());
+        if result.is_ok() {
+            self.note(shape, params).await?;
+        }
         result
+    }
+
+    /// For a live query: this is one of the things that it asked for.
+    async fn note(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<()> {
+        if let (Some(recorder), Access::ReadIn(transaction)) = (&self.recorder, &self.access) {
+            // Prepared a moment ago, so this usually asks nobody.
+            recorder.note(shape, read_set::capture(params, &transaction.parameters(shape).await?));
+        }
+        Ok(())
+    }
+
+    /// As [`run`](Self::run), for a result that is read bit by bit.
+    pub(crate) async fn open(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Cursor> {
+        self.permit(shape)?;
+        match &self.access {
+            Access::Read { database, replica } => database.open(replica.as_deref(), shape, params, self.deadline).await,
+            Access::ReadIn(transaction) | Access::Write(transaction, _) => {
+                self.note(shape, params).await?;
+                Cursor::open(transaction.clone(), false, shape, params).await
+            }
+        }
     }
 
     fn permit(&self, shape: &Shape) -> Result<()> {
@@ -125,14 +196,14 @@ impl Db {
 
     /// The driver's own client, for what is not covered here: COPY, LISTEN, anything. It has a connection of its own,
     /// read-only, that is closed afterwards. What is read through it is not tracked, so a live query that depends on it
-    /// would not notice a change.
+    /// would not notice a change. Behind a pooler it goes past it, to `database.direct_url`, where at most 4 are lent at a time.
     ///
     /// # Errors
     /// Not in a mutation: there a client could end the mutation's transaction behind its back. `DATABASE_UNAVAILABLE` when
-    /// no connection can be had.
+    /// no connection can be had, `DATABASE_NOT_DIRECT` when there is only a pooler.
     pub async fn raw(&self) -> Result<RawClient> {
         match &self.access {
-            Access::Read { database, .. } => raw::RawClient::new(database.primary().get().await?)?.read_only().await,
+            Access::Read { database, .. } => raw::RawClient::new(database.session().await?)?.read_only().await,
             Access::ReadIn(_) | Access::Write(..) => Err(Error::internal(
                 "ctx.db().raw() is not available inside a transaction: the driver's client could commit or abort it behind the mutation's back; read with a query that is called on its own, or use ctx.db().query_dyn(..)",
             )),
@@ -145,15 +216,15 @@ impl Db {
             Access::Read { database, replica } => Access::Read { database: database.clone(), replica: replica.clone() },
             Access::ReadIn(transaction) | Access::Write(transaction, _) => Access::ReadIn(transaction.clone()),
         };
-        Self { access, deadline: self.deadline }
+        Self { access, deadline: self.deadline, recorder: self.recorder.clone() }
     }
 
     /// Runs a mutation that is called from this one; it gets a database of its own in the same transaction.
-    pub(crate) async fn nested<T>(&self, body: impl AsyncFnOnce(Self) -> Result<T>) -> Result<T> {
+    pub(crate) async fn nested<T>(&self, body: impl AsyncFnOnce(WriteDb) -> Result<T>) -> Result<T> {
         match &self.access {
             Access::Write(transaction, turn) => {
                 let _turn = turn.lock().await;
-                transaction.nested(body(Self::write(transaction.clone(), self.deadline))).await
+                transaction.nested(body(WriteDb::new(transaction.clone(), self.deadline))).await
             }
             Access::Read { .. } | Access::ReadIn(_) => Err(Error::internal("a query cannot call a mutation")),
         }

@@ -7,8 +7,8 @@ use forge_core::schema::{EnumDef, TableDef};
 use postgres_types::ToSql;
 use uuid::Uuid;
 
-use super::FromRow;
 use super::query::{Assignment, Condition, Delete, Insert, IntoAssignments, Operator, Order, Query, Update};
+use super::{FromRow, Upsert};
 
 /// A value on its way into a statement.
 pub type Value = Box<dyn ToSql + Send + Sync>;
@@ -28,6 +28,8 @@ pub trait Model: FromRow + Send + Sync + 'static {
     const ID_COLUMN: &'static str;
     /// Columns that every update sets to the time of the update.
     const UPDATED_AT: &'static [&'static str];
+    /// Columns that stay on the server.
+    const PRIVATE: &'static [&'static str];
 
     /// The table, as the model declares it.
     fn definition() -> TableDef;
@@ -52,6 +54,12 @@ pub trait Model: FromRow + Send + Sync + 'static {
     /// defaults, and an id is made when none is given.
     fn insert(values: impl IntoAssignments<Self>) -> Insert<Self> {
         Insert::new(values.into_assignments())
+    }
+
+    /// Inserts a row or, when one with its key is there already, changes that one. The key is the primary key, or the column that
+    /// [`on`](Upsert::on) names. One statement, so that two callers at once end with one row and no error.
+    fn upsert(values: impl IntoAssignments<Self>) -> Upsert<Self> {
+        Upsert::new(values.into_assignments())
     }
 
     /// Changes the row with this id.
@@ -81,27 +89,55 @@ pub trait PgEnum {
     fn definition() -> EnumDef;
 }
 
-/// A column of a model, as a token: `Card::TITLE`.
-pub struct Column<M, T> {
+/// What a token knows about its column beside the name, all of it at compile time.
+type Of<M, T, K> = PhantomData<fn() -> (M, T, K)>;
+
+/// A column of a model, as a token: `Card::TITLE`. `K` says whether it is a key: [`Plain`] or [`Unique`].
+pub struct Column<M, T, K = Plain> {
     name: &'static str,
-    of: PhantomData<fn() -> (M, T)>,
+    of: Of<M, T, K>,
 }
 
-impl<M, T> Clone for Column<M, T> {
+/// A column whose values may repeat.
+#[derive(Debug, Clone, Copy)]
+pub enum Plain {}
+
+/// A column of which no two rows have the same value: the `#[id]`, and those with `#[unique]`.
+#[derive(Debug, Clone, Copy)]
+pub enum Unique {}
+
+/// The token of a column of which no two rows have the same value.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the token of a unique column of `{M}`",
+    label = "a column whose values may repeat cannot tell whether the row is there already",
+    note = "name the `#[id]`, or a field with `#[unique]`: `.on(User::EMAIL)`"
+)]
+pub trait UniqueColumn<M> {
+    /// The column's name.
+    fn column(self) -> &'static str;
+}
+
+impl<M: Model, T> UniqueColumn<M> for Column<M, T, Unique> {
+    fn column(self) -> &'static str {
+        self.name
+    }
+}
+
+impl<M, T, K> Clone for Column<M, T, K> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<M, T> Copy for Column<M, T> {}
+impl<M, T, K> Copy for Column<M, T, K> {}
 
-impl<M, T> fmt::Debug for Column<M, T> {
+impl<M, T, K> fmt::Debug for Column<M, T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Column({})", self.name)
     }
 }
 
-impl<M: Model, T: ToSql + Send + Sync + 'static> Column<M, T> {
+impl<M: Model, T: ToSql + Send + Sync + 'static, K> Column<M, T, K> {
     /// Called by `#[forge::model]`.
     pub const fn new(name: &'static str) -> Self {
         Self { name, of: PhantomData }
@@ -174,7 +210,7 @@ impl<M: Model, T: ToSql + Send + Sync + 'static> Column<M, T> {
     }
 }
 
-impl<M: Model> Column<M, String> {
+impl<M: Model, K> Column<M, String, K> {
     /// The column contains a text, whatever the case of the letters.
     pub fn contains(self, text: &str) -> Condition<M> {
         Condition::like(self.name, format!("%{}%", escape_like(text)))

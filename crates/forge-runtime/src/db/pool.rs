@@ -76,6 +76,18 @@ impl Pool {
         Ok(self.lease(connected?, slot))
     }
 
+    /// Opens a connection, whatever became of the last attempt, and keeps it.
+    ///
+    /// # Errors
+    /// Those of [`Connector::connect`].
+    pub(crate) async fn open_one(&self) -> Result<()> {
+        let slot = self.0.slots.clone().acquire_owned().await;
+        let slot = slot.map_err(|_| Error::database_unavailable("the server is shutting down"))?;
+        let connection = self.0.connector.connect().await?;
+        drop(self.lease(connection, slot));
+        Ok(())
+    }
+
     /// The last one that came back, as its caches are the warmest.
     fn idle_connection(&self) -> Option<Connection> {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);

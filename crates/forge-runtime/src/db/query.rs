@@ -22,7 +22,7 @@ use postgres_types::ToSql;
 use super::model::{Model, Value};
 use super::row::{decode_all, decode_one};
 use super::statement::Shape;
-use super::{Answer, Db};
+use super::{Answer, Db, Rows, WriteDb};
 
 /// How two values compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,8 +170,8 @@ impl<M> Order<M> {
 
 /// A value for a column. Made by the column tokens: `Card::TITLE.set("Milk")`.
 pub struct Assignment<M> {
-    column: &'static str,
-    value: Value,
+    pub(super) column: &'static str,
+    pub(super) value: Value,
     of: PhantomData<fn() -> M>,
 }
 
@@ -213,23 +213,23 @@ impl<M: Model> IntoAssignments<M> for Vec<Assignment<M>> {
 
 /// A statement's text and parameters while they are being put together. This happens with every call, so it is one buffer that is
 /// added to, and no small texts in between.
-struct Text<'a> {
-    sql: String,
+pub(super) struct Text<'a> {
+    pub(super) sql: String,
     params: Vec<&'a (dyn ToSql + Sync)>,
 }
 
 impl<'a> Text<'a> {
     /// Empty, with room for an ordinary statement.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { sql: String::with_capacity(256), params: Vec::with_capacity(8) }
     }
 
-    fn push(&mut self, sql: &str) {
+    pub(super) fn push(&mut self, sql: &str) {
         self.sql.push_str(sql);
     }
 
     /// Adds a name, quoted.
-    fn name(&mut self, name: &str) {
+    pub(super) fn name(&mut self, name: &str) {
         quote_onto(&mut self.sql, name);
     }
 
@@ -242,15 +242,33 @@ impl<'a> Text<'a> {
     }
 
     /// Adds ` RETURNING` all columns of a model.
-    fn returning<M: Model>(&mut self) {
+    pub(super) fn returning<M: Model>(&mut self) {
         self.push(" RETURNING ");
         self.columns::<M>();
     }
 
-    fn bind(&mut self, value: &'a (dyn ToSql + Sync)) {
+    pub(super) fn bind(&mut self, value: &'a (dyn ToSql + Sync)) {
         self.params.push(value);
         // Writing into a String cannot fail.
         let _ = write!(self.sql, "${}", self.params.len());
+    }
+
+    /// Adds `INSERT INTO` a table and the values.
+    pub(super) fn insert<M: Model>(&mut self, values: &'a [Assignment<M>]) {
+        self.push("INSERT INTO ");
+        self.push(M::TABLE);
+        if values.is_empty() {
+            return self.push(" DEFAULT VALUES");
+        }
+        for (n, value) in values.iter().enumerate() {
+            self.push(if n == 0 { " (" } else { ", " });
+            self.name(value.column);
+        }
+        for (n, value) in values.iter().enumerate() {
+            self.push(if n == 0 { ") VALUES (" } else { ", " });
+            self.bind(value.value.as_ref());
+        }
+        self.push(")");
     }
 
     fn join<M>(&mut self, parts: &'a [Condition<M>], word: &str, none: &str) {
@@ -290,7 +308,7 @@ impl<'a> Text<'a> {
         self.push(&format!("::text)::{}", key.sql_type));
     }
 
-    async fn run(self, db: &Db) -> Result<Answer> {
+    pub(super) async fn run(self, db: &Db) -> Result<Answer> {
         db.run(&Shape::of(&self.sql), &self.params).await
     }
 }
@@ -305,7 +323,7 @@ fn quote_onto(sql: &mut String, name: &str) {
     sql.push('"');
 }
 
-fn no_such_row<M: Model>() -> Error {
+pub(super) fn no_such_row<M: Model>() -> Error {
     Error::not_found(format!("there is no such row in {}", M::TABLE.replace('"', "")))
 }
 
@@ -412,6 +430,14 @@ impl<M: Model> Query<M> {
         text
     }
 
+    /// The rows as they come, for a list that should not be in memory as a whole. See [`Sql::fetch`](super::Sql::fetch).
+    pub fn fetch(self, db: &Db) -> Rows<'_, M> {
+        Rows::new(async move {
+            let text = self.rows();
+            db.open(&Shape::of(&text.sql), &text.params).await
+        })
+    }
+
     /// All rows.
     ///
     /// # Errors
@@ -459,11 +485,19 @@ impl<M: Model> Query<M> {
 
     /// A page, by key: it starts after the last row of the page before, so that going through a list takes the same time
     /// on every page, and rows that come or go meanwhile are neither shown twice nor skipped. The primary key decides
-    /// among equals. Columns of the order must not be NULL.
+    /// among equals. Columns of the order must not be NULL, nor private: the cursor contains their values, and clients get it.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` when the cursor is not one of this query, else what the database says.
+    /// `INVALID_ARGUMENT` when the cursor is not one of this query, `INTERNAL_ERROR` when the order goes by a private column, else what
+    /// the database says.
     pub async fn paginate(mut self, page: Page, db: &Db) -> Result<Paginated<M>> {
+        if let Some(order) = self.orders.iter().find(|order| M::PRIVATE.contains(&order.column)) {
+            return Err(Error::internal(format!(
+                "pages of {} cannot go by `{}`: it is private, and clients could read it from their cursors; order by another column",
+                M::TABLE.replace('"', ""),
+                order.column
+            )));
+        }
         let limit = if page.limit == 0 { 50 } else { page.limit.min(1000) };
         if !self.orders.iter().any(|order| order.column == M::ID_COLUMN) {
             let descending = self.orders.last().is_some_and(|order| order.descending);
@@ -541,21 +575,7 @@ impl<M: Model> Insert<M> {
 
     fn text(&self, returning: bool) -> Text<'_> {
         let mut text = Text::new();
-        text.push("INSERT INTO ");
-        text.push(M::TABLE);
-        if self.values.is_empty() {
-            text.push(" DEFAULT VALUES");
-        } else {
-            for (n, value) in self.values.iter().enumerate() {
-                text.push(if n == 0 { " (" } else { ", " });
-                text.name(value.column);
-            }
-            for (n, value) in self.values.iter().enumerate() {
-                text.push(if n == 0 { ") VALUES (" } else { ", " });
-                text.bind(value.value.as_ref());
-            }
-            text.push(")");
-        }
+        text.insert(&self.values);
         if returning {
             text.returning::<M>();
         }
@@ -566,7 +586,7 @@ impl<M: Model> Insert<M> {
     ///
     /// # Errors
     /// `CONFLICT` when a unique key is taken or a reference leads nowhere, else what the database says.
-    pub async fn fetch_one(self, db: &Db) -> Result<M> {
+    pub async fn fetch_one(self, db: &WriteDb) -> Result<M> {
         let answer = self.text(true).run(db).await?;
         answer.rows.first().map_or_else(|| Err(no_such_row::<M>()), decode_one)
     }
@@ -575,7 +595,7 @@ impl<M: Model> Insert<M> {
     ///
     /// # Errors
     /// As [`fetch_one`](Self::fetch_one).
-    pub async fn execute(self, db: &Db) -> Result<()> {
+    pub async fn execute(self, db: &WriteDb) -> Result<()> {
         self.text(false).run(db).await.map(drop)
     }
 }
@@ -651,7 +671,7 @@ impl<M: Model> Update<M> {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn fetch_all(self, db: &Db) -> Result<Vec<M>> {
+    pub async fn fetch_all(self, db: &WriteDb) -> Result<Vec<M>> {
         decode_all(&self.text(true).run(db).await?.rows)
     }
 
@@ -659,7 +679,7 @@ impl<M: Model> Update<M> {
     ///
     /// # Errors
     /// `NOT_FOUND` when no row was updated, else what the database says.
-    pub async fn fetch_one(self, db: &Db) -> Result<M> {
+    pub async fn fetch_one(self, db: &WriteDb) -> Result<M> {
         let answer = self.text(true).run(db).await?;
         answer.rows.first().map_or_else(|| Err(no_such_row::<M>()), decode_one)
     }
@@ -668,7 +688,7 @@ impl<M: Model> Update<M> {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn execute(self, db: &Db) -> Result<u64> {
+    pub async fn execute(self, db: &WriteDb) -> Result<u64> {
         Ok(self.text(false).run(db).await?.affected)
     }
 }
@@ -706,7 +726,7 @@ impl<M: Model> Delete<M> {
     ///
     /// # Errors
     /// `NOT_FOUND` when no row was deleted, else what the database says.
-    pub async fn fetch_one(self, db: &Db) -> Result<M> {
+    pub async fn fetch_one(self, db: &WriteDb) -> Result<M> {
         let answer = self.text(true).run(db).await?;
         answer.rows.first().map_or_else(|| Err(no_such_row::<M>()), decode_one)
     }
@@ -715,7 +735,7 @@ impl<M: Model> Delete<M> {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn execute(self, db: &Db) -> Result<u64> {
+    pub async fn execute(self, db: &WriteDb) -> Result<u64> {
         Ok(self.text(false).run(db).await?.affected)
     }
 }

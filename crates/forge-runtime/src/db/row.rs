@@ -34,16 +34,31 @@ pub trait FromRow: Sized {
 pub struct Field {
     /// The column's name; `None` when it is taken by position.
     pub name: Option<&'static str>,
+    /// The field's own name; `None` when it has none.
+    pub field: Option<&'static str>,
     /// The field's Rust type.
     pub rust: &'static str,
     /// Whether the field can be made from a column of this type.
     pub accepts: fn(&Type) -> bool,
+    /// Whether the field can be made from a NULL of this type.
+    pub takes_null: fn(&Type) -> bool,
 }
 
 impl Field {
-    /// A field of type `T`.
-    pub fn of<T: FromSqlOwned>(name: Option<&'static str>) -> Self {
-        Self { name, rust: std::any::type_name::<T>(), accepts: <T as FromSql<'static>>::accepts }
+    /// A field of type `T` that is taken by position.
+    pub fn of<T: FromSqlOwned>() -> Self {
+        Self {
+            name: None,
+            field: None,
+            rust: std::any::type_name::<T>(),
+            accepts: <T as FromSql<'static>>::accepts,
+            takes_null: |ty| <T as FromSql<'static>>::from_sql_null(ty).is_ok(),
+        }
+    }
+
+    /// The field `field` of type `T`, which is read from the column `name`.
+    pub fn named<T: FromSqlOwned>(name: &'static str, field: &'static str) -> Self {
+        Self { name: Some(name), field: Some(field), ..Self::of::<T>() }
     }
 }
 
@@ -54,7 +69,12 @@ pub struct RowView<'a> {
     positions: &'a [usize],
 }
 
-impl RowView<'_> {
+impl<'a> RowView<'a> {
+    /// A row, and where the columns of its fields are.
+    pub(super) fn new(row: &'a Row, positions: &'a [usize]) -> Self {
+        Self { row, positions }
+    }
+
     /// The value of a field, by its position in [`FromRow::COLUMNS`] (or in the row, for types without names).
     ///
     /// # Errors
@@ -86,6 +106,7 @@ scalars!(
     f32,
     f64,
     String,
+    crate::config::Secret,
     uuid::Uuid,
     jiff::Timestamp,
     jiff::civil::Date,
@@ -103,7 +124,7 @@ impl<T: Scalar> Scalar for Vec<T> {}
 impl<T: Scalar + FromSqlOwned> FromRow for T {
     const COLUMNS: &'static [&'static str] = &[];
     fn fields() -> Vec<Field> {
-        vec![Field::of::<T>(None)]
+        vec![Field::of::<T>()]
     }
     fn from_row(row: &RowView<'_>) -> Result<Self> {
         row.get(0)
@@ -123,7 +144,7 @@ macro_rules! tuples {
         impl<$($ty: Scalar + FromSqlOwned),*> FromRow for ($($ty,)*) {
             const COLUMNS: &'static [&'static str] = &[];
             fn fields() -> Vec<Field> {
-                vec![$(Field::of::<$ty>(None)),*]
+                vec![$(Field::of::<$ty>()),*]
             }
             fn from_row(row: &RowView<'_>) -> Result<Self> {
                 Ok(($(row.get::<$ty>($index)?,)*))
@@ -148,17 +169,17 @@ tuples! {
 pub(crate) fn decode_all<R: FromRow>(rows: &[Row]) -> Result<Vec<R>> {
     let Some(first) = rows.first() else { return Ok(Vec::new()) };
     let positions = positions::<R>(first)?;
-    rows.iter().map(|row| R::from_row(&RowView { row, positions: &positions })).collect()
+    rows.iter().map(|row| R::from_row(&RowView::new(row, &positions))).collect()
 }
 
 /// Makes a value of one row.
 pub(crate) fn decode_one<R: FromRow>(row: &Row) -> Result<R> {
     let positions = positions::<R>(row)?;
-    R::from_row(&RowView { row, positions: &positions })
+    R::from_row(&RowView::new(row, &positions))
 }
 
 /// The position of each field's column; empty when the columns come in the order of the fields, as they mostly do.
-fn positions<R: FromRow>(row: &Row) -> Result<Vec<usize>> {
+pub(super) fn positions<R: FromRow>(row: &Row) -> Result<Vec<usize>> {
     let columns = row.columns();
     let in_order = |(field, name): (usize, &&str)| columns.get(field).is_some_and(|column| column.name() == *name);
     if R::COLUMNS.iter().enumerate().all(in_order) {

@@ -4,6 +4,8 @@
 //! sides. What makes that safe: the sessions are read-only, every statement is autocommitted, only statements measured
 //! as short come here, and the session's `statement_timeout` is so short that a slow one cannot hold its neighbours up
 //! for long. A statement that runs into it is run again elsewhere, and stays away for a while.
+//!
+//! Behind a pooler there are none: everything runs elsewhere.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -50,7 +52,8 @@ impl SharedReads {
 
     /// Runs a read, if it may run here and a connection is there.
     pub(crate) async fn query(&self, shape: &Arc<Shape>, params: Params<'_>) -> Outcome {
-        if self.0.seats.is_empty() || !shape.fits_shared(self.0.limit) {
+        let inner = &self.0;
+        if inner.seats.is_empty() || inner.connector.route().known_pooled() || !shape.fits_shared(inner.limit) {
             return Outcome::Elsewhere;
         }
         let Some(connection) = self.connection() else { return Outcome::Elsewhere };
@@ -85,6 +88,8 @@ impl SharedReads {
             tokio::spawn(async move {
                 let seat = &shared.seats[turn];
                 match shared.connector.connect().await {
+                    // What makes sharing safe are settings of the session, and a pooler has no sessions.
+                    Ok(connection) if connection.is_pooled() => {}
                     Ok(connection) => {
                         *seat.connection.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(connection));
                     }

@@ -7,7 +7,7 @@ use postgres_types::ToSql;
 
 use super::row::Field;
 use super::row::{decode_all, decode_one};
-use super::{Db, FromRow, Statement};
+use super::{Db, FromRow, Rows, Statement};
 
 /// A statement with its arguments, ready to run. Made by `sql!`.
 #[must_use = "a statement does nothing until it is fetched or executed"]
@@ -31,7 +31,24 @@ impl<'a, R> Sql<'a, R> {
     }
 }
 
-impl<R: FromRow> Sql<'_, R> {
+impl<'a, R: FromRow> Sql<'a, R> {
+    /// The rows as they come, for a result that should not be in memory as a whole. Only of a `SELECT`.
+    ///
+    /// ```ignore
+    /// let mut cards = sql!(Card, "SELECT * FROM cards WHERE board_id = {board_id}").fetch(ctx.db());
+    /// while let Some(card) = cards.try_next().await? { .. }
+    /// ```
+    ///
+    /// In a query the stream has a connection of its own, in a mutation it is part of the transaction, and the loop's body may run
+    /// other statements there. It ends with the function, at the latest when the function's time is over.
+    pub fn fetch<'s>(self, db: &'s Db) -> Rows<'s, R>
+    where
+        'a: 's,
+        R: 's,
+    {
+        Rows::new(async move { db.open(self.statement.shape(), &self.params).await })
+    }
+
     /// All rows.
     ///
     /// # Errors
@@ -71,50 +88,29 @@ pub struct CheckedSql {
     /// The statement.
     pub statement: &'static Statement,
     /// What is expected of the columns it returns.
-    fields: fn() -> Vec<Field>,
+    pub(super) fields: fn() -> Vec<Field>,
+    /// The name of the type of its rows.
+    pub(super) row: fn() -> &'static str,
 }
 
 impl CheckedSql {
     /// A statement whose rows are read.
     pub const fn of<R: FromRow>(statement: &'static Statement) -> Self {
-        Self { statement, fields: R::fields }
+        Self { statement, fields: R::fields, row: std::any::type_name::<R> }
     }
 
     /// A statement that is only executed.
     pub const fn execute(statement: &'static Statement) -> Self {
-        Self { statement, fields: Vec::new }
+        Self { statement, fields: Vec::new, row: std::any::type_name::<()> }
     }
 
-    /// What does not fit between the prepared statement and the type its rows are read as.
-    pub(crate) fn compare(&self, prepared: &tokio_postgres::Statement) -> Vec<String> {
-        let columns = prepared.columns();
+    /// Everything that its check depends on: its text, and the types that were written.
+    pub(super) fn described(&self) -> String {
+        let types = self.statement.params().iter().map(|param| param.ty.unwrap_or_default());
         let fields = (self.fields)();
-        let mut problems = Vec::new();
-        for (position, field) in fields.iter().enumerate() {
-            let column = match field.name {
-                Some(name) => columns.iter().find(|column| column.name() == name),
-                None => columns.get(position),
-            };
-            match (column, field.name) {
-                (None, Some(name)) => {
-                    let have: Vec<&str> = columns.iter().map(tokio_postgres::Column::name).collect();
-                    problems.push(format!("it returns no column `{name}`, only {}", have.join(", ")));
-                }
-                (None, None) => {
-                    problems.push(format!("it returns {} columns, but {} are read", columns.len(), fields.len()))
-                }
-                (Some(column), _) if !(field.accepts)(column.type_()) => {
-                    problems.push(format!(
-                        "column `{}` is {}, which is not read as `{}`",
-                        column.name(),
-                        column.type_(),
-                        field.rust
-                    ));
-                }
-                _ => {}
-            }
-        }
-        problems
+        let fields = fields.iter().flat_map(|field| [field.name.unwrap_or_default(), field.rust]);
+        let parts: Vec<&str> = std::iter::once(self.statement.text()).chain(types).chain(fields).collect();
+        parts.join("\n")
     }
 
     /// All that are linked into this program.

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use postgres_types::Type;
+
 /// A statement written with `sql!`: a static, made by the macro.
 #[derive(Debug)]
 pub struct Statement {
@@ -25,6 +27,8 @@ pub struct Param {
     pub name: &'static str,
     /// Its Rust type, when it was written: `{id: Uuid}`.
     pub ty: Option<&'static str>,
+    /// Whether that type can be sent where the database expects this one.
+    pub accepts: Option<fn(&Type) -> bool>,
 }
 
 impl Statement {
@@ -49,7 +53,7 @@ impl Statement {
     }
 
     pub(crate) fn shape(&self) -> &Arc<Shape> {
-        self.shape.get_or_init(|| Shape::of(self.text))
+        self.shape.get_or_init(|| Shape::with_params(self.text, self.params))
     }
 }
 
@@ -60,6 +64,8 @@ pub(crate) struct Shape {
     pub(crate) id: u64,
     pub(crate) text: Arc<str>,
     pub(crate) verb: Verb,
+    /// What its arguments are called, where that is known.
+    pub(crate) params: &'static [Param],
     /// Moving average of the execution time in microseconds; meaningless while `runs` is 0.
     average_us: AtomicU64,
     runs: AtomicU32,
@@ -93,25 +99,40 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 impl Shape {
     /// The shape of a text: always the same one while it is remembered.
     pub(crate) fn of(text: &str) -> Arc<Self> {
+        Self::with_params(text, &[])
+    }
+
+    /// As [`of`](Self::of), with names for its arguments.
+    pub(crate) fn with_params(text: &str, params: &'static [Param]) -> Arc<Self> {
         let mut shapes = SHAPES.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shape) = shapes.get(text) {
-            return shape.clone();
+            let names = |params: &'static [Param]| params.iter().map(|param| param.name);
+            if params.is_empty() || names(shape.params).eq(names(params)) {
+                return shape.clone();
+            }
+            // The same text with other arguments: its own shape, which its statement remembers.
+            return Arc::new(Self::new(text.into(), params));
         }
         if shapes.len() >= SHAPES_MAX {
             // Starting afresh costs one measurement per statement in use; it is not worth an order of use.
             shapes.clear();
         }
         let text: Arc<str> = text.into();
-        let shape = Arc::new(Self {
+        let shape = Arc::new(Self::new(text.clone(), params));
+        shapes.insert(text, shape.clone());
+        shape
+    }
+
+    fn new(text: Arc<str>, params: &'static [Param]) -> Self {
+        Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             verb: Verb::of(&text),
-            text: text.clone(),
+            text,
+            params,
             average_us: AtomicU64::new(0),
             runs: AtomicU32::new(0),
             slow_until: Mutex::new(None),
-        });
-        shapes.insert(text, shape.clone());
-        shape
+        }
     }
 
     /// Notes how long an execution took.
@@ -141,6 +162,15 @@ impl Shape {
         }
         let slow_until = self.slow_until.lock().unwrap_or_else(PoisonError::into_inner);
         slow_until.is_none_or(|until| Instant::now() > until)
+    }
+}
+
+impl Shape {
+    /// Whether a cursor can be opened for it.
+    pub(crate) fn is_select(&self) -> bool {
+        let first = super::lexer::first_word(&self.text).unwrap_or_default();
+        self.verb != Verb::Write
+            && ["select", "values", "table", "with"].iter().any(|word| first.eq_ignore_ascii_case(word))
     }
 }
 

@@ -17,12 +17,15 @@ use std::time::{Duration, Instant};
 
 use forge_core::function::Isolation;
 use forge_core::{Error, ErrorKind, Result};
+use futures_util::FutureExt as _;
+use postgres_types::Type;
 use tokio_postgres::error::SqlState;
 
 use super::connect::{Answer, Params, mapped};
 use super::error;
 use super::pool::{Lease, Pool};
 use super::statement::Shape;
+use super::stream::Seats;
 
 /// What a transaction is for.
 #[derive(Debug, Clone)]
@@ -60,6 +63,8 @@ pub(crate) struct Transaction {
     stale: AtomicBool,
     /// Nothing that was prepared before the transaction began is used.
     fresh: bool,
+    /// The cursors that streams have open in it.
+    pub(super) cursors: Seats,
     /// The transaction's id, once begun: what is asked for when the answer to COMMIT is lost.
     xid: std::sync::OnceLock<String>,
 }
@@ -105,6 +110,7 @@ impl Transaction {
             failed: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             fresh,
+            cursors: Seats::default(),
             xid: std::sync::OnceLock::new(),
         }
     }
@@ -170,6 +176,24 @@ impl Transaction {
         rows
     }
 
+    /// Prepares a statement that is for this transaction only, on behalf of another one.
+    pub(super) async fn prepare(&self, text: &str, of: &Shape) -> Result<tokio_postgres::Statement> {
+        self.lease.client().prepare(text).await.map_err(|why| self.failed(why, of))
+    }
+
+    /// Runs a statement from [`prepare`](Self::prepare).
+    pub(super) async fn run(&self, prepared: &tokio_postgres::Statement, of: &Shape) -> Result<Vec<tokio_postgres::Row>> {
+        Ok(self.lease.run(prepared, &[]).await.map_err(|why| self.failed(why, of))?.rows)
+    }
+
+    /// Sends a statement whose answer nobody waits for. What is sent later on this connection runs after it.
+    pub(super) fn send_and_forget(&self, text: &str) {
+        if !self.ended.load(Ordering::Acquire) && !self.failed.load(Ordering::Relaxed) {
+            // Being polled once sends it; the driver reads the answer and drops it.
+            let _ = self.lease.client().batch_execute(text).now_or_never();
+        }
+    }
+
     /// Notes what a failed statement means for the transaction.
     fn failed(&self, why: tokio_postgres::Error, shape: &Shape) -> Error {
         self.failed.store(true, Ordering::Relaxed);
@@ -187,6 +211,27 @@ impl Transaction {
             return error::conflict_with_others().with_source(why);
         }
         mapped(why, shape)
+    }
+
+    /// Which life of the server it runs in.
+    pub(crate) async fn life(&self) -> Result<String> {
+        self.lease.life().await.map(str::to_owned).map_err(error::from_driver)
+    }
+
+    /// The types of a statement's parameters.
+    pub(crate) async fn parameters(&self, shape: &Arc<Shape>) -> Result<Vec<Type>> {
+        let prepared = self.lease.prepare(shape).await.map_err(|why| self.failed(why, shape))?;
+        Ok(prepared.params().to_vec())
+    }
+
+    /// The id under which a mutation writes, once it has begun.
+    pub(crate) fn xid(&self) -> Option<u64> {
+        self.xid.get().and_then(|xid| xid.parse().ok())
+    }
+
+    /// Whether a statement failed, after which nothing can be read or written in it.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// The client, inside of the transaction: begins it when nothing did yet.

@@ -1,27 +1,50 @@
 //! What a function is given: who calls, from where, and the parts of the world it may touch.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use forge_core::Result;
 use forge_core::auth::{AuthContext, AuthUser};
-use forge_core::function::{ForgeAction, ForgeMutation, ForgeQuery};
+use forge_core::function::{Access, ForgeAction, ForgeMutation, ForgeQuery};
 use forge_core::request::RequestMetadata;
 use forge_core::validate::Violations;
 use forge_core::wire::WireType;
 
 use super::executor::FunctionExecutor;
 use super::http::HttpClient;
-use crate::auth::{Accounts, PasswordAccess, Principal, SessionAccess, SessionSlot};
-use crate::db::Db;
+use crate::auth::{Accounts, Claims, IssuedToken, PasswordAccess, Principal, SessionAccess, SessionSlot, SessionView};
+use crate::db::{Db, WriteDb};
 
 /// Who calls, and what is known about the call. Shared by everything that one call sets off.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) principal: Arc<Principal>,
     pub(crate) request: Arc<RequestMetadata>,
     /// A log position that the caller's reads must not fall behind; 0 when it has written nothing.
     pub(crate) position: u64,
+    /// What the functions have looked at of all this.
+    pub(crate) looked: Looked,
+}
+
+/// What a call has looked at of its caller: who may share a live query's result follows from that.
+#[derive(Debug, Default)]
+pub(crate) struct Looked(AtomicU8);
+
+impl Looked {
+    /// Who calls.
+    pub(crate) const AT_CALLER: u8 = 1;
+    /// From where, with which ids.
+    pub(crate) const AT_REQUEST: u8 = 2;
+
+    fn note(&self, what: u8) {
+        // Read only once the call has ended.
+        self.0.fetch_or(what, Ordering::Relaxed);
+    }
+
+    pub(crate) fn at(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 macro_rules! common {
@@ -29,6 +52,7 @@ macro_rules! common {
         impl $context {
             /// Who is calling.
             pub fn auth(&self) -> &AuthContext {
+                self.caller.looked.note(Looked::AT_CALLER);
                 &self.caller.principal.auth
             }
 
@@ -37,16 +61,29 @@ macro_rules! common {
             /// # Errors
             /// `UNAUTHORIZED` when nobody is signed in; that happens only in `public` functions.
             pub fn require_user(&self) -> Result<&AuthUser> {
-                self.caller.principal.auth.require_user()
+                self.auth().require_user()
             }
 
             /// The id of the user who is calling, if somebody is signed in.
             pub fn user_id(&self) -> Option<&str> {
-                self.caller.principal.auth.user_id()
+                self.auth().user_id()
+            }
+
+            /// Issues an access token for whomever the claims name, say for a device or another service: signed with the app's own
+            /// secret, for `security.auth.access_token_ttl` unless the claims say how long. It belongs to no session unless the
+            /// claims name one, so nothing ends it before its time. To sign somebody in, see `ctx.sessions()` of a mutation.
+            ///
+            /// # Errors
+            /// `CONFIG_AUTH_ISSUER` when the app has no key to sign with, `INTERNAL_ERROR` when the claims are ones that nobody would
+            /// accept (see [`TokenIssuer::issue`](crate::auth::TokenIssuer::issue)).
+            pub fn issue_token(&self, claims: &Claims) -> Result<IssuedToken> {
+                self.caller.looked.note(Looked::AT_REQUEST);
+                self.accounts.issue(claims)
             }
 
             /// The request: its ids, its trace, where it comes from.
             pub fn request(&self) -> &RequestMetadata {
+                self.caller.looked.note(Looked::AT_REQUEST);
                 &self.caller.request
             }
 
@@ -61,6 +98,7 @@ macro_rules! common {
 /// What a query is given.
 #[derive(Debug)]
 pub struct QueryContext {
+    accounts: Arc<Accounts>,
     caller: Arc<Caller>,
     db: Db,
     deadline: Instant,
@@ -72,7 +110,7 @@ pub struct MutationContext {
     accounts: Arc<Accounts>,
     session: SessionSlot,
     caller: Arc<Caller>,
-    db: Db,
+    db: WriteDb,
     deadline: Instant,
 }
 
@@ -80,6 +118,7 @@ pub struct MutationContext {
 #[derive(Debug)]
 pub struct ActionContext {
     executor: FunctionExecutor,
+    accounts: Arc<Accounts>,
     caller: Arc<Caller>,
     http: HttpClient,
     deadline: Instant,
@@ -90,8 +129,15 @@ common!(MutationContext);
 common!(ActionContext);
 
 impl QueryContext {
-    pub(crate) fn new(caller: Arc<Caller>, db: Db, deadline: Instant) -> Self {
-        Self { caller, db, deadline }
+    pub(crate) fn new(accounts: Arc<Accounts>, caller: Arc<Caller>, db: Db, deadline: Instant) -> Self {
+        Self { accounts, caller, db, deadline }
+    }
+
+    /// The caller's sessions, to look at; a mutation may end them.
+    pub fn sessions(&self) -> SessionView<'_> {
+        // Which of them is the current one differs between two sessions of one caller.
+        self.caller.looked.note(Looked::AT_CALLER | Looked::AT_REQUEST);
+        SessionView { auth: &self.caller.principal.auth, session: self.caller.principal.session, db: &self.db }
     }
 
     /// The database: reads only.
@@ -114,7 +160,7 @@ impl MutationContext {
         accounts: Arc<Accounts>,
         session: SessionSlot,
         caller: Arc<Caller>,
-        db: Db,
+        db: WriteDb,
         deadline: Instant,
     ) -> Self {
         Self { accounts, session, caller, db, deadline }
@@ -129,16 +175,14 @@ impl MutationContext {
     pub fn sessions(&self) -> SessionAccess<'_> {
         SessionAccess {
             accounts: &self.accounts,
-            auth: &self.caller.principal.auth,
-            session: self.caller.principal.session,
+            view: SessionView { auth: &self.caller.principal.auth, session: self.caller.principal.session, db: &self.db },
             request: &self.caller.request,
-            db: &self.db,
             slot: &self.session,
         }
     }
 
     /// The database: the mutation's one transaction.
-    pub fn db(&self) -> &Db {
+    pub fn db(&self) -> &WriteDb {
         &self.db
     }
 
@@ -149,7 +193,7 @@ impl MutationContext {
     pub async fn query<F: ForgeQuery<QueryContext>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
         let db = self.db.reading();
-        let ctx = QueryContext::new(self.caller.clone(), db, self.deadline);
+        let ctx = QueryContext::new(self.accounts.clone(), self.caller.clone(), db, self.deadline);
         F::execute(&ctx, args).await
     }
 
@@ -160,7 +204,7 @@ impl MutationContext {
     pub async fn mutate<F: ForgeMutation<Self>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
         let (accounts, session, caller) = (self.accounts.clone(), self.session.clone(), self.caller.clone());
-        let inner = async |db: Db| {
+        let inner = async |db: WriteDb| {
             let ctx = Self::new(accounts, session, caller, db, self.deadline);
             F::execute(&ctx, args).await
         };
@@ -169,8 +213,14 @@ impl MutationContext {
 }
 
 impl ActionContext {
-    pub(crate) fn new(executor: FunctionExecutor, caller: Arc<Caller>, http: HttpClient, deadline: Instant) -> Self {
-        Self { executor, caller, http, deadline }
+    pub(crate) fn new(
+        executor: FunctionExecutor,
+        accounts: Arc<Accounts>,
+        caller: Arc<Caller>,
+        http: HttpClient,
+        deadline: Instant,
+    ) -> Self {
+        Self { executor, accounts, caller, http, deadline }
     }
 
     /// A client for the outside world. Its requests carry the trace on.
@@ -212,6 +262,10 @@ impl ActionContext {
 
 /// The same checks for a call from Rust as for one from the wire: may the caller, and are the values valid?
 fn prepare<F: forge_core::function::Function>(_: &F, args: F::Args, caller: &Caller) -> Result<F::Args> {
+    if F::INFO.access != Access::Public {
+        // Whether it is permitted depends on who calls.
+        caller.looked.note(Looked::AT_CALLER);
+    }
     super::router::permit(&F::INFO, &caller.principal.auth)?;
     let mut violations = Violations::default();
     args.validate(&mut violations);

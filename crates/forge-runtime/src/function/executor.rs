@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use forge_core::auth::AuthContext;
 use forge_core::function::{Function, FunctionKind};
 use forge_core::human::format_duration;
 use forge_core::wire;
@@ -20,7 +21,8 @@ use super::router::FunctionRouter;
 use crate::auth::{Accounts, SessionChange, SessionSlot};
 use crate::config::FunctionConfig;
 use crate::db::transaction::{Purpose, Transaction};
-use crate::db::{Database, Db};
+use crate::db::{Database, Db, Recorder, WriteDb};
+use crate::realtime::{Acknowledge, Live};
 
 /// How often a mutation is run again when others got in its way.
 const RETRIES_MAX: u32 = 3;
@@ -40,6 +42,8 @@ pub(crate) struct Call<'a> {
     pub(crate) caller: Arc<Caller>,
     /// The id under which a mutation takes effect once.
     pub(crate) mutation_id: Option<String>,
+    /// Whom to tell, in the frame that shows it, that a mutation has taken effect.
+    pub(crate) acknowledge: Option<Acknowledge>,
 }
 
 /// What comes of a call.
@@ -66,6 +70,7 @@ struct Inner {
     max_json_depth: usize,
     http: HttpClient,
     room: Semaphore,
+    live: Live,
 }
 
 impl FunctionExecutor {
@@ -73,16 +78,26 @@ impl FunctionExecutor {
     ///
     /// # Errors
     /// When the HTTP client of actions cannot be set up.
-    pub fn new(
+    pub(crate) fn new(
         router: FunctionRouter,
         database: Database,
         accounts: Arc<Accounts>,
         config: FunctionConfig,
         max_json_depth: u32,
+        live: Live,
     ) -> Result<Self> {
         let room = Semaphore::new(config.max_concurrent as usize);
         let max_json_depth = max_json_depth as usize;
-        Ok(Self(Arc::new(Inner { router, database, accounts, config, max_json_depth, http: HttpClient::new()?, room })))
+        Ok(Self(Arc::new(Inner {
+            router,
+            database,
+            accounts,
+            config,
+            max_json_depth,
+            http: HttpClient::new()?,
+            room,
+            live,
+        })))
     }
 
     /// The functions.
@@ -107,11 +122,18 @@ impl FunctionExecutor {
         caller: &Arc<Caller>,
         deadline: Instant,
     ) -> Result<F::Output> {
+        if !self.0.router.registry().has::<F>() {
+            let name = F::INFO.name;
+            return Err(Error::internal(format!(
+                "the function `{name}` is called but not registered in this app; add `.function({name})` where the app is put together, or leave `register = false` out of its attribute"
+            )));
+        }
         let entry = self.0.router.route(F::INFO.name, &caller.principal.auth)?;
         let deadline = deadline.min(Instant::now() + entry.info.timeout.unwrap_or(self.0.config.timeout));
         let mut json = Vec::new();
         wire::write_json(&args, &mut json)?;
-        let call = Call { function: F::INFO.name, args: &json, caller: caller.clone(), mutation_id: None };
+        let call =
+            Call { function: F::INFO.name, args: &json, caller: caller.clone(), mutation_id: None, acknowledge: None };
         wire::read_json(&self.run(entry, call, deadline).await?.json)
     }
 
@@ -125,7 +147,7 @@ impl FunctionExecutor {
             Run::Mutation(run) => Box::pin(self.mutation(entry, run, &call, deadline)).await,
             Run::Action(run) => {
                 let http = self.0.http.in_trace(call.caller.request.trace);
-                let ctx = ActionContext::new(self.clone(), call.caller.clone(), http, deadline);
+                let ctx = ActionContext::new(self.clone(), self.0.accounts.clone(), call.caller.clone(), http, deadline);
                 let body = within(entry, deadline, run(&ctx, call.args));
                 body.await.map(|json| Answer { json, session: None, position: None })
             }
@@ -149,19 +171,65 @@ impl FunctionExecutor {
         check_depth(args, self.0.max_json_depth)
     }
 
+    /// Runs a live query inside of a snapshot, and has noted what it asked for.
+    pub(crate) async fn run_live(
+        &self,
+        entry: &Entry,
+        args: &[u8],
+        caller: Arc<Caller>,
+        snapshot: Arc<Transaction>,
+        recorder: Arc<Recorder>,
+    ) -> Result<Vec<u8>> {
+        let Run::Query(run) = entry.run else { return Err(not_a_query(entry)) };
+        let deadline = Instant::now() + self.live_limit(entry);
+        let (began, running) = (Instant::now(), entry.metrics.running());
+        let db = Db::read_in(snapshot, deadline).recorded(recorder);
+        let ctx = QueryContext::new(self.0.accounts.clone(), caller, db, deadline);
+        let result = within(entry, deadline, run(&ctx, args)).await;
+        drop(running);
+        entry.metrics.finished(began.elapsed(), result.as_ref().err());
+        let answer = Answer { json: result?, session: None, position: None };
+        if answer.json.len() as u64 > self.0.config.max_result_size {
+            return Err(too_large(entry, &answer, self.0.config.max_result_size));
+        }
+        Ok(answer.json)
+    }
+
+    /// How long a live query may run.
+    pub(crate) fn live_limit(&self, entry: &Entry) -> Duration {
+        entry.info.timeout.unwrap_or(self.0.config.timeout)
+    }
+
+    /// The function that a subscription names, if the caller may call it and it is a query, and its arguments in canonical form.
+    pub(crate) fn subscribable(&self, name: &str, args: &[u8], auth: &AuthContext) -> Result<(Arc<Entry>, Arc<[u8]>)> {
+        let entry = self.0.router.route(name, auth)?;
+        if !matches!(entry.run, Run::Query(_)) {
+            return Err(not_a_query(entry));
+        }
+        self.check_args(args)?;
+        let args: serde_json::Value = serde_json::from_slice(args)
+            .map_err(|why| Error::invalid_argument(format!("the arguments are not JSON: {why}")))?;
+        Ok((entry.clone(), args.to_string().into_bytes().into()))
+    }
+
     async fn query(&self, entry: &Entry, run: RunIn<QueryContext>, call: &Call<'_>, deadline: Instant) -> Result<Answer> {
         let database = &self.0.database;
         let answer = |json| Answer { json, session: None, position: None };
         if !entry.info.snapshot {
             let db = Db::read(database.clone(), database.replica(call.caller.position), deadline);
-            let ctx = QueryContext::new(call.caller.clone(), db, deadline);
+            let ctx = QueryContext::new(self.0.accounts.clone(), call.caller.clone(), db, deadline);
             return within(entry, deadline, run(&ctx, call.args)).await.map(answer);
         }
         let mut fresh = false;
         loop {
             let begin = database.begin(Purpose::Snapshot, deadline, fresh);
             let snapshot = Arc::new(within(entry, deadline, begin).await?);
-            let ctx = QueryContext::new(call.caller.clone(), Db::read_in(snapshot.clone(), deadline), deadline);
+            let ctx = QueryContext::new(
+                self.0.accounts.clone(),
+                call.caller.clone(),
+                Db::read_in(snapshot.clone(), deadline),
+                deadline,
+            );
             let result = within(entry, deadline, run(&ctx, call.args)).await;
             // After a timeout something may still run; it is cancelled with the connection.
             if result.as_ref().err().is_none_or(|why| why.kind() != ErrorKind::Timeout) {
@@ -239,14 +307,20 @@ impl FunctionExecutor {
             }
             match earlier {
                 Ok(None) => {}
-                Ok(Some(json)) => return Attempt::Ended(Ok(Answer { json, session: None, position: None })),
+                Ok(Some(json)) => {
+                    if let Some(acknowledge) = &call.acknowledge {
+                        // It took effect before this call began.
+                        acknowledge.expect(0).await;
+                    }
+                    return Attempt::Ended(Ok(Answer { json, session: None, position: None }));
+                }
                 Err(why) if transaction.is_conflict() => return Attempt::Conflict { why, stale: transaction.is_stale() },
                 Err(why) => return Attempt::Ended(Err(why)),
             }
         }
         let slot = SessionSlot::default();
         let body = async {
-            let db = Db::write(transaction.clone(), deadline);
+            let db = WriteDb::new(transaction.clone(), deadline);
             let ctx = MutationContext::new(self.0.accounts.clone(), slot.clone(), call.caller.clone(), db, deadline);
             run(&ctx, call.args).await
         };
@@ -269,10 +343,22 @@ impl FunctionExecutor {
             return Attempt::Ended(Err(too_large(entry, &answer, self.0.config.max_result_size)));
         }
         let session = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if session.is_some() && call.acknowledge.is_some() {
+            transaction.rollback().await;
+            return Attempt::Ended(Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("`{}` begins or ends a session, which needs cookies: call it over HTTP", entry.info.name),
+            )
+            .with_code("USE_HTTP")));
+        }
         // An answer with tokens in it is not kept: secrets do not lie in a table. A repeat signs in once more.
         let id = if session.is_some() { None } else { id };
+        if let (Some(acknowledge), Some(xid)) = (&call.acknowledge, transaction.xid()) {
+            acknowledge.expect(xid).await;
+        }
         match self.commit(&transaction, id, &json).await {
             Ok(()) => {
+                self.0.live.committed();
                 let position =
                     if database.has_replicas() { Some(database.position().await.unwrap_or(u64::MAX)) } else { None };
                 Attempt::Ended(Ok(Answer { json, session, position }))
@@ -340,6 +426,14 @@ async fn within<T>(entry: &Entry, deadline: Instant, body: impl Future<Output = 
             Err(Error::timeout(format!("{} `{}` took longer than{limit}", entry.info.kind.as_str(), entry.info.name)))
         }
     }
+}
+
+fn not_a_query(entry: &Entry) -> Error {
+    Error::invalid_argument(format!(
+        "`{}` is a {}; only queries can be subscribed to",
+        entry.info.name,
+        entry.info.kind.as_str()
+    ))
 }
 
 fn too_large(entry: &Entry, answer: &Answer, max: u64) -> Error {

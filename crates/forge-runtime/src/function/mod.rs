@@ -25,13 +25,13 @@ mod router;
 pub use context::{ActionContext, MutationContext, QueryContext};
 pub use executor::FunctionExecutor;
 pub use http::{HttpClient, HttpRequest, HttpResponse};
-pub use registry::{FunctionRegistry, Registration};
+pub use registry::{FunctionRegistry, Registered, Registration};
 pub use router::FunctionRouter;
 
-pub(crate) use context::Caller;
+pub(crate) use context::{Caller, Looked};
 pub(crate) use executor::{Answer, Call};
 pub(crate) use idempotency::sweep as sweep_mutation_ids;
-pub(crate) use registry::Item;
+pub(crate) use registry::{Entry, Item};
 
 use forge_core::{Error, Result};
 

@@ -18,6 +18,8 @@ use crate::observability::FunctionMetrics;
 /// A function with its types erased: JSON in, JSON out.
 #[derive(Debug)]
 pub(crate) struct Entry {
+    /// The function's own type, which tells it from another one of the same name.
+    id: TypeId,
     pub(crate) info: FunctionInfo,
     pub(crate) describe: fn(&mut TypeRegistry) -> FunctionDef,
     pub(crate) run: Run,
@@ -43,6 +45,7 @@ pub(crate) type Encoded<'a> = BoxFuture<'a, Result<Vec<u8>>>;
 impl Entry {
     fn new<F: Function>(run: Run) -> Self {
         Self {
+            id: TypeId::of::<F>(),
             info: F::INFO,
             describe: FunctionDef::of::<F>,
             run,
@@ -98,15 +101,9 @@ impl FunctionRegistry {
     pub(crate) fn new(entries: impl IntoIterator<Item = Entry>) -> Result<Self> {
         let mut functions = BTreeMap::new();
         for entry in entries {
-            let info = entry.info;
+            let (id, info) = (entry.id, entry.info);
             if let Some(other) = functions.insert(info.name, Arc::new(entry)) {
-                return Err(Error::config(
-                    "FUNCTION_TWICE",
-                    format!(
-                        "two functions are called `{}`: {}:{} and {}:{}; rename one, or give it another name on the wire with `name = \"..\"`",
-                        info.name, other.info.file, other.info.line, info.file, info.line
-                    ),
-                ));
+                return Err(twice(&info, (other.id != id).then_some(&other.info)));
             }
         }
         Ok(Self { functions: Arc::new(functions) })
@@ -114,6 +111,11 @@ impl FunctionRegistry {
 
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
         self.functions.get(name)
+    }
+
+    /// Whether this very function is among them, and not just another one of its name.
+    pub(crate) fn has<F: Function>(&self) -> bool {
+        self.get(F::INFO.name).is_some_and(|entry| entry.id == TypeId::of::<F>())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
@@ -130,6 +132,31 @@ impl FunctionRegistry {
         let likeness = |candidate: &&'static str| (strsim::jaro_winkler(name, candidate) * 1000.0) as u32;
         self.functions.keys().copied().max_by_key(likeness).filter(|best| likeness(best) > 850)
     }
+}
+
+/// Why an app with two functions of one name does not start. Without an `other`, it is one function that was registered twice.
+fn twice(info: &FunctionInfo, other: Option<&FunctionInfo>) -> Error {
+    let FunctionInfo { name, file, line, .. } = info;
+    let why = match other {
+        Some(other) => format!(
+            "two functions are called `{name}`: {}:{} and {file}:{line}; rename one, or give it another name on the wire with `name = \"..\"`",
+            other.file, other.line
+        ),
+        None => format!(
+            "the function `{name}` ({file}:{line}) is registered twice: either its attribute registers it, which `register = false` turns off, or `.function(..)` does, once"
+        ),
+    };
+    Error::config("FUNCTION_TWICE", why)
+}
+
+/// A function that can be registered. Implemented by the attributes of functions.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a function of FORGE",
+    note = "pass the name of a function that has `#[forge::query]`, `#[forge::mutation]` or `#[forge::action]`"
+)]
+pub trait Registered: Function {
+    /// What it contributes to an app.
+    const REGISTRATION: Registration;
 }
 
 /// Something that a crate of the app contributes. Made by the attributes and collected at link time.

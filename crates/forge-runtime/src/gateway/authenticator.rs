@@ -104,6 +104,27 @@ impl Authenticator {
         }
     }
 
+    /// Who a token speaks for.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Principal>> {
+        self.verifier.verify(token).await
+    }
+
+    /// Who opens a WebSocket. A browser sends cookies with it whatever page asked for it, so the page's origin counts. `None` when its
+    /// cookies say that it was signed in and wants renewal: its page cannot see an answer of 401 here, so it is told over the connection.
+    pub(super) async fn authenticate_session(&self, headers: &HeaderMap) -> Result<Option<Arc<Principal>>> {
+        let by_cookie = bearer(headers)?.is_none();
+        if by_cookie && self.access_cookie.read(headers).is_some() {
+            csrf::check_origin(headers, &self.origins)?;
+        }
+        let mut findings = CookieFindings::default();
+        match self.authenticate(&Method::GET, headers, &mut findings).await {
+            Ok(_) if findings.renewable => Ok(None),
+            Ok(identity) => Ok(identity.lapsed.is_none().then_some(identity.principal)),
+            Err(why) if by_cookie && why.kind() == ErrorKind::Unauthorized => Ok(None),
+            Err(why) => Err(why),
+        }
+    }
+
     /// The refresh token that a browser's cookie carries, if the request was made by the app's own page.
     pub(super) fn refresh_token<'a>(&self, method: &Method, headers: &'a HeaderMap) -> Result<Option<&'a str>> {
         let token = self.refresh_cookie.read(headers);

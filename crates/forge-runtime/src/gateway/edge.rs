@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 
 use super::answer::{self, Told};
 use super::cors::Cors;
-use super::{page, probes, rpc, session};
+use super::{live, page, probes, rpc, session};
 use crate::app::NodeParts;
 use crate::auth::ClientIp;
 
@@ -60,6 +60,7 @@ impl Edge {
             router: Router::new()
                 .merge(rpc::routes())
                 .merge(session::routes())
+                .merge(live::routes(Arc::new(Semaphore::new(config.gateway.max_connections as usize))))
                 .merge(probes::routes(&config))
                 .method_not_allowed_fallback(page::nothing_here)
                 .fallback(page::serve)
@@ -278,6 +279,7 @@ fn route_label(path: &str) -> &'static str {
         "/health" => "/health",
         "/ready" => "/ready",
         "/metrics" => "/metrics",
+        "/ws" => "/ws",
         _ if path.starts_with("/rpc/") => "/rpc/{function}",
         _ if path.starts_with("/auth/") => "/auth",
         _ => "page",

@@ -6,6 +6,7 @@
 //!                                                           ├ POST /rpc, /rpc/{function}   the pipeline
 //!                                                           ├ GET /health, /ready, /metrics
 //!                                                           └ GET anything else            the app's page
+//!                                                           ├ GET /ws                      live queries and calls
 //!                                                           └ POST /auth/refresh           a new access token
 //! ```
 //!
@@ -18,6 +19,7 @@ mod answer;
 mod authenticator;
 mod cors;
 mod edge;
+mod live;
 mod page;
 mod probes;
 mod rpc;

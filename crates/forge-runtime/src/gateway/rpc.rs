@@ -22,7 +22,7 @@ use super::authenticator::{Authenticator, CookieFindings, Identity};
 use super::page::nothing_here;
 use crate::app::{NodeParts, Stage};
 use crate::auth::SessionChange;
-use crate::function::{Answer, Call, Caller};
+use crate::function::{Answer, Call, Caller, Looked};
 
 /// A mutation repeated with the same id takes effect once.
 const MUTATION_ID: HeaderName = HeaderName::from_static("x-forge-mutation-id");
@@ -98,9 +98,14 @@ async fn run(
     if let Some(why) = lapsed.filter(|_| info.is_none_or(|info| info.access != Access::Public)) {
         return Err(why);
     }
-    let caller = Arc::new(Caller { principal, request: metadata.clone(), position: position(&head.headers)? });
+    let caller = Arc::new(Caller {
+        principal,
+        request: metadata.clone(),
+        position: position(&head.headers)?,
+        looked: Looked::default(),
+    });
     let mutation_id = head.headers.get(&MUTATION_ID).map(|id| id.to_str().unwrap_or_default().to_owned());
-    parts.executor.call(Call { function: &function, args, caller, mutation_id }).await
+    parts.executor.call(Call { function: &function, args, caller, mutation_id, acknowledge: None }).await
 }
 
 /// The name in a path, where it may be escaped like anything in a path.

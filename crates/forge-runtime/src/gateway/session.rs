@@ -81,11 +81,12 @@ async fn refresh(State(parts): State<NodeParts>, request: Request<Body>) -> Resp
 }
 
 async fn renew(parts: &NodeParts, token: &str) -> Result<SessionTokens> {
+    let sessions = parts.accounts.sessions()?;
     let lease = parts.database.primary().get().await?;
     lease.busy();
     let client = lease.client();
     client.batch_execute("BEGIN").await.map_err(error::from_driver)?;
-    let refreshed = parts.accounts.sessions.refresh(client, token).await?;
+    let refreshed = sessions.refresh(client, token).await?;
     client.batch_execute("COMMIT").await.map_err(error::from_driver)?;
     lease.clean();
     if let Refreshed::Reused { session_id, user_id } = &refreshed {

@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use super::Migration;
 use crate::config::{DatabaseConfig, MigrationsConfig};
 use crate::db::lexer;
-use crate::db::{Connector, error};
+use crate::db::{Connector, Route, error, not_direct};
 
 /// What the advisory lock of migrators is taken on: "FORGE" in ASCII.
 const LOCK_KEY: i64 = 0x46_4F52_4745;
@@ -61,6 +61,8 @@ pub struct Status {
 #[derive(Debug)]
 pub struct Migrator {
     connector: Connector,
+    /// Whether it is to connect past a pooler.
+    past_pooler: bool,
     config: MigrationsConfig,
     migrations: Vec<Migration>,
 }
@@ -95,17 +97,21 @@ impl Migrator {
             }
         }
         let url = database.direct_url.as_ref().or(database.url.as_ref()).ok_or_else(crate::db::no_url)?;
-        let connector = Connector::new(url, "forge migrations", &[], database)?;
-        Ok(Self { connector, config: config.clone(), migrations })
+        let connector = Connector::new(url, "forge migrations", &[], database, &Route::default())?;
+        Ok(Self { connector, past_pooler: database.direct_url.is_some(), config: config.clone(), migrations })
     }
 
     /// Applies what is pending. Returns how many that were.
     ///
     /// # Errors
     /// `DATABASE_UNAVAILABLE` when the database cannot be reached, `MIGRATION_LOCKED` when another migrator does not finish in time,
-    /// `MIGRATION_CHANGED` when an applied file was edited, `MIGRATION_FAILED` when one fails: it and those after it are not applied.
+    /// `DATABASE_NOT_DIRECT` when there is only a pooler to connect to, `MIGRATION_CHANGED` when an applied file was edited, `MIGRATION_FAILED` when one fails: it and those after it are not applied.
     pub async fn run(&self, mut progress: impl FnMut(Progress<'_>)) -> Result<usize> {
         let connection = self.connector.connect().await?;
+        if connection.is_pooled() {
+            // The lock would be left behind on somebody else's session.
+            return Err(not_direct("migrating", self.past_pooler));
+        }
         let client = connection.client();
         self.lock(client, &mut progress).await?;
         // The lock ends with the connection, however this goes on.

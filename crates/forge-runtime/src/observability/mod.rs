@@ -6,9 +6,11 @@
 //!
 //! Nothing here waits: a log line goes into a buffer that a thread of its own writes out; a metric is an atomic.
 
+mod live;
 mod logging;
 mod metrics;
 
+pub(crate) use live::live;
 pub(crate) use logging::REQUEST;
 pub use logging::{LogGuard, init_logging};
 pub use metrics::{render, with_registry};

@@ -138,6 +138,18 @@ pub async fn join(_ctx: &QueryContext, #[validate(length(min = 1))] first: Strin
     Ok(format!("{first}-{second}"))
 }
 
+/// Only there when it is named.
+#[forge::query(public, register = false)]
+pub async fn hidden(_ctx: &QueryContext, word: String) -> Result<String> {
+    Ok(format!("hidden {word}"))
+}
+
+/// Calls it.
+#[forge::action(public)]
+pub async fn seek(ctx: &ActionContext) -> Result<String> {
+    ctx.query(hidden, "here".to_owned()).await
+}
+
 fn note(title: &str, place: i64) -> NewNote {
     NewNote { title: title.into(), place, extra: Some(BTreeMap::from([("n".into(), i64::MAX)])) }
 }
@@ -190,6 +202,58 @@ async fn who_may_call_is_as_the_attribute_says(app: TestApp) -> Result<()> {
     assert_eq!(kind(app.anonymous()).await, ErrorKind::Unauthorized);
     assert_eq!(kind(app.user("eve").role("reader")).await, ErrorKind::Forbidden);
     Ok(())
+}
+
+#[forge::test]
+async fn a_function_that_is_not_registered_is_not_there(app: TestApp) -> Result<()> {
+    let anybody = app.anonymous();
+    assert_eq!(anybody.call(hidden, "word".to_owned()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let error = anybody.call(seek, ()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert!(error.message().contains("`.function(hidden)`"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_function_that_is_named_is_there() -> Result<()> {
+    let app = TestApp::start_app(Forge::new().function(hidden).app()?, |_| {}).await?;
+    assert_eq!(app.anonymous().call(hidden, "word".to_owned()).await?, "hidden word");
+    assert_eq!(app.anonymous().call(seek, ()).await?, "hidden here");
+    app.stop().await;
+    Ok(())
+}
+
+#[test]
+fn a_function_is_registered_once() {
+    let names = |app: forge::App| app.functions().infos().map(|info| info.name).collect::<Vec<_>>();
+    let linked = names(Forge::new().app().unwrap());
+    assert!(linked.contains(&"seek") && !linked.contains(&"hidden"), "{linked:?}");
+    let named = names(Forge::new().function(hidden).app().unwrap());
+    assert_eq!(named.len(), linked.len() + 1);
+
+    // Its attribute has registered it; it was named twice; another one has its name.
+    for (forge, name) in [
+        (Forge::new().function(seek), "seek"),
+        (Forge::new().function(hidden).function(hidden), "hidden"),
+        (Forge::new().function(hidden).function(same_name::hidden), "hidden"),
+    ] {
+        let error = forge.app().unwrap_err();
+        assert_eq!(error.code(), "FUNCTION_TWICE");
+        assert!(error.message().contains(&format!("`{name}`")), "{error}");
+    }
+    let error = Forge::new().function(hidden).function(same_name::hidden).app().unwrap_err();
+    assert!(error.message().starts_with("two functions are called `hidden`"), "{error}");
+    let error = Forge::new().function(seek).app().unwrap_err();
+    assert!(error.message().contains("registered twice"), "{error}");
+}
+
+mod same_name {
+    use forge::prelude::*;
+
+    #[forge::mutation(register = false)]
+    pub async fn hidden(_ctx: &MutationContext) -> Result<i32> {
+        Ok(1)
+    }
 }
 
 #[forge::test]

@@ -33,6 +33,12 @@ fn arguments_are_captured_by_name() {
             ("filter.inner.1", Some("bool")),
         ]
     );
+    // Where a type is written, the check knows what can be sent.
+    use forge::__rt::pg::Type;
+    let [id, title, _, _, done] = statement.params() else { panic!("{statement:?}") };
+    assert!(id.accepts.is_some_and(|accepts| accepts(&Type::UUID) && !accepts(&Type::TEXT)));
+    assert!(done.accepts.is_some_and(|accepts| accepts(&Type::BOOL)));
+    assert!(title.accepts.is_none());
 }
 
 #[test]

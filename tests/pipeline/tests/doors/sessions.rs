@@ -205,3 +205,18 @@ async fn many_sign_ins_at_once_do_not_wait_for_each_others_connections() -> Resu
     app.stop().await;
     Ok(())
 }
+
+#[forge::test]
+async fn queries_see_the_callers_sessions(app: TestApp) {
+    let url = app.url();
+    let (first, second) = (sign_in(&app, "ada").await, sign_in(&app, "ada").await);
+    sign_in(&app, "eve").await;
+    let (first, second) = (first.data()["session"].clone(), (second.data()["session"].clone(), second.cookies()));
+    let see = Request::call("see_sessions", &json!({}));
+    let seen = see.clone().cookies(&second.1).send(&url).await.data();
+    assert_eq!(seen, json!([second.0, [second.0, first]]), "its own, and all of the same user, the last one first");
+    // A token that belongs to no session.
+    let seen = see.clone().bearer(&token::of("ada", &[])).send(&url).await.data();
+    assert_eq!(seen, json!([null, [second.0, first]]));
+    assert_eq!(see.bearer(&token::of("bob", &[])).send(&url).await.data(), json!([null, []]));
+}

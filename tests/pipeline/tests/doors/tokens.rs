@@ -2,6 +2,7 @@
 
 use forge::prelude::*;
 use forge::testing::TestApp;
+use forge_runtime::config::{Algorithm, PublicKey};
 use serde_json::json;
 
 use crate::support::http::{Answer, Request};
@@ -155,6 +156,77 @@ async fn the_audience_and_the_issuer_are_looked_at() -> Result<()> {
     assert_refused("another audience", &call(claims(json!("another app"), "us")).await);
     assert_refused("no audience", &call(json!({"sub": "ada", "exp": token::now() + 600, "iss": "us"})).await);
     assert_refused("another issuer", &call(claims(json!("our app"), "them")).await);
+    app.stop().await;
+    Ok(())
+}
+
+/// Tokens that functions issue.
+const ISSUERS: [&str; 3] = ["pass_by_query", "pass_by_mutation", "pass_by_action"];
+
+async fn issue(url: &str, function: &str, seconds: u32) -> Answer {
+    Request::call(function, &json!({"name": "ada", "role": "auditor", "seconds": seconds})).send(url).await
+}
+
+async fn app_for(audience: &str) -> TestApp {
+    let change = |config: &mut forge::Config| {
+        config.security.auth.audience = Some(audience.into());
+        config.security.auth.leeway = std::time::Duration::ZERO;
+    };
+    TestApp::start_with(change).await.unwrap()
+}
+
+#[tokio::test]
+async fn tokens_that_functions_issue_say_what_they_were_told() -> Result<()> {
+    let (app, other) = tokio::join!(app_for("this app"), app_for("another app"));
+    let (url, elsewhere) = (app.url(), other.url());
+    for function in ISSUERS {
+        let before = token::now();
+        let answer = issue(&url, function, 60).await.data();
+        let issued = answer.as_str().unwrap();
+        let claims = token::claims_of(issued);
+        assert_eq!(
+            (&claims["aud"], &claims["sub"], &claims["tenant"]),
+            (&json!("this app"), &json!("ada"), &json!("acme"))
+        );
+        assert!((before + 60..=token::now() + 60).contains(&claims["exp"].as_i64().unwrap()), "{function}: {claims}");
+
+        let asked = |function: &str| Request::call(function, &json!({})).bearer(issued);
+        assert_eq!(asked("whoami").send(&url).await.data(), "ada", "{function}");
+        assert_eq!(asked("secrets").send(&url).await.data(), "42", "{function}: the role arrives");
+        assert_eq!(asked("tenant").send(&url).await.data(), "acme", "{function}: a claim of the app's own arrives");
+        // Signed with the same secret, but for somebody else.
+        assert_refused(function, &asked("whoami").send(&elsewhere).await);
+
+        let over = issue(&url, function, 0).await.data();
+        let over = Request::call("hello", &json!({})).bearer(over.as_str().unwrap());
+        assert_refused(&format!("expired, by {function}"), &over.send(&url).await);
+    }
+    app.stop().await;
+    other.stop().await;
+    Ok(())
+}
+
+/// An app that only checks what others sign.
+#[tokio::test]
+async fn without_a_key_nothing_is_signed_and_all_else_works() -> Result<()> {
+    let app = TestApp::start_with(|config| {
+        config.security.auth.algorithms = vec![Algorithm::ES256];
+        let pem = rcgen::KeyPair::generate().unwrap().public_key_pem();
+        let key = PublicKey { algorithm: Algorithm::ES256, pem: Some(pem), ..PublicKey::default() };
+        config.security.auth.public_keys = vec![key];
+    })
+    .await?;
+    assert_eq!(Request::call("hello", &json!({})).send(&app.url()).await.data(), "hello");
+    for function in ISSUERS {
+        let error = issue(&app.url(), function, 60).await;
+        assert_eq!(error.failure().0, 500);
+    }
+    let wanted = pipeline::Wanted { name: "ada".into(), role: "auditor".into(), seconds: 60 };
+    let error = app.anonymous().call(pipeline::pass_by_query, wanted).await.unwrap_err();
+    assert_eq!(error.code(), "CONFIG_AUTH_ISSUER");
+    assert!(error.message().contains("HS256"), "{error}");
+    let session = Request::call("sign_in_as", &json!({"name": "ada"})).send(&app.url()).await;
+    assert_eq!(session.failure().0, 500);
     app.stop().await;
     Ok(())
 }

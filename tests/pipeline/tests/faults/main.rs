@@ -13,6 +13,7 @@ mod kills;
 mod load;
 mod migrations;
 mod outages;
+mod pooler;
 mod proxy;
 mod reads;
 mod schema;

@@ -17,7 +17,14 @@ use crate::support::token;
 async fn changed_tables_disturb_no_caller() -> Result<()> {
     let database = empty_database().await?;
     let process = Process::start(database.url()).await.ready().await;
-    let sql = connect(database.url()).await;
+    change_tables_under(&process, database.url()).await;
+    process.kill().await;
+    database.remove().await
+}
+
+/// Changes tables of a database while a process serves.
+pub(crate) async fn change_tables_under(process: &Process, database: &str) {
+    let sql = connect(database).await;
     let batch = forge::new_uuid();
     let ada = token::of("ada", &[]);
     let add = Request::call("add_note", &json!({"batch": batch, "title": "one", "extra": null})).bearer(&ada);
@@ -76,6 +83,4 @@ async fn changed_tables_disturb_no_caller() -> Result<()> {
     }
     println!("{calls} calls beside {changes} rounds of changes");
     assert!(calls > 100 && changes > 5, "{calls} calls beside {changes} rounds prove little");
-    process.kill().await;
-    database.remove().await
 }

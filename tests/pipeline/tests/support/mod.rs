@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "no test program uses all of it")]
 
 pub(crate) mod http;
+pub(crate) mod live;
+pub(crate) mod pgbouncer;
 pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod token;

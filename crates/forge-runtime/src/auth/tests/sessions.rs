@@ -18,6 +18,12 @@ async fn sign_in(sessions: &Sessions, client: &impl GenericClient, user: &str) -
         .unwrap()
 }
 
+/// The living sessions of a user, as `ctx.sessions()` reads them.
+async fn living(client: &Client, user: &str) -> Vec<SessionInfo> {
+    let rows = client.query(include_str!("../sql/list_sessions.sql"), &[&user]).await.unwrap();
+    rows.iter().map(|row| SessionInfo::from_row(row).unwrap()).collect()
+}
+
 fn tokens(refreshed: Refreshed) -> SessionTokens {
     refreshed.into_tokens().unwrap()
 }
@@ -47,7 +53,7 @@ async fn a_session_is_created_refreshed_and_ended() {
     assert!(principal.auth.has_role("editor"));
     assert_eq!(principal.auth.user().unwrap().claims["tenant"], "acme");
 
-    let list = sessions.list(&client, "ada").await.unwrap();
+    let list = living(&client, "ada").await;
     assert_eq!(list.len(), 1);
     assert_eq!(
         (list[0].id, list[0].ip, list[0].user_agent.as_ref().map(String::len)),
@@ -60,7 +66,7 @@ async fn a_session_is_created_refreshed_and_ended() {
     assert!(Sessions::is_revoked(&client, first.session_id).await.unwrap());
     assert!(Sessions::is_revoked(&client, Uuid::now_v7()).await.unwrap(), "one that is not there is not alive");
     assert!(matches!(sessions.refresh(&client, &second.refresh).await.unwrap(), Refreshed::Invalid));
-    assert!(sessions.list(&client, "ada").await.unwrap().is_empty());
+    assert!(living(&client, "ada").await.is_empty());
 }
 
 #[tokio::test]
@@ -165,7 +171,7 @@ async fn it_is_part_of_the_callers_transaction() {
     tokens(sessions.refresh(&transaction, &first.refresh).await.unwrap());
     sign_in(&sessions, &transaction, "ada").await;
     transaction.rollback().await.unwrap();
-    assert_eq!(sessions.list(&client, "ada").await.unwrap().len(), 1);
+    assert_eq!(living(&client, "ada").await.len(), 1);
     // Nothing happened to the token either.
     let_grace_pass(&client).await;
     tokens(sessions.refresh(&client, &first.refresh).await.unwrap());
@@ -187,7 +193,7 @@ async fn sessions_end_by_themselves() {
     let first = sign_in(&sessions, &client, "ada").await;
     age(61).await;
     assert!(matches!(sessions.refresh(&client, &first.refresh).await.unwrap(), Refreshed::Invalid));
-    assert!(sessions.list(&client, "ada").await.unwrap().is_empty());
+    assert!(living(&client, "ada").await.is_empty());
     // Used all the time, and over all the same; its last access token ends with it.
     let mut last = sign_in(&sessions, &client, "bob").await;
     age(50).await;
@@ -214,7 +220,7 @@ async fn all_sessions_of_a_user_end_and_only_theirs() {
     }
     assert_eq!(sessions.revoke_all(&client, "ada").await.unwrap(), 2);
     assert_eq!(sessions.revoke_all(&client, "ada").await.unwrap(), 0);
-    assert_eq!(sessions.list(&client, "bob").await.unwrap().len(), 1);
+    assert_eq!(living(&client, "bob").await.len(), 1);
 }
 
 #[tokio::test]
@@ -224,7 +230,7 @@ async fn a_user_has_at_most_a_hundred_sessions() {
     for _ in 0..100 {
         sign_in(&sessions, &client, "ada").await;
     }
-    assert_eq!(sessions.list(&client, "ada").await.unwrap().len(), 100);
+    assert_eq!(living(&client, "ada").await.len(), 100);
     assert!(Sessions::is_revoked(&client, first.session_id).await.unwrap(), "the one unused longest made room");
 }
 

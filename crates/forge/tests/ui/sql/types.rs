@@ -11,4 +11,5 @@ fn main() {
     drop(sql!("SELECT {value}"));
     drop(sql!("SELECT {number: i64}"));
     drop(sql!("SELECT {missing}"));
+    drop(sql!("SELECT {value: NotAValue}"));
 }

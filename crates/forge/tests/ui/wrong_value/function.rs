@@ -35,4 +35,9 @@ async fn listCards(_ctx: &QueryContext) -> Result<i32> {
     Ok(1)
 }
 
+#[forge::query(register)]
+async fn g(_ctx: &QueryContext) -> Result<i32> {
+    Ok(1)
+}
+
 fn main() {}

@@ -1,0 +1,54 @@
+//! Which transactions a reader sees.
+
+use std::str::FromStr;
+
+use forge_core::{Error, Result};
+
+/// A `pg_snapshot`: everything before `xmin` is seen, nothing from `xmax` on, and between them what is not listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    xmin: u64,
+    xmax: u64,
+    open: Vec<u64>,
+}
+
+impl Snapshot {
+    /// Whether a transaction that has committed is seen.
+    pub(crate) fn sees(&self, xid: u64) -> bool {
+        xid < self.xmin || (xid < self.xmax && self.open.binary_search(&xid).is_err())
+    }
+
+    /// Names the place in the history of commits, for people who look.
+    pub(crate) fn position(&self) -> u64 {
+        self.xmax
+    }
+}
+
+impl FromStr for Snapshot {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parse = || {
+            let mut parts = text.split(':');
+            let (xmin, xmax, open) = (parts.next()?, parts.next()?, parts.next()?);
+            let open: Option<Vec<u64>> =
+                open.split(',').filter(|xid| !xid.is_empty()).map(|xid| xid.parse().ok()).collect();
+            Some(Self { xmin: xmin.parse().ok()?, xmax: xmax.parse().ok()?, open: open? })
+        };
+        parse().ok_or_else(|| Error::internal(format!("`{text}` is not a snapshot")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_sees_what_had_ended() {
+        let snapshot: Snapshot = "10:20:10,14,15".parse().unwrap();
+        let seen: Vec<u64> = (8..22).filter(|xid| snapshot.sees(*xid)).collect();
+        assert_eq!(seen, [8, 9, 11, 12, 13, 16, 17, 18, 19]);
+        assert!("10:10:".parse::<Snapshot>().unwrap().sees(9));
+        assert!("10:x:".parse::<Snapshot>().is_err());
+    }
+}

@@ -1,0 +1,154 @@
+//! A group: subscriptions that share one result.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use forge_core::auth::AuthContext;
+use sha2::{Digest as _, Sha256};
+
+use super::outbox::{Outbox, SessionId};
+use super::patch;
+use crate::db::new_uuid;
+use crate::function::{Caller, Entry, Looked};
+use crate::read_set::Dependency;
+
+/// A group's number on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct GroupId(pub(super) u64);
+
+/// What all callers who share a result have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Nothing: the function looked at nothing of its caller. They only have to be permitted to call it.
+    Anybody,
+    /// The function may see the same of each of them.
+    Like(Fingerprint),
+    /// It looked at the request, which no two have in common.
+    Alone,
+}
+
+/// Of everything that a function can see of a caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    pub(super) fn of(auth: &AuthContext) -> Self {
+        let mut hash = Sha256::new();
+        if let Some(user) = auth.user() {
+            // As JSON, which tells where one part ends and the next begins. When a token was made and ends is no part of a caller: the next
+            // token of the same caller shares.
+            let claims: BTreeMap<_, _> =
+                user.claims.iter().filter(|(name, _)| !["exp", "iat", "nbf", "jti"].contains(&name.as_str())).collect();
+            hash.update(serde_json::json!([user.id, user.roles, claims]).to_string());
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+/// A result, told to many.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Made from its content, so that any node knows it again.
+    pub(super) version: String,
+    pub(super) json: Vec<u8>,
+    /// What makes it of the version before: that version, and the patch.
+    pub(super) patch: Option<(String, Vec<u8>)>,
+}
+
+impl Told {
+    pub(super) fn new(json: Vec<u8>, before: Option<&Self>) -> Self {
+        let patch = before.and_then(|before| Some((before.version.clone(), patch::between(&before.json, &json)?)));
+        Self { version: version(&json), json, patch }
+    }
+}
+
+/// The version of a result.
+fn version(json: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(json)[..12])
+}
+
+/// One subscription: of a session, under the number that the session gave it.
+pub(super) type SubscriptionKey = (SessionId, u64);
+
+/// One who is subscribed.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) caller: Arc<Subscribed>,
+    /// It has been told a result, or holds one from before.
+    pub(super) told: Option<String>,
+}
+
+/// Who subscribed.
+#[derive(Debug)]
+pub(super) struct Subscribed {
+    pub(super) caller: Arc<Caller>,
+    pub(super) fingerprint: Fingerprint,
+}
+
+impl Subscribed {
+    pub(super) fn new(caller: Arc<Caller>) -> Self {
+        let fingerprint = Fingerprint::of(&caller.principal.auth);
+        Self { caller, fingerprint }
+    }
+
+    /// For one run: what it looks at is noted anew.
+    pub(super) fn for_run(&self) -> Arc<Caller> {
+        let mut request = (*self.caller.request).clone();
+        request.request_id = new_uuid().to_string();
+        let principal = self.caller.principal.clone();
+        Arc::new(Caller { principal, request: Arc::new(request), position: 0, looked: Looked::default() })
+    }
+}
+
+/// A group.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) entry: Arc<Entry>,
+    /// Canonical: equal arguments are equal bytes.
+    pub(super) args: Arc<[u8]>,
+    /// Known after the first run.
+    pub(super) scope: Option<Scope>,
+    /// On whose behalf it runs.
+    pub(super) runner: Arc<Subscribed>,
+    pub(super) subscribers: BTreeMap<SubscriptionKey, Subscriber>,
+    pub(super) result: Option<Arc<Told>>,
+    pub(super) dependencies: Vec<Dependency>,
+}
+
+impl Group {
+    /// Whether this caller would get the same result.
+    pub(super) fn takes(&self, who: &Subscribed) -> bool {
+        match &self.scope {
+            Some(Scope::Anybody) => true,
+            Some(Scope::Like(fingerprint)) => *fingerprint == who.fingerprint,
+            Some(Scope::Alone) => false,
+            None => self.runner.fingerprint == who.fingerprint,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forge_core::auth::AuthUser;
+
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_of_what_a_function_can_see() {
+        let ada = |change: fn(&mut AuthUser)| {
+            let mut user = AuthUser::new("ada");
+            user.roles = vec!["editor".into()];
+            change(&mut user);
+            Fingerprint::of(&AuthContext::of(user))
+        };
+        let plain = ada(|_| {});
+        assert_eq!(plain, ada(|user| drop(user.claims.insert("exp".into(), 7.into()))), "a renewed token");
+        assert_ne!(plain, ada(|user| user.roles.clear()));
+        assert_ne!(plain, ada(|user| drop(user.claims.insert("tenant".into(), 7.into()))));
+        assert_ne!(plain, ada(|user| user.id = "bob".into()));
+        assert_ne!(Fingerprint::of(&AuthContext::anonymous()), Fingerprint::of(&AuthContext::of(AuthUser::new(""))));
+    }
+}

@@ -1,0 +1,37 @@
+//! Live queries: whoever subscribes to a query is told its result, and told again when it changes.
+//!
+//! ```text
+//!  subscribe ─▶ SubscriptionManager: a group per function, arguments and scope
+//!                        │
+//!  feed ─▶ InvalidationEngine ─ round: one snapshot ─┬─ what changed up to it       (feed)
+//!                        ▲                           ├─ whom that concerns         (index)
+//!     this node's commits wake it                    ├─ run those groups, once each
+//!                                                    └─ what is new ─▶ Outbox of each session ─▶ one frame ─▶ its client
+//! ```
+//!
+//! What it promises, to every session:
+//!
+//! - **It converges**: once writing stops, each result is what a fresh call would answer.
+//! - **Nothing torn**: a frame shows all of the session's results as of one snapshot of the database.
+//! - **Never backwards**: a later frame is of a later snapshot.
+//! - **Its own mutations**: the acknowledgement of a mutation is in the very frame that shows its effect.
+//! - **Nothing foreign**: a result is shared only by callers of whom the function could see nothing different.
+//!
+//! These follow from one decision: a round reads the feed and runs the queries in the same REPEATABLE READ transaction, one round after the
+//! other. What the snapshot sees has been looked at, what it does not see will be in the next batch, and a group's new dependencies are
+//! in place before that is read: there is no gap to guard. Rounds are short, and whatever happens meanwhile is one batch of the next.
+//!
+//! Bounded: subscriptions per session and per node; what waits for a slow client is the newest result of each of its subscriptions.
+//!
+//! Not here: who a session is and what it sends (see [`crate::gateway`]).
+
+mod group;
+mod index;
+mod invalidation;
+mod outbox;
+mod patch;
+mod subscriptions;
+
+pub(crate) use invalidation::{Acknowledge, InvalidationEngine, Live};
+pub(crate) use outbox::Outbox;
+pub(crate) use subscriptions::{Subscribe, Unsubscribe};

@@ -1,0 +1,305 @@
+//! Who is subscribed to what: sessions' subscriptions, and the groups that share a result.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use forge_core::{Error, ErrorKind};
+
+use super::group::{Group, GroupId, Scope, Subscribed, Subscriber, SubscriptionKey, Told};
+use super::index::Index;
+use super::outbox::{Delivery, News, Outbox, SessionId};
+use crate::feed::{Batch, Change};
+use crate::function::{Caller, Entry, Looked};
+use crate::read_set::Dependency;
+
+/// How many subscriptions a node has at most.
+const SUBSCRIPTIONS_MAX: usize = 100_000;
+
+/// A wish to be told.
+#[derive(Debug)]
+pub(crate) struct Subscribe {
+    pub(crate) outbox: Arc<Outbox>,
+    /// The session's own number for it.
+    pub(crate) id: u64,
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) args: Arc<[u8]>,
+    pub(crate) caller: Arc<Caller>,
+}
+
+/// The end of a wish, or of all of a session's.
+#[derive(Debug)]
+pub(crate) struct Unsubscribe {
+    pub(crate) session: SessionId,
+    pub(crate) id: Option<u64>,
+}
+
+/// What came of running a group.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub(super) json: Vec<u8>,
+    /// What the function looked at of its caller, as [`Looked`] has it.
+    pub(super) looked: u8,
+    pub(super) dependencies: Vec<Dependency>,
+}
+
+/// Subscriptions and groups of a node.
+#[derive(Debug, Default)]
+pub(crate) struct SubscriptionManager {
+    groups: HashMap<GroupId, Group>,
+    by_call: HashMap<(&'static str, Arc<[u8]>), Vec<GroupId>>,
+    by_subscriber: BTreeMap<SubscriptionKey, GroupId>,
+    index: Index,
+    /// Groups whose result may not be right any more.
+    dirty: BTreeSet<GroupId>,
+    /// Groups with subscribers who may not have been told.
+    untold: BTreeSet<GroupId>,
+    next: u64,
+}
+
+impl SubscriptionManager {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_subscriber.is_empty()
+    }
+
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.by_subscriber.len(), self.groups.len())
+    }
+
+    pub(super) fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(&id)
+    }
+
+    /// Whether a session is subscribed to anything.
+    pub(super) fn has_session(&self, session: SessionId) -> bool {
+        self.by_subscriber.range((session, 0)..=(session, u64::MAX)).next().is_some()
+    }
+
+    /// Subscribes. The first result follows with the next round.
+    pub(super) fn subscribe(&mut self, wish: Subscribe) {
+        let key = (wish.outbox.id, wish.id);
+        self.end(key);
+        if self.by_subscriber.len() >= SUBSCRIPTIONS_MAX {
+            let why = Error::rate_limited("this node has as many subscriptions as it may; try again, perhaps elsewhere", 5);
+            wish.outbox.put(0, Delivery { news: vec![(wish.id, News::Failed(Arc::new(why)))], acks: Vec::new() });
+            return;
+        }
+        let subscriber = Subscriber { outbox: wish.outbox, caller: Arc::new(Subscribed::new(wish.caller)), told: None };
+        self.place(key, subscriber, wish.entry, wish.args);
+    }
+
+    /// Puts a subscriber into a group that would give the same result, or into one of its own.
+    fn place(&mut self, key: SubscriptionKey, subscriber: Subscriber, entry: Arc<Entry>, args: Arc<[u8]>) {
+        let of_call = self.by_call.entry((entry.info.name, args.clone())).or_default();
+        let fitting =
+            of_call.iter().copied().find(|id| self.groups.get(id).is_some_and(|group| group.takes(&subscriber.caller)));
+        let id = fitting.unwrap_or_else(|| {
+            self.next += 1;
+            let id = GroupId(self.next);
+            of_call.push(id);
+            let runner = subscriber.caller.clone();
+            let (subscribers, dependencies) = (BTreeMap::new(), Vec::new());
+            let group = Group { entry, args, scope: None, runner, subscribers, result: None, dependencies };
+            self.groups.insert(id, group);
+            self.dirty.insert(id);
+            id
+        });
+        self.by_subscriber.insert(key, id);
+        self.untold.insert(id);
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.subscribers.insert(key, subscriber);
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, wish: &Unsubscribe) {
+        match wish.id {
+            Some(id) => drop(self.end((wish.session, id))),
+            None => {
+                let all = self.by_subscriber.range((wish.session, 0)..=(wish.session, u64::MAX));
+                for key in all.map(|(key, _)| *key).collect::<Vec<_>>() {
+                    self.end(key);
+                }
+            }
+        }
+    }
+
+    /// Takes a subscriber out of its group; a group without any ends.
+    fn end(&mut self, key: SubscriptionKey) -> Option<Subscriber> {
+        let id = self.by_subscriber.remove(&key)?;
+        let group = self.groups.get_mut(&id)?;
+        let subscriber = group.subscribers.remove(&key);
+        match group.subscribers.values().next() {
+            // Whoever it runs for is subscribed, and permitted.
+            Some(other) => group.runner = other.caller.clone(),
+            None => self.drop_group(id),
+        }
+        subscriber
+    }
+
+    fn drop_group(&mut self, id: GroupId) {
+        let Some(group) = self.groups.remove(&id) else { return };
+        self.index.remove(id, &group.dependencies);
+        self.dirty.remove(&id);
+        self.untold.remove(&id);
+        let call = (group.entry.info.name, group.args);
+        if let Some(of_call) = self.by_call.get_mut(&call) {
+            of_call.retain(|other| *other != id);
+            if of_call.is_empty() {
+                self.by_call.remove(&call);
+            }
+        }
+    }
+
+    /// Notes whom a batch concerns. Returns how many groups that are.
+    pub(super) fn mark(&mut self, batch: &Batch) -> usize {
+        let mut concerned = HashSet::new();
+        if batch.gap {
+            concerned.extend(self.groups.keys().copied());
+        } else {
+            let each = |change: &Change| self.index.concerned(change, &mut concerned);
+            batch.changes.iter().for_each(each);
+        }
+        self.dirty.extend(&concerned);
+        concerned.len()
+    }
+
+    /// Everything may have changed.
+    pub(super) fn mark_all(&mut self) {
+        self.dirty.extend(self.groups.keys());
+    }
+
+    /// The groups to run.
+    pub(super) fn dirty(&self) -> Vec<GroupId> {
+        self.dirty.iter().copied().collect()
+    }
+
+    /// Whether there is anything to do without anything having changed.
+    pub(super) fn has_work(&self) -> bool {
+        !self.dirty.is_empty() || !self.untold.is_empty()
+    }
+
+    /// Takes the result of a run. Whoever may not share it goes to a group of their own, which is still to run. Returns whether the result
+    /// is new.
+    pub(super) fn ran(&mut self, id: GroupId, ran: Ran) -> bool {
+        let Some(group) = self.groups.get_mut(&id) else { return false };
+        self.dirty.remove(&id);
+        let scope = match ran.looked {
+            0 => Scope::Anybody,
+            looked if looked & Looked::AT_REQUEST != 0 => Scope::Alone,
+            _ => Scope::Like(group.runner.fingerprint.clone()),
+        };
+        if group.dependencies != ran.dependencies {
+            self.index.remove(id, &group.dependencies);
+            self.index.add(id, &ran.dependencies);
+            group.dependencies = ran.dependencies;
+        }
+        let new = group.result.as_ref().is_none_or(|before| before.json != ran.json);
+        if new {
+            group.result = Some(Arc::new(Told::new(ran.json, group.result.as_deref())));
+            self.untold.insert(id);
+        }
+        if group.scope.as_ref() == Some(&scope) {
+            return new;
+        }
+        // A function may look at its caller in one run and not in another. What was once found to be private stays so.
+        let widened = scope == Scope::Anybody && group.scope.is_some();
+        if !widened {
+            group.scope = Some(scope);
+            self.separate(id);
+        }
+        new
+    }
+
+    /// Moves the subscribers who do not fit their group's scope to others.
+    fn separate(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get(&id) else { return };
+        let (entry, args) = (group.entry.clone(), group.args.clone());
+        let misfits: Vec<SubscriptionKey> = match group.scope {
+            Some(Scope::Anybody) => {
+                // Others may have begun to run the same on behalf of callers who turn out not to matter.
+                self.merge(id);
+                return;
+            }
+            Some(Scope::Alone) => {
+                let runner = &group.runner;
+                group.subscribers.iter().filter(|(_, one)| !Arc::ptr_eq(&one.caller, runner)).map(|(key, _)| *key).collect()
+            }
+            _ => group.subscribers.iter().filter(|(_, one)| !group.takes(&one.caller)).map(|(key, _)| *key).collect(),
+        };
+        for key in misfits {
+            if let Some(subscriber) = self.end(key) {
+                self.place(key, subscriber, entry.clone(), args.clone());
+            }
+        }
+    }
+
+    /// Takes in the subscribers of groups of the same call that have not run yet: they would get the same result.
+    fn merge(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get(&id) else { return };
+        let (entry, args) = (group.entry.clone(), group.args.clone());
+        let others = self.by_call.get(&(entry.info.name, args.clone())).cloned().unwrap_or_default();
+        for other in others {
+            if other == id || self.groups.get(&other).is_none_or(|group| group.scope.is_some()) {
+                continue;
+            }
+            let keys: Vec<_> =
+                self.groups.get(&other).map(|group| group.subscribers.keys().copied().collect()).unwrap_or_default();
+            for key in keys {
+                if let Some(subscriber) = self.end(key) {
+                    self.place(key, subscriber, entry.clone(), args.clone());
+                }
+            }
+        }
+    }
+
+    /// Ends a group, and tells its subscribers why.
+    pub(super) fn failed(&mut self, id: GroupId, why: Error, deliveries: &mut Deliveries) {
+        let why = Arc::new(why);
+        let keys: Vec<_> =
+            self.groups.get(&id).map(|group| group.subscribers.keys().copied().collect()).unwrap_or_default();
+        for key in keys {
+            if let Some(subscriber) = self.end(key) {
+                deliveries.of(&subscriber.outbox).news.push((key.1, News::Failed(why.clone())));
+            }
+        }
+    }
+
+    /// Tells everybody who has not been told yet, about groups that are right.
+    pub(super) fn tell(&mut self, deliveries: &mut Deliveries) {
+        let dirty = &self.dirty;
+        let groups = &mut self.groups;
+        self.untold.retain(|id| {
+            let Some(group) = groups.get_mut(id) else { return false };
+            let Some(told) = group.result.as_ref().filter(|_| !dirty.contains(id)) else { return true };
+            for ((_, number), subscriber) in &mut group.subscribers {
+                if subscriber.told.as_ref() != Some(&told.version) {
+                    subscriber.told = Some(told.version.clone());
+                    deliveries.of(&subscriber.outbox).news.push((*number, News::Result(told.clone())));
+                }
+            }
+            false
+        });
+    }
+}
+
+/// What a round has for each session.
+#[derive(Debug, Default)]
+pub(super) struct Deliveries {
+    by_session: HashMap<SessionId, (Arc<Outbox>, Delivery)>,
+}
+
+impl Deliveries {
+    pub(super) fn of(&mut self, outbox: &Arc<Outbox>) -> &mut Delivery {
+        &mut self.by_session.entry(outbox.id).or_insert_with(|| (outbox.clone(), Delivery::default())).1
+    }
+
+    pub(super) fn send(self, position: u64) {
+        for (outbox, delivery) in self.by_session.into_values() {
+            outbox.put(position, delivery);
+        }
+    }
+}
+
+/// Why a query cannot be live.
+pub(super) fn not_live(entry: &Entry, why: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, format!("`{}` cannot be live: {why}", entry.info.name)).with_code("NOT_LIVE")
+}

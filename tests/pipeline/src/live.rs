@@ -1,0 +1,42 @@
+//! Functions to subscribe to.
+
+use forge::prelude::*;
+
+/// All that is counted.
+#[forge::query(public)]
+pub async fn total(ctx: &QueryContext) -> Result<i64> {
+    forge::sql!(i64, "SELECT coalesce(sum(value), 0)::bigint FROM counters").fetch_one(ctx.db()).await
+}
+
+/// Everybody's count, and the sum of it.
+#[forge::query(public)]
+pub async fn counters(ctx: &QueryContext) -> Result<Vec<(String, i64)>> {
+    forge::sql!((String, i64), "SELECT name, value FROM counters ORDER BY name").fetch_all(ctx.db()).await
+}
+
+/// Takes from one and gives to another.
+#[forge::mutation(public)]
+pub async fn transfer(ctx: &MutationContext, from: String, to: String, amount: i64) -> Result<()> {
+    forge::sql!("UPDATE counters SET value = value - {amount} WHERE name = {from}").execute(ctx.db()).await?;
+    forge::sql!("UPDATE counters SET value = value + {amount} WHERE name = {to}").execute(ctx.db()).await?;
+    Ok(())
+}
+
+/// What the caller has counted: a counter of their own name.
+#[forge::query]
+pub async fn my_counter(ctx: &QueryContext) -> Result<Option<i64>> {
+    let name = ctx.require_user()?.id.clone();
+    forge::sql!(i64, "SELECT value FROM counters WHERE name = {name}").fetch_optional(ctx.db()).await
+}
+
+/// The database's time.
+#[forge::query(public)]
+pub async fn clock(ctx: &QueryContext) -> Result<Timestamp> {
+    forge::sql!(Timestamp, "SELECT now()").fetch_one(ctx.db()).await
+}
+
+/// Divides by a count, so that it fails when there is nothing to divide by.
+#[forge::query(public)]
+pub async fn share(ctx: &QueryContext, name: String) -> Result<i64> {
+    forge::sql!(i64, "SELECT 100 / value FROM counters WHERE name = {name}").fetch_one(ctx.db()).await
+}

@@ -1,0 +1,130 @@
+//! Frames are of one moment, in order, and show a client its own writes with their acknowledgement.
+
+use forge::prelude::*;
+use forge::testing::TestApp;
+use serde_json::{Value, json};
+
+use crate::support::live::{Live, applied};
+
+fn number(value: &Value) -> i64 {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+#[forge::test]
+async fn an_acknowledgement_comes_with_the_effect(app: TestApp) -> Result<()> {
+    let mut live = Live::open(&app.url(), None).await;
+    live.subscribed(1, "counter", json!({"name": "a"})).await;
+    live.subscribed(2, "total", json!({})).await;
+    for n in 1..=200_i64 {
+        let id = format!("m{n}");
+        live.send(json!({"type": "call", "id": n, "function": "bump", "args": {"name": "a"}, "mutationId": id})).await;
+        let (mut replied, mut acknowledged) = (false, false);
+        while !replied || !acknowledged {
+            let message = live.next().await;
+            if message["type"] == "reply" {
+                assert_eq!((&message["id"], number(&message["data"])), (&json!(n), n), "{message}");
+                replied = true;
+                continue;
+            }
+            // One frame has it all: both results, and the acknowledgement.
+            assert_eq!(message["acks"], json!([id]), "{message}");
+            let results = message["results"].as_array().unwrap();
+            assert_eq!(results.iter().map(|result| number(&result["data"])).collect::<Vec<_>>(), [n, n], "{message}");
+            acknowledged = true;
+        }
+    }
+    Ok(())
+}
+
+#[forge::test]
+async fn a_mutation_that_shows_nothing_is_acknowledged_too(app: TestApp) -> Result<()> {
+    let mut live = Live::open(&app.url(), None).await;
+    let bump = |id: u64| json!({"type": "call", "id": id, "function": "bump", "args": {"name": "b"}, "mutationId": format!("m{id}")});
+    for subscribed in [false, true] {
+        if subscribed {
+            live.subscribed(1, "counter", json!({"name": "a"})).await;
+        }
+        live.send(bump(u64::from(subscribed))).await;
+        let mut seen = [live.next().await, live.next().await].map(|message| message["type"].as_str().unwrap().to_owned());
+        seen.sort();
+        assert_eq!(seen, ["frame", "reply"]);
+    }
+    Ok(())
+}
+
+#[forge::test]
+async fn frames_are_of_one_moment_and_never_go_back(app: TestApp) -> Result<()> {
+    const WRITERS: usize = 6;
+    let (sql, url) = (app.sql().await?, app.url());
+    sql.execute("INSERT INTO counters SELECT 'n' || n, 100 FROM generate_series(0, 9) n", &[]).await.unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|seed| {
+            let (app, stop) = (app.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut n = seed;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    n = (n * 7 + 3) % 1000;
+                    let (from, to) = (format!("n{}", n % 10), format!("n{}", (n / 10) % 10));
+                    let args = pipeline::Transfer { from, to, amount: i64::try_from(n % 5).unwrap() };
+                    app.anonymous().call(pipeline::transfer, args).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut live = Live::open(&url, None).await;
+    live.subscribe(1, "total", json!({})).await;
+    live.subscribe(2, "counters", json!({})).await;
+    let (mut total, mut counters, mut position, mut frames) = (Value::Null, Value::Null, 0, 0);
+    while frames < 300 {
+        let frame = live.next().await;
+        let now = number(&frame["position"]);
+        assert!(now >= position, "{now} after {position}");
+        position = now;
+        for result in frame["results"].as_array().unwrap() {
+            let known = if result["id"] == 1 { &mut total } else { &mut counters };
+            *known = applied(known, result);
+        }
+        if !total.is_null() && !counters.is_null() {
+            let sum: i64 = counters.as_array().unwrap().iter().map(|pair| number(&pair[1])).sum();
+            assert_eq!((sum, number(&total)), (1000, 1000), "frame {frames}: {frame}");
+            frames += 1;
+        }
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    // And in the end it is what a fresh call answers.
+    let fresh = serde_json::to_value(app.anonymous().call(pipeline::counters, ()).await?).unwrap();
+    let fresh: Vec<(String, i64)> = serde_json::from_value(fresh).unwrap();
+    let want: Value = fresh.into_iter().map(|(name, value)| json!([name, value.to_string()])).collect();
+    while counters != want {
+        let frame = live.next().await;
+        for result in frame["results"].as_array().unwrap().iter().filter(|result| result["id"] == 2) {
+            counters = applied(&counters, result);
+        }
+    }
+    Ok(())
+}
+
+#[forge::test]
+async fn a_client_that_comes_back_is_told_only_what_is_new(app: TestApp) -> Result<()> {
+    let sql = app.sql().await?;
+    sql.execute("INSERT INTO counters VALUES ('a', 1)", &[]).await.unwrap();
+    let mut live = Live::open(&app.url(), None).await;
+    live.subscribe(1, "counter", json!({"name": "a"})).await;
+    let version = live.next().await["results"][0]["version"].clone();
+    drop(live);
+    let mut live = Live::open(&app.url(), None).await;
+    let resume = json!({"type": "subscribe", "id": 1, "function": "counter", "args": {"name": "a"}, "version": version});
+    live.send(resume.clone()).await;
+    let frame = live.next().await;
+    assert_eq!((&frame["results"][0]["current"], frame["results"][0].get("data")), (&json!(true), None));
+    drop(live);
+    sql.execute("UPDATE counters SET value = 2", &[]).await.unwrap();
+    let mut live = Live::open(&app.url(), None).await;
+    live.send(resume).await;
+    assert_eq!(live.next().await["results"][0]["data"], "2");
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! Live queries, over the wire, on a real database.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod consistency;
+mod following;
+mod safety;

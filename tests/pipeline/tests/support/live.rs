@@ -1,0 +1,125 @@
+//! A client of the live wire.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+use super::PATIENCE;
+
+/// A connection.
+pub(crate) struct Live {
+    socket: WebSocketStream<TcpStream>,
+}
+
+impl Live {
+    /// Connects, with a bearer token or as nobody, and has been told so.
+    pub(crate) async fn open(url: &str, token: Option<&str>) -> Self {
+        Self::try_open(url, token).await.unwrap_or_else(|status| panic!("refused with {status}"))
+    }
+
+    /// The same, or the status of the refusal.
+    pub(crate) async fn try_open(url: &str, token: Option<&str>) -> Result<Self, u16> {
+        let authority = url.strip_prefix("http://").unwrap();
+        let mut request = format!("ws://{authority}/ws").into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "forge.v1".parse().unwrap());
+        if let Some(token) = token {
+            request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        let stream = TcpStream::connect(authority).await.unwrap();
+        let socket = match tokio_tungstenite::client_async(request, stream).await {
+            Ok((socket, _)) => socket,
+            Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => return Err(answer.status().as_u16()),
+            Err(why) => panic!("{why}"),
+        };
+        let mut live = Self { socket };
+        assert_eq!(live.next().await["type"], "connected");
+        Ok(live)
+    }
+
+    /// Sends a message.
+    pub(crate) async fn send(&mut self, message: Value) {
+        self.socket.send(Message::Text(message.to_string().into())).await.unwrap();
+    }
+
+    /// Subscribes.
+    pub(crate) async fn subscribe(&mut self, id: u64, function: &str, args: Value) {
+        self.send(json!({"type": "subscribe", "id": id, "function": function, "args": args})).await;
+    }
+
+    /// Subscribes, and waits for the first result.
+    pub(crate) async fn subscribed(&mut self, id: u64, function: &str, args: Value) -> Value {
+        self.subscribe(id, function, args).await;
+        let frame = self.next().await;
+        assert_eq!(frame["results"][0]["id"], id, "{frame}");
+        frame["results"][0]["data"].clone()
+    }
+
+    /// The next message.
+    pub(crate) async fn next(&mut self) -> Value {
+        match self.next_or_close().await {
+            Ok(message) => message,
+            Err(code) => panic!("the connection was closed with {code}"),
+        }
+    }
+
+    /// The next message, or the code that the connection is closed with.
+    pub(crate) async fn next_or_close(&mut self) -> Result<Value, u16> {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message in time");
+            match message {
+                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Close(frame))) => return Err(frame.map_or(1005, |frame| frame.code.into())),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(1006),
+            }
+        }
+    }
+
+    /// Whether nothing comes for a while.
+    pub(crate) async fn is_silent_for(&mut self, time: Duration) -> bool {
+        tokio::time::timeout(time, self.socket.next()).await.is_err()
+    }
+}
+
+/// What a client does with a patch.
+pub(crate) fn patched(value: &Value, patch: &Value) -> Value {
+    if let Some(new) = patch.get("=") {
+        return new.clone();
+    }
+    if let Some(fields) = patch.get("~") {
+        let mut object = value.clone();
+        for (name, patch) in fields.as_object().unwrap() {
+            object[name] = patched(&object[name], patch);
+        }
+        return object;
+    }
+    let mut rows = value.as_array().unwrap().clone();
+    for op in patch["[]"].as_array().unwrap() {
+        let at = |n: usize| usize::try_from(op[n].as_u64().unwrap()).unwrap();
+        match op[0].as_str().unwrap() {
+            "u" => rows[at(1)] = patched(&rows[at(1)], &op[2]),
+            "i" => rows.insert(at(1), op[2].clone()),
+            "d" => drop(rows.remove(at(1))),
+            "m" => {
+                let row = rows.remove(at(1));
+                rows.insert(at(2), row);
+            }
+            other => panic!("{other}"),
+        }
+    }
+    Value::Array(rows)
+}
+
+/// What a result of a frame makes of what was there.
+pub(crate) fn applied(before: &Value, result: &Value) -> Value {
+    match (result.get("data"), result.get("delta")) {
+        (Some(data), _) => data.clone(),
+        (None, Some(delta)) => patched(before, delta),
+        (None, None) => before.clone(),
+    }
+}
