@@ -250,10 +250,11 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
     // A replica must be told what the answer has to contain, and only HTTP says so.
     if (request.kind === 'query' && positions.toString() !== '') return undefined;
     try {
-      const { data, position } = await request.patience.for(live.call(request));
-      positions.answer(request.began, position);
+      const answer = await request.patience.for(live.call(request));
+      if (!answer) return undefined;
+      positions.answer(request.began, answer.position);
       request.acknowledged = request.kind === 'mutation';
-      return { data, error: undefined, session: null };
+      return { data: answer.data, error: undefined, session: null };
     } catch (error) {
       if (!(error instanceof ForgeError)) throw error;
       // It begins or ends a session, so that nothing that was read before may stay.

@@ -238,9 +238,7 @@ export class Connection {
       case 'pong':
         return;
       case 'connected':
-        // The cookies are spent and can be renewed. Once: without new ones, it goes on as nobody's.
-        if (message['session'] === 'renew' && this.#refusals === 0) this.#lost(SIGNED_OUT);
-        else if (this.#pass?.token === undefined) this.#ready();
+        if (this.#pass?.token === undefined) this.#ready();
         return;
       case 'authenticated':
         if (this.#prolonging && this.#pass) this.#pass = { ...this.#pass, ...this.#prolonging };

@@ -5,9 +5,9 @@
 
 import { Connection, type ConnectionStatus, type LiveOptions } from './connection.js';
 import { ForgeError } from './error.js';
-import type { FunctionKind } from './functions.js';
 import { type Message, errorOf } from './message.js';
 import { type Optimistic, expect, report } from './optimistic.js';
+import type { Patience } from './patience.js';
 import type { Pass, Session } from './session.js';
 import { type Listener, type Subscription, Subscriptions } from './subscriptions.js';
 
@@ -29,9 +29,10 @@ export interface LiveConnection {
 /** A call that is sent over the connection. */
 export interface LiveCall {
   name: string;
-  kind: FunctionKind;
   args: unknown;
   mutationId: string | undefined;
+  /** Ends when nobody waits for the answer any more. */
+  patience: Patience;
 }
 
 /** The answer to it. */
@@ -41,9 +42,12 @@ export interface LiveAnswer {
   position: string | null;
 }
 
+/** How many calls are under way at most; the back end refuses more on one connection. Others wait for their turn. */
+const CALLS_MAX = 16;
+
 interface Pending {
   call: LiveCall;
-  resolve: (answer: LiveAnswer) => void;
+  resolve: (answer: LiveAnswer | undefined) => void;
   reject: (error: ForgeError) => void;
 }
 
@@ -52,6 +56,7 @@ export class Live {
   readonly #connection: Connection;
   readonly #subscriptions: Subscriptions;
   readonly #calls = new Map<unknown, Pending>();
+  #waiting: Pending[] = [];
   readonly #watchers = new Set<(status: ConnectionStatus) => void>();
   #numbers = 0;
 
@@ -103,15 +108,13 @@ export class Live {
   }
 
   /**
-   * Sends a call. Rejects with `USE_HTTP` when it has to be sent another way, and with `NETWORK_ERROR` when the
-   * connection broke before the answer came.
+   * Sends a call, when it is its turn. Gives nothing when the connection broke before; rejects with `NETWORK_ERROR` when it
+   * broke afterwards and before the answer came, and with `USE_HTTP` when the call has to be sent another way.
    */
-  call(call: LiveCall): Promise<LiveAnswer> {
+  call(call: LiveCall): Promise<LiveAnswer | undefined> {
     return new Promise((resolve, reject) => {
-      const id = ++this.#numbers;
-      this.#calls.set(id, { call, resolve, reject });
-      const { name, args, mutationId } = call;
-      this.#connection.send({ type: 'call', id, function: name, args: args ?? {}, mutationId });
+      this.#waiting.push({ call, resolve, reject });
+      this.#sendWaiting();
     });
   }
 
@@ -137,6 +140,19 @@ export class Live {
     this.#subscriptions.layers.failed(id);
   }
 
+  #sendWaiting(): void {
+    while (this.#calls.size < CALLS_MAX) {
+      const pending = this.#waiting.shift();
+      if (!pending) return;
+      const { name, args, mutationId, patience } = pending.call;
+      // Given up while it waited: what nobody waits for is not begun.
+      if (patience.signal.aborted) continue;
+      const id = ++this.#numbers;
+      this.#calls.set(id, pending);
+      this.#connection.send({ type: 'call', id, function: name, args: args ?? {}, mutationId });
+    }
+  }
+
   #receive(message: Message): void {
     switch (message['type']) {
       case 'frame':
@@ -148,6 +164,7 @@ export class Live {
       case 'reply': {
         const pending = this.#calls.get(message['id']);
         this.#calls.delete(message['id']);
+        this.#sendWaiting();
         // A call that was given up may be answered still.
         if (!pending) return;
         const { error, data, position } = message;
@@ -159,8 +176,10 @@ export class Live {
   }
 
   #dropped(): void {
-    const calls = [...this.#calls.values()];
+    const [calls, waiting] = [[...this.#calls.values()], this.#waiting];
     this.#calls.clear();
+    this.#waiting = [];
+    for (const { resolve } of waiting) resolve(undefined);
     for (const { call, reject } of calls) {
       if (call.mutationId !== undefined) this.#subscriptions.layers.interrupted(call.mutationId);
       const text = `${call.name} was sent, and the connection broke before the answer came`;

@@ -158,6 +158,27 @@ test('a call that is given up is over, and its answer is nobody’s', async (t) 
   assert.equal(await next, 2);
 });
 
+test('no more calls are under way than the back end takes; the others wait, and are sent in order', async (t) => {
+  const { server, client, session } = await begin(t);
+  const all = Array.from({ length: 18 }, (_, n) => client.action(importCards, { n }));
+  const settled = Promise.allSettled(all);
+  const late = rejection(client.mutate(addCard, {}, { timeout: 20 }));
+  const calls = [];
+  for (let n = 0; n < 16; n++) calls.push(await session.next('call'));
+  assert.equal((await late).code, 'TIMEOUT');
+  assert.equal(session.waiting, 0);
+  session.send({ type: 'reply', id: calls[0].id, data: 0 });
+  assert.equal(await all[0], 0);
+  assert.deepEqual((await session.next('call')).args, { n: 16 });
+  // What was not sent when the connection breaks is sent over HTTP, an action too; what was, may have been done.
+  server.refuse = true;
+  session.cut();
+  assert.equal(await all[17], 'http import_cards');
+  assert.equal((await rejection(all[16])).code, 'NETWORK_ERROR');
+  await settled;
+  assert.equal(server.requests.length, 1);
+});
+
 test('the connection is not closed before a call was answered', async (t) => {
   const { client, session, cards } = await begin(t, { live: { linger: 10 } });
   const acted = client.action(importCards, {});

@@ -63,8 +63,12 @@ test('cookies that are spent when the connection is opened are renewed first, an
   let spent = true;
   const { server, cards } = await begin(t, {
     answer: () => ok({}),
-    greet: (session) =>
-      session.send({ type: 'connected', sessionId: 's', ...(spent && { session: 'renew' }) }),
+    greet: (session) => {
+      if (!spent) return session.hello();
+      spent = false;
+      session.send({ type: 'error', code: 'UNAUTHORIZED', message: 'the session wants renewal' });
+      session.close(4401);
+    },
   });
   const refused = await server.session();
   await refused.ended;
@@ -72,7 +76,6 @@ test('cookies that are spent when the connection is opened are renewed first, an
   await session.next('subscribe');
   assert.equal(server.requests.length, 1);
   assert.equal(refused.waiting, 0);
-  spent = false;
   assert.equal(cards.current.error, undefined);
 });
 
