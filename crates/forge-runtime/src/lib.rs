@@ -16,7 +16,7 @@ pub mod gateway;
 pub mod migrate;
 pub mod observability;
 pub(crate) mod read_set;
-pub(crate) mod realtime;
+pub mod realtime;
 
 /// Chooses the one cryptography provider of the process. Doing it again changes nothing.
 pub(crate) fn install_crypto() {

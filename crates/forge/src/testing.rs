@@ -30,6 +30,7 @@ use forge_runtime::app::{App, Node};
 use forge_runtime::config::{Config, Mode, Secret};
 use forge_runtime::db::Database;
 use forge_runtime::migrate::Migrator;
+pub use forge_runtime::realtime::Subscription;
 use serde_json::Value;
 
 /// What a test may return: nothing, or a `Result`.
@@ -208,6 +209,33 @@ impl TestUser {
     pub async fn call<F: Function>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let _ = function;
         self.app.inner.parts.call_as::<F>(self.auth.clone(), args.into()).await
+    }
+}
+
+impl TestUser {
+    /// Subscribes to a query, as a page would. `next()` gives the first result, and then each new one.
+    ///
+    /// ```no_run
+    /// # use forge::prelude::*;
+    /// # use forge::testing::TestApp;
+    /// # #[forge::query(public)] pub async fn count_cards(ctx: &QueryContext) -> Result<i64> { Ok(0) }
+    /// # #[forge::mutation(public)] pub async fn add_card(ctx: &MutationContext) -> Result<()> { Ok(()) }
+    /// #[forge::test]
+    /// async fn a_new_card_is_seen(app: TestApp) -> Result<()> {
+    ///     let ada = app.user("ada");
+    ///     let mut count = ada.subscribe(count_cards, ()).await?;
+    ///     assert_eq!(count.next().await?, 0);
+    ///     ada.call(add_card, ()).await?;
+    ///     assert_eq!(count.next().await?, 1);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When the query cannot be called by this user. What goes wrong later, `next()` tells.
+    pub async fn subscribe<F: Function>(&self, function: F, args: impl Into<F::Args>) -> Result<Subscription<F::Output>> {
+        let _ = function;
+        self.app.inner.parts.subscribe_as::<F>(self.auth.clone(), args.into()).await
     }
 }
 

@@ -21,7 +21,7 @@ use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, sw
 use crate::gateway::{Authenticator, GatewayServer};
 use crate::migrate::{Migrator, Progress, State};
 use crate::observability;
-use crate::realtime::{InvalidationEngine, Live};
+use crate::realtime::{InvalidationEngine, Live, Outbox, Subscribe, Subscription};
 
 /// How often old answers of mutations are swept away.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
@@ -69,28 +69,26 @@ pub struct Node {
 }
 
 impl NodeParts {
+    /// Subscribes to a query as somebody, through the same pipeline as a client.
+    ///
+    /// # Errors
+    /// When the function cannot be called by them. What comes later is told by the subscription.
+    pub async fn subscribe_as<F: Function>(&self, auth: AuthContext, args: F::Args) -> Result<Subscription<F::Output>> {
+        let caller = caller_for(auth);
+        let mut json = Vec::new();
+        wire::write_json(&args, &mut json)?;
+        let (entry, args) = self.executor.subscribable(F::INFO.name, &json, &caller.principal.auth)?;
+        let outbox = Outbox::new();
+        let wish = Subscribe { outbox: outbox.clone(), id: 0, entry, args, caller };
+        Ok(Subscription::begin(self.live.clone(), outbox, wish).await)
+    }
+
     /// Calls a function as somebody, through the same pipeline as a request from outside: the arguments go to JSON and back.
     ///
     /// # Errors
     /// Those of the call.
     pub async fn call_as<F: Function>(&self, auth: AuthContext, args: F::Args) -> Result<F::Output> {
-        let request = RequestMetadata {
-            request_id: crate::db::new_uuid().to_string(),
-            correlation_id: None,
-            trace: TraceContext {
-                trace_id: rand::random::<u128>().max(1),
-                span_id: rand::random::<u64>().max(1),
-                sampled: false,
-            },
-            client_ip: None,
-            user_agent: None,
-        };
-        let caller = Arc::new(Caller {
-            principal: Arc::new(Principal { auth, expires_at: i64::MAX, session: None }),
-            request: Arc::new(request),
-            position: 0,
-            looked: Looked::default(),
-        });
+        let caller = caller_for(auth);
         let mut json = Vec::new();
         wire::write_json(&args, &mut json)?;
         let call = Call { function: F::INFO.name, args: &json, caller, mutation_id: None, acknowledge: None };
@@ -235,6 +233,27 @@ impl Node {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+/// Somebody who calls from within.
+fn caller_for(auth: AuthContext) -> Arc<Caller> {
+    let request = RequestMetadata {
+        request_id: crate::db::new_uuid().to_string(),
+        correlation_id: None,
+        trace: TraceContext {
+            trace_id: rand::random::<u128>().max(1),
+            span_id: rand::random::<u64>().max(1),
+            sampled: false,
+        },
+        client_ip: None,
+        user_agent: None,
+    };
+    Arc::new(Caller {
+        principal: Arc::new(Principal { auth, expires_at: i64::MAX, session: None }),
+        request: Arc::new(request),
+        position: 0,
+        looked: Looked::default(),
+    })
 }
 
 /// Brings the schema up to date, waiting for the database as long as it takes.

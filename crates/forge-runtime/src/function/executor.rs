@@ -22,7 +22,7 @@ use crate::auth::{Accounts, SessionChange, SessionSlot};
 use crate::config::FunctionConfig;
 use crate::db::transaction::{Purpose, Transaction};
 use crate::db::{Database, Db, Recorder, WriteDb};
-use crate::realtime::{Acknowledge, Live};
+use crate::realtime::{Acknowledge, Live, Pledge};
 
 /// How often a mutation is run again when others got in its way.
 const RETRIES_MAX: u32 = 3;
@@ -310,7 +310,8 @@ impl FunctionExecutor {
                 Ok(Some(json)) => {
                     if let Some(acknowledge) = &call.acknowledge {
                         // It took effect before this call began.
-                        acknowledge.expect(0).await;
+                        acknowledge.expect(0).kept();
+                        self.0.live.committed();
                     }
                     return Attempt::Ended(Ok(Answer { json, session: None, position: None }));
                 }
@@ -353,11 +354,11 @@ impl FunctionExecutor {
         }
         // An answer with tokens in it is not kept: secrets do not lie in a table. A repeat signs in once more.
         let id = if session.is_some() { None } else { id };
-        if let (Some(acknowledge), Some(xid)) = (&call.acknowledge, transaction.xid()) {
-            acknowledge.expect(xid).await;
-        }
+        // One that wrote nothing has no effect to be shown: its acknowledgement may come at once.
+        let pledge = call.acknowledge.as_ref().map(|acknowledge| acknowledge.expect(transaction.xid().unwrap_or(0)));
         match self.commit(&transaction, id, &json).await {
             Ok(()) => {
+                pledge.into_iter().for_each(Pledge::kept);
                 self.0.live.committed();
                 let position =
                     if database.has_replicas() { Some(database.position().await.unwrap_or(u64::MAX)) } else { None };

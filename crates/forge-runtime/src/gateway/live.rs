@@ -8,7 +8,6 @@
 //! ends, or its session does, the connection is closed before anything else is sent.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -41,8 +40,6 @@ const CALLS_MAX: usize = 16;
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long the client may take to take a message.
 const WRITE_MAX: Duration = Duration::from_secs(30);
-
-static NEXT_SESSION: AtomicU64 = AtomicU64::new(1);
 
 pub(super) fn routes(connections: Arc<Semaphore>) -> Router<NodeParts> {
     Router::new().route("/ws", get(upgrade)).layer(Extension(connections))
@@ -150,7 +147,7 @@ struct Session {
 impl Session {
     fn new(parts: NodeParts, metadata: Arc<RequestMetadata>, principal: Arc<Principal>) -> Self {
         let (replies, replied) = mpsc::channel(CALLS_MAX);
-        let outbox = Outbox::new(NEXT_SESSION.fetch_add(1, Ordering::Relaxed));
+        let outbox = Outbox::new();
         let (subscribed, calls) = (std::collections::BTreeMap::new(), Arc::new(Semaphore::new(CALLS_MAX)));
         Self { parts, metadata, principal, outbox, subscribed, calls, replies, replied }
     }
@@ -276,7 +273,8 @@ impl Session {
                     let reply = match parts.executor.call(call).await {
                         Ok(answer) => {
                             let data = String::from_utf8_lossy(&answer.json);
-                            format!("{{\"type\":\"reply\",\"id\":{id},\"data\":{data}}}")
+                            let position = answer.position.map(|at| format!(",\"position\":\"{at}\"")).unwrap_or_default();
+                            format!("{{\"type\":\"reply\",\"id\":{id},\"data\":{data}{position}}}")
                         }
                         Err(why) => {
                             log_failure(&why, &metadata);

@@ -1,12 +1,12 @@
 //! The engine: round by round from what was committed to what clients are told.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use forge_core::{Error, ErrorKind, Result};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::group::GroupId;
@@ -24,6 +24,9 @@ const POLL_EVERY: Duration = Duration::from_millis(20);
 /// How long to wait after a round that failed, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
+/// How long to wait for the answer to a COMMIT that has taken effect.
+const KNOWN_WITHIN: Duration = Duration::from_secs(1);
+
 /// How many wishes may wait for the engine; whoever has another one waits with it.
 const WISHES_MAX: usize = 1024;
 
@@ -40,21 +43,25 @@ struct Shared {
     wake: Notify,
     /// Whether anybody is subscribed.
     active: AtomicBool,
+    /// Mutations whose effect sessions wait for. Not among the wishes: what is said before a COMMIT has to be known to a round that begins after
+    /// it.
+    expected: Mutex<Vec<Expected>>,
 }
 
 #[derive(Debug)]
 enum Wish {
     Subscribe(Box<Subscribe>),
     Unsubscribe(Unsubscribe),
-    Acknowledge(Expected),
 }
 
 /// A session that waits for the effect of a mutation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Expected {
     outbox: Arc<Outbox>,
     mutation: String,
     xid: u64,
+    /// Whether it was committed, once that is known.
+    committed: watch::Receiver<Option<bool>>,
 }
 
 /// Whom to acknowledge a mutation to.
@@ -66,11 +73,27 @@ pub(crate) struct Acknowledge {
 }
 
 impl Acknowledge {
-    /// Said before COMMIT is sent, so that no frame can show the effect without the acknowledgement. If the commit fails, the id is never
-    /// seen as committed by a snapshot with anything to show for it; an acknowledgement of it means nothing then.
-    pub(crate) async fn expect(&self, xid: u64) {
-        let expected = Expected { outbox: self.outbox.clone(), mutation: self.mutation.clone(), xid };
-        self.live.wish(Wish::Acknowledge(expected)).await;
+    /// Said before COMMIT is sent, so that no frame shows the effect without the acknowledgement.
+    pub(crate) fn expect(&self, xid: u64) -> Pledge {
+        let (pledge, committed) = watch::channel(None);
+        let expected = Expected { outbox: self.outbox.clone(), mutation: self.mutation.clone(), xid, committed };
+        self.live.expected().push(expected);
+        Pledge { live: self.live.clone(), committed: pledge }
+    }
+}
+
+/// A commit that is on its way. Dropped, it has come to nothing.
+#[derive(Debug)]
+pub(crate) struct Pledge {
+    live: Live,
+    committed: watch::Sender<Option<bool>>,
+}
+
+impl Pledge {
+    /// What it did write is there.
+    pub(crate) fn kept(self) {
+        self.committed.send_replace(Some(true));
+        self.live.0.wake.notify_one();
     }
 }
 
@@ -78,7 +101,19 @@ impl Live {
     /// An engine's two ends.
     pub(crate) fn new() -> (Self, Wishes) {
         let (wishes, waiting) = mpsc::channel(WISHES_MAX);
-        (Self(Arc::new(Shared { wishes, wake: Notify::new(), active: AtomicBool::new(false) })), Wishes(waiting))
+        (
+            Self(Arc::new(Shared {
+                wishes,
+                wake: Notify::new(),
+                active: AtomicBool::new(false),
+                expected: Mutex::default(),
+            })),
+            Wishes(waiting),
+        )
+    }
+
+    fn expected(&self) -> MutexGuard<'_, Vec<Expected>> {
+        self.0.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This node has committed something.
@@ -118,7 +153,6 @@ pub(crate) struct InvalidationEngine {
     readings: HashMap<u64, Arc<std::result::Result<Reading, Unfollowable>>>,
     /// Tables whose changes are in the feed, with the columns by which rows are matched.
     watched: HashMap<u32, BTreeSet<String>>,
-    expected: Vec<Expected>,
     /// The schema has changed under a statement: nothing that was prepared before is used.
     fresh: bool,
 }
@@ -148,7 +182,6 @@ impl InvalidationEngine {
             feed: ChangeFeed::default(),
             readings: HashMap::new(),
             watched: HashMap::new(),
-            expected: Vec::new(),
             fresh: false,
         }
     }
@@ -167,7 +200,7 @@ impl InvalidationEngine {
             self.live.0.active.store(!self.subscriptions.is_empty(), Ordering::Relaxed);
             let (subscriptions, groups) = self.subscriptions.counts();
             crate::observability::live().subscribed(subscriptions, groups);
-            self.acknowledge_idle();
+            self.acknowledge_idle().await;
             if self.subscriptions.is_empty() {
                 continue;
             }
@@ -206,21 +239,31 @@ impl InvalidationEngine {
         match wish {
             Wish::Subscribe(wish) => self.subscriptions.subscribe(*wish),
             Wish::Unsubscribe(wish) => self.subscriptions.unsubscribe(&wish),
-            Wish::Acknowledge(expected) => self.expected.push(expected),
         }
     }
 
-    /// A session that is subscribed to nothing is shown nothing, so there is nothing to wait for.
-    fn acknowledge_idle(&mut self) {
+    /// A session that is subscribed to nothing is shown nothing, so there is no effect to wait for.
+    async fn acknowledge_idle(&mut self) {
+        let idle = |expected: &Expected| !self.subscriptions.has_session(expected.outbox.id);
         let mut deliveries = Deliveries::default();
-        self.expected.retain(|expected| {
-            let waits = self.subscriptions.has_session(expected.outbox.id);
-            if !waits {
-                deliveries.of(&expected.outbox).acks.push(expected.mutation.clone());
-            }
-            waits
-        });
+        self.acknowledge(idle, &mut deliveries).await;
         deliveries.send(0);
+    }
+
+    /// Acknowledges those of the expected mutations that are due, once it is known whether they were committed. That is on its way when a
+    /// snapshot sees that they have ended.
+    async fn acknowledge(&self, due: impl Fn(&Expected) -> bool, deliveries: &mut Deliveries) {
+        let mut expected: Vec<Expected> = self.live.expected().extract_if(.., |expected| due(expected)).collect();
+        for one in &mut expected {
+            let known = tokio::time::timeout(KNOWN_WITHIN, one.committed.wait_for(Option::is_some)).await;
+            match known.map(|known| known.is_ok()) {
+                Ok(true) => deliveries.of(&one.outbox).acks.push(one.mutation.clone()),
+                // It came to nothing.
+                Ok(false) => {}
+                // The answer to COMMIT was lost and is being looked for.
+                Err(_) => self.live.expected().push(one.clone()),
+            }
+        }
     }
 
     /// One round. What it leaves undone is still marked, and done by the next.
@@ -254,17 +297,17 @@ impl InvalidationEngine {
                 // together, in the next.
                 if !snapshot.is_stale() {
                     outcomes.retain(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
-                    self.settle(outcomes, None);
+                    self.settle(outcomes, None).await;
                 }
                 return Ok(if lost { Snapshots::Lost } else { Snapshots::Whole });
             }
         }
-        self.settle(outcomes, Some(&batch.snapshot));
+        self.settle(outcomes, Some(&batch.snapshot)).await;
         Ok(Snapshots::Whole)
     }
 
     /// Takes what the runs showed, and tells everybody.
-    fn settle(&mut self, outcomes: Vec<(GroupId, Outcome)>, snapshot: Option<&Snapshot>) {
+    async fn settle(&mut self, outcomes: Vec<(GroupId, Outcome)>, snapshot: Option<&Snapshot>) {
         let mut deliveries = Deliveries::default();
         for (id, outcome) in outcomes {
             match outcome {
@@ -277,20 +320,13 @@ impl InvalidationEngine {
                 Outcome::Failed(why) => self.subscriptions.failed(id, why, &mut deliveries),
             }
         }
-        let Some(snapshot) = snapshot else {
+        let Some(snapshot) = snapshot.filter(|_| !self.subscriptions.has_dirty()) else {
+            // Of what is right already, nothing is shown before the rest is.
             deliveries.send(0);
             return;
         };
         self.subscriptions.tell(&mut deliveries);
-        if !self.subscriptions.has_work() {
-            self.expected.retain(|expected| {
-                let seen = snapshot.sees(expected.xid);
-                if seen {
-                    deliveries.of(&expected.outbox).acks.push(expected.mutation.clone());
-                }
-                !seen
-            });
-        }
+        self.acknowledge(|expected| snapshot.sees(expected.xid), &mut deliveries).await;
         deliveries.send(snapshot.position());
     }
 

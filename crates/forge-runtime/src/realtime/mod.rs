@@ -28,10 +28,12 @@
 mod group;
 mod index;
 mod invalidation;
+mod local;
 mod outbox;
 mod patch;
 mod subscriptions;
 
-pub(crate) use invalidation::{Acknowledge, InvalidationEngine, Live};
+pub(crate) use invalidation::{Acknowledge, InvalidationEngine, Live, Pledge};
+pub use local::Subscription;
 pub(crate) use outbox::Outbox;
 pub(crate) use subscriptions::{Subscribe, Unsubscribe};

@@ -5,6 +5,7 @@
 //! sent, and the frame then shows the newest of each: the state of the last round.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forge_core::Error;
@@ -57,7 +58,10 @@ pub(crate) struct Outgoing {
 }
 
 impl Outbox {
-    pub(crate) fn new(id: SessionId) -> Arc<Self> {
+    /// For a new session.
+    pub(crate) fn new() -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self { id, waiting: Mutex::default(), ready: Notify::new() })
     }
 
@@ -90,6 +94,11 @@ impl Outbox {
     /// Waits until there is something to take.
     pub(crate) async fn ready(&self) {
         self.ready.notified().await;
+    }
+
+    /// Takes the newest of one subscription.
+    pub(super) fn latest(&self, subscription: u64) -> Option<News> {
+        self.waiting().news.remove(&subscription)
     }
 
     /// Takes everything.
@@ -153,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_client_gets_the_newest_as_a_patch_to_what_it_has() {
-        let outbox = Outbox::new(1);
+        let outbox = Outbox::new();
         let put =
             |told: &Arc<Told>| outbox.put(7, Delivery { news: vec![(3, News::Result(told.clone()))], acks: Vec::new() });
         let first = Arc::new(Told::new(list(9, "x"), None));
@@ -176,7 +185,7 @@ mod tests {
 
     #[test]
     fn acknowledgements_come_with_the_round_that_shows_them() {
-        let outbox = Outbox::new(1);
+        let outbox = Outbox::new();
         let told = Arc::new(Told::new(b"1".to_vec(), None));
         outbox.put(9, Delivery { news: vec![(1, News::Result(told))], acks: vec!["m\"1".into()] });
         let frame = frame(&outbox);
@@ -186,7 +195,7 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_what_was_given_up() {
-        let outbox = Outbox::new(1);
+        let outbox = Outbox::new();
         let told = Arc::new(Told::new(b"1".to_vec(), None));
         outbox.put(9, Delivery { news: vec![(1, News::Result(told))], acks: Vec::new() });
         outbox.forget(1);

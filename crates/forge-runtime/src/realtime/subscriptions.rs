@@ -172,6 +172,10 @@ impl SubscriptionManager {
         self.dirty.iter().copied().collect()
     }
 
+    pub(super) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// Whether there is anything to do without anything having changed.
     pub(super) fn has_work(&self) -> bool {
         !self.dirty.is_empty() || !self.untold.is_empty()

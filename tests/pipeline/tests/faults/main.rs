@@ -10,6 +10,7 @@ use pipeline as _;
 
 mod commits;
 mod kills;
+mod live;
 mod load;
 mod migrations;
 mod outages;

@@ -179,3 +179,16 @@ async fn the_schema_may_change_under_subscribers_and_writers(app: TestApp) -> Re
     }
     Ok(())
 }
+
+#[forge::test]
+async fn tests_of_apps_subscribe_from_rust(app: TestApp) -> Result<()> {
+    let ada = app.user("ada");
+    let batch = forge::new_uuid();
+    let mut notes = ada.subscribe(pipeline::list_notes, pipeline::ListNotes { batch }).await?;
+    assert!(notes.next().await?.is_empty());
+    ada.call(pipeline::add_three, pipeline::AddThree { batch }).await?;
+    assert_eq!(notes.next().await?.len(), 3);
+    assert_eq!(app.anonymous().subscribe(pipeline::whoami, ()).await.unwrap_err().code(), "UNAUTHORIZED");
+    assert_eq!(ada.subscribe(pipeline::clock, ()).await?.next().await.unwrap_err().code(), "NOT_LIVE");
+    Ok(())
+}

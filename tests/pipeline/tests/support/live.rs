@@ -80,6 +80,13 @@ impl Live {
         }
     }
 
+    /// Cuts the connection without a word.
+    pub(crate) fn cut(self) {
+        let stream = self.socket.into_inner().into_std().unwrap();
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+        drop(stream);
+    }
+
     /// Whether nothing comes for a while.
     pub(crate) async fn is_silent_for(&mut self, time: Duration) -> bool {
         tokio::time::timeout(time, self.socket.next()).await.is_err()

@@ -1,0 +1,252 @@
+//! Live queries when nodes die, the database goes away, and clients do not read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use forge::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::http::{Connection, Request};
+use crate::support::live::{Live, applied};
+use crate::support::process::Process;
+use crate::support::server::{Server, connect, empty_database};
+use crate::support::{token, until};
+use crate::{is_long, lasting};
+
+fn number(value: &Value) -> i64 {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+/// Transfers between counters until it is told to stop. Answers other than 200 are the caller's business.
+async fn transfers(url: String, seed: usize, stop: Arc<AtomicBool>) {
+    let mut connection = Connection::open(&url).await.unwrap();
+    let mut n = seed;
+    while !stop.load(Ordering::Relaxed) {
+        n = (n * 7 + 3) % 1000;
+        let args =
+            json!({"from": format!("n{}", n % 10), "to": format!("n{}", n / 10 % 10), "amount": (n % 5).to_string()});
+        let request = Request::call("transfer", &args).header("x-forge-mutation-id", forge::new_uuid().to_string());
+        while connection.send(&request).await.is_ok_and(|answer| answer.status != 200) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// A client that watches the total and all counters, and fails when they do not fit each other in one frame.
+struct Watcher {
+    live: Live,
+    total: Value,
+    counters: Value,
+}
+
+impl Watcher {
+    async fn open(url: &str) -> Self {
+        let mut live = Live::open(url, None).await;
+        live.subscribe(1, "total", json!({})).await;
+        live.subscribe(2, "counters", json!({})).await;
+        Self { live, total: Value::Null, counters: Value::Null }
+    }
+
+    async fn frame(&mut self) {
+        let frame = self.live.next().await;
+        for result in frame["results"].as_array().unwrap() {
+            let known = if result["id"] == 1 { &mut self.total } else { &mut self.counters };
+            *known = applied(known, result);
+        }
+        if !self.total.is_null() && !self.counters.is_null() {
+            let sum: i64 = self.counters.as_array().unwrap().iter().map(|pair| number(&pair[1])).sum();
+            assert_eq!((sum, number(&self.total)), (1000, 1000), "torn: {frame}");
+        }
+    }
+
+    /// Reads frames until it shows what is there.
+    async fn converges(&mut self, sql: &tokio_postgres::Client) {
+        let rows = sql.query("SELECT name, value::text FROM counters ORDER BY name", &[]).await.unwrap();
+        let want: Value = rows.iter().map(|row| json!([row.get::<_, &str>(0), row.get::<_, &str>(1)])).collect();
+        while self.counters != want {
+            self.frame().await;
+        }
+    }
+}
+
+const FILL: &str = "INSERT INTO counters SELECT 'n' || n, 100 FROM generate_series(0, 9) n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_two_nodes_see_the_same_whole_frames() -> Result<()> {
+    let database = empty_database().await?;
+    let nodes = [Process::start(database.url()).await.ready().await, Process::start(database.url()).await.ready().await];
+    let sql = connect(database.url()).await;
+    sql.batch_execute(FILL).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..8).map(|n| tokio::spawn(transfers(nodes[n % 2].url().to_owned(), n, stop.clone()))).collect();
+    let until = Instant::now() + lasting(5, 600);
+    let watchers = nodes.iter().map(|node| {
+        let url = node.url().to_owned();
+        tokio::spawn(async move {
+            let mut watcher = Watcher::open(&url).await;
+            let mut frames = 0;
+            while Instant::now() < until {
+                watcher.frame().await;
+                frames += 1;
+            }
+            assert!(frames > 50, "{frames}");
+            watcher
+        })
+    });
+    let watchers: Vec<_> = watchers.collect();
+    let mut done = Vec::new();
+    for watcher in watchers {
+        done.push(watcher.await.unwrap());
+    }
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for watcher in &mut done {
+        watcher.converges(&sql).await;
+    }
+    // What one node has told, the other knows again.
+    let mut first = Live::open(nodes[0].url(), None).await;
+    first.subscribe(1, "total", json!({})).await;
+    let version = first.next().await["results"][0]["version"].clone();
+    let mut second = Live::open(nodes[1].url(), None).await;
+    second.send(json!({"type": "subscribe", "id": 1, "function": "total", "args": {}, "version": version})).await;
+    assert_eq!(second.next().await["results"][0]["current"], true);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_mutation_wrote_is_seen_by_the_next_read_of_any_subscriber() -> Result<()> {
+    let database = empty_database().await?;
+    let nodes = [Process::start(database.url()).await.ready().await, Process::start(database.url()).await.ready().await];
+    let mut writer = Live::open(nodes[0].url(), None).await;
+    writer.subscribed(1, "counter", json!({"name": "a"})).await;
+    let mut reader = Live::open(nodes[1].url(), None).await;
+    reader.subscribed(1, "counter", json!({"name": "a"})).await;
+    let mutations = if is_long() { 10_000 } else { 500 };
+    let mut shown = 0;
+    for n in 1..=mutations {
+        let call =
+            json!({"type": "call", "id": n, "function": "bump", "args": {"name": "a"}, "mutationId": format!("m{n}")});
+        writer.send(call).await;
+        let (mut replied, mut acknowledged) = (false, false);
+        while !replied || !acknowledged {
+            let message = writer.next().await;
+            if message["type"] == "reply" {
+                assert_eq!(number(&message["data"]), n);
+                replied = true;
+            } else {
+                assert_eq!((&message["acks"], number(&message["results"][0]["data"])), (&json!([format!("m{n}")]), n));
+                acknowledged = true;
+            }
+        }
+        if n % 50 == 0 {
+            while shown < n {
+                let now = number(&reader.next().await["results"][0]["data"]);
+                assert!(now > shown, "{now} after {shown}");
+                shown = now;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_database_goes_away_under_subscribers() -> Result<()> {
+    for crash in [false, true] {
+        let mut server = Server::new().await?;
+        let process = Process::start(server.url()).await.ready().await;
+        connect(server.url()).await.batch_execute(FILL).await.unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let writer = tokio::spawn(transfers(process.url().to_owned(), 1, stop.clone()));
+        let mut watcher = Watcher::open(process.url()).await;
+        for _ in 0..20 {
+            watcher.frame().await;
+        }
+        if crash {
+            server.crash().await;
+        } else {
+            server.stop().await?;
+        }
+        until("it is not ready", async || process.readiness().await == 503).await;
+        server.start().await?;
+        // On the same connection, without the client having done anything.
+        for _ in 0..20 {
+            watcher.frame().await;
+        }
+        stop.store(true, Ordering::Relaxed);
+        writer.await.unwrap();
+        watcher.converges(&connect(server.url()).await).await;
+        process.kill().await;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_over_hard_disconnects() -> Result<()> {
+    let database = empty_database().await?;
+    let node = Process::start(database.url()).await.ready().await;
+    let sql = connect(database.url()).await;
+    sql.batch_execute(FILL).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..2).map(|n| tokio::spawn(transfers(node.url().to_owned(), n, stop.clone()))).collect();
+    let (mut known, mut version, mut whole, mut changed) = (Value::Null, Value::Null, 0, 0);
+    for round in 0..if is_long() { 200 } else { 20 } {
+        let mut live = Live::open(node.url(), None).await;
+        let mut wish = json!({"type": "subscribe", "id": 1, "function": "counters", "args": {}});
+        if !version.is_null() {
+            wish["version"] = version.clone();
+        }
+        live.send(wish).await;
+        for _ in 0..=round % 3 {
+            let frame = live.next().await;
+            let result = &frame["results"][0];
+            whole += i32::from(result.get("data").is_some());
+            changed += i32::from(result.get("delta").is_some());
+            if let Some(base) = result.get("base") {
+                assert_eq!(base, &version, "a patch to what the client has");
+            }
+            known = applied(&known, result);
+            version = result["version"].clone();
+            let sum: i64 = known.as_array().unwrap().iter().map(|pair| number(&pair[1])).sum();
+            assert_eq!(sum, 1000);
+        }
+        live.cut();
+    }
+    println!("{whole} whole results, {changed} patches");
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let mut watcher = Watcher::open(node.url()).await;
+    watcher.converges(&sql).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_harms_nobody() -> Result<()> {
+    let database = empty_database().await?;
+    let node = Process::start(database.url()).await.ready().await;
+    let sql = connect(database.url()).await;
+    let (ada, batch) = (token::of("ada", &[]), forge::new_uuid());
+    let fill =
+        "INSERT INTO notes (id, batch, title) SELECT gen_random_uuid(), $1, 'note ' || n FROM generate_series(1, 1000) n";
+    sql.execute(fill, &[&batch]).await.unwrap();
+    let mut stalled = Live::open(node.url(), Some(&ada)).await;
+    stalled.subscribed(1, "list_notes", json!({"batch": batch})).await;
+    let mut reader = Live::open(node.url(), Some(&ada)).await;
+    reader.subscribed(1, "list_notes", json!({"batch": batch})).await;
+    let before = node.resident_bytes();
+    for n in 0..300 {
+        // The whole list changes each time: 200 kB that the one does not take, and the other does.
+        let text = format!("UPDATE notes SET title = title || 'x', extra = '{{\"big\": \"{n}\", \"tags\": []}}'");
+        sql.batch_execute(&text.replace("title || 'x'", "left(md5(title), 30)")).await.unwrap();
+        let frame = reader.next().await;
+        assert_eq!(frame["results"][0]["id"], 1);
+    }
+    let grown = node.resident_bytes().saturating_sub(before);
+    assert!(grown < 64 * 1024 * 1024, "the node grew by {grown} bytes");
+    drop(stalled);
+    Ok(())
+}
