@@ -82,7 +82,7 @@ pub(crate) enum Command {
         #[arg(default_value = ".")]
         path: PathBuf,
     },
-    /// Check an app: it builds, its migrations apply to an empty database, its SQL fits
+    /// Check an app: it builds, its migrations apply to an empty database, its SQL and models fit
     #[command(before_help = "Example: forge check examples/board")]
     Check {
         /// The app's folder

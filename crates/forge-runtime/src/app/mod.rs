@@ -221,7 +221,7 @@ impl Forge {
     /// Registers one function, a query, a mutation or an action, for those who would rather list what their app offers than have
     /// all of it that is linked. Its attribute says `register = false`.
     ///
-    /// ```ignore
+    /// ```text
     /// #[forge::query(register = false)]
     /// pub async fn list_cards(ctx: &QueryContext) -> Result<Vec<Card>> { .. }
     ///

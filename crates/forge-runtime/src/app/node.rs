@@ -147,6 +147,10 @@ impl Node {
             address = Some(server.address());
             tracing::info!("listening on http://{}", server.address());
             tasks.spawn(server.serve(stop.clone(), config.shutdown.request_drain_timeout));
+        } else {
+            tracing::warn!(
+                "this node is no gateway: it listens on no port, so nobody can call its functions or ask for /health, /ready and /metrics"
+            );
         }
         tasks.spawn(database.clone().monitor(stop.clone()));
         let (fetching, stopping) = (parts.authenticator.clone(), stop.clone());

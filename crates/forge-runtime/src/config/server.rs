@@ -20,7 +20,8 @@ section! {
     /// What this node does. Every node runs the same binary.
     pub struct NodeConfig(mode) {
         /// The node's roles: `gateway` answers requests, `function` runs functions, `worker` runs jobs and workflows,
-        /// `scheduler` decides what is due.
+        /// `scheduler` decides what is due. A gateway runs the functions that it is asked for itself, so it needs both. Only a
+        /// gateway listens: others have no `/health`, `/ready` and `/metrics` either.
         roles: Vec<Role> = Role::all(), list(choice()), env "FORGE_ROLES";
     }
 }

@@ -71,9 +71,13 @@ impl Pool {
         if failed_at.is_some_and(|at| at.elapsed() < FAIL_FAST_FOR) {
             return Err(Error::database_unavailable("the database cannot be reached"));
         }
-        let connected = pool.connector.connect().await;
-        *pool.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = connected.is_err().then(Instant::now);
-        Ok(self.lease(connected?, slot))
+        Ok(self.lease(self.connect().await?, slot))
+    }
+
+    async fn connect(&self) -> Result<Connection> {
+        let connected = self.0.connector.connect().await;
+        *self.0.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = connected.is_err().then(Instant::now);
+        connected
     }
 
     /// Opens a connection, whatever became of the last attempt, and keeps it.
@@ -83,7 +87,7 @@ impl Pool {
     pub(crate) async fn open_one(&self) -> Result<()> {
         let slot = self.0.slots.clone().acquire_owned().await;
         let slot = slot.map_err(|_| Error::database_unavailable("the server is shutting down"))?;
-        let connection = self.0.connector.connect().await?;
+        let connection = self.connect().await?;
         drop(self.lease(connection, slot));
         Ok(())
     }

@@ -54,6 +54,12 @@ async fn a_list_becomes_cards_all_or_none(app: TestApp) -> Result<()> {
     let missing = serve("404 Not Found", "[]").await?;
     let error = refused(ada.calls.call(import_cards_from_url, from(missing)).await, "IMPORT_REFUSED");
     assert!(error.message().contains("404"), "{error}");
+    let too_large = serve("200 OK", &format!("[{}]", " ".repeat(1_000_000))).await?;
+    refused(ada.calls.call(import_cards_from_url, from(too_large)).await, "IMPORT_REFUSED");
+    // A host that may be asked does not decide who else is.
+    let sent_on = serve(&format!("302 Found\r\nlocation: {good}"), "").await?;
+    let error = refused(ada.calls.call(import_cards_from_url, from(sent_on)).await, "IMPORT_REFUSED");
+    assert!(error.message().contains("302"), "{error}");
     let elsewhere = good.replace("127.0.0.1", "localhost");
     refused(ada.calls.call(import_cards_from_url, from(elsewhere)).await, "IMPORT_REFUSED");
     refused(ada.calls.call(import_cards_from_url, from("nonsense".into())).await, "VALIDATION_ERROR");

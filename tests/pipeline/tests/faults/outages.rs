@@ -76,15 +76,14 @@ async fn write(url: String, name: String, seen: Arc<Seen>) -> i64 {
 
 /// Reads: over the shared connections, on one of its own, and as somebody whose session is asked for now and then. Also signs in, which
 /// are statements of our own.
-async fn read(url: String, name: String, seen: Arc<Seen>) {
+async fn read(url: String, name: String, token: String, seen: Arc<Seen>) {
     let mut connection = Connection::open(&url).await.unwrap();
-    let signed_in = connection.send(&Request::call("sign_in_as", &json!({"name": name}))).await.unwrap();
     let requests = [
         // As somebody else: who signs in too often loses the oldest session.
         Request::call("sign_in_as", &json!({"name": format!("{name} again")})),
         Request::call("counter", &json!({"name": "w0"})),
         Request::call("count_twice", &json!({"pauseS": 0.0})),
-        Request::call("whoami", &json!({})).bearer(signed_in.data()["access"].as_str().unwrap()),
+        Request::call("whoami", &json!({})).bearer(&token),
     ];
     while !seen.ended() {
         for (n, request) in requests.iter().enumerate() {
@@ -102,7 +101,11 @@ async fn outage(crash: bool) -> Result<()> {
     let seen: Arc<Seen> = Arc::default();
     let url = process.url().to_owned();
     let writers: Vec<_> = (0..8).map(|n| tokio::spawn(write(url.clone(), format!("w{n}"), seen.clone()))).collect();
-    let readers: Vec<_> = (0..8).map(|n| tokio::spawn(read(url.clone(), format!("r{n}"), seen.clone()))).collect();
+    // Signed in before anything is stopped, however busy the machine is.
+    let signed_in = Request::call("sign_in_as", &json!({"name": "ada"})).send(&url).await.data();
+    let token = signed_in["access"].as_str().unwrap().to_owned();
+    let readers: Vec<_> =
+        (0..8).map(|n| tokio::spawn(read(url.clone(), format!("r{n}"), token.clone(), seen.clone()))).collect();
     until("it is at work", async || seen.answers.lock().unwrap().len() > 200).await;
     let stopped = Instant::now();
     if crash {

@@ -98,3 +98,20 @@ async fn a_port_that_is_taken_is_told() -> Result<()> {
     process.kill().await;
     database.remove().await
 }
+
+#[tokio::test]
+async fn a_node_without_a_gateway_says_that_it_listens_nowhere() -> Result<()> {
+    let database = empty_database().await?;
+    let process = Process::spawn(database.url(), &[("FORGE_ROLES", "function")]);
+    until_within(std::time::Duration::from_secs(60), "it is ready", async || process.log().contains("\"ready\"")).await;
+    let log = process.log();
+    assert!(log.contains("this node is no gateway") && !log.contains("listening on"), "{log}");
+    process.signal(rustix::process::Signal::TERM);
+    let (code, log) = process.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+
+    let (code, log) = Process::spawn(database.url(), &[("FORGE_ROLES", "gateway")]).ended().await;
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("node.roles") && log.contains("it needs both"), "{log}");
+    database.remove().await
+}
