@@ -167,7 +167,8 @@ mod tests {
             |told: &Arc<Told>| outbox.put(7, Delivery { news: vec![(3, News::Result(told.clone()))], acks: Vec::new() });
         let first = Arc::new(Told::new(list(9, "x"), None));
         let second = Arc::new(Told::new(list(9, "y"), Some(&first)));
-        let third = Arc::new(Told::new(list(9, "z"), Some(&second)));
+        let third = Arc::new(Told::new(list(9, "missed"), Some(&second)));
+        let fourth = Arc::new(Told::new(list(9, "z"), Some(&third)));
         put(&first);
         assert_eq!(frame(&outbox)["results"][0]["data"][9]["title"], "x");
         put(&second);
@@ -175,10 +176,10 @@ mod tests {
         assert_eq!(patched["results"][0]["base"], first.version.as_str());
         assert_eq!(patched["results"][0]["delta"]["[]"][0][1], 9);
         // Slower than the rounds: what it misses in between makes the patch useless, so it gets the whole.
-        put(&first);
         put(&third);
+        put(&fourth);
         assert_eq!(frame(&outbox)["results"][0]["data"][9]["title"], "z");
-        put(&third);
+        put(&fourth);
         assert_eq!(frame(&outbox)["results"][0]["current"], true);
         assert!(outbox.take().frame.is_none());
     }

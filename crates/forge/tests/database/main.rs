@@ -24,7 +24,7 @@ pub struct Setting {
     pub owner: Option<String>,
     pub theme: String,
     pub visits: i64,
-    /// The model says that it is unique; the database does not.
+    /// Unique, until somebody changes the database.
     #[unique]
     pub note: Option<String>,
     #[default = "now()"]

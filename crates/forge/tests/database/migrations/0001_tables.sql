@@ -3,7 +3,7 @@ CREATE TABLE settings (
     owner text UNIQUE,
     theme text NOT NULL DEFAULT 'light',
     visits bigint NOT NULL DEFAULT 0,
-    note text,
+    note text UNIQUE,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
