@@ -40,3 +40,15 @@ pub async fn clock(ctx: &QueryContext) -> Result<Timestamp> {
 pub async fn share(ctx: &QueryContext, name: String) -> Result<i64> {
     forge::sql!(i64, "SELECT 100 / value FROM counters WHERE name = {name}").fetch_one(ctx.db()).await
 }
+
+/// The total of ten counters again, by a statement that takes its time: joined with themselves they are 100,000 rows.
+#[forge::query(public)]
+pub async fn slow_total(ctx: &QueryContext) -> Result<i64> {
+    forge::sql!(
+        i64,
+        "SELECT coalesce(sum(a.value) / 10000, 0)::bigint
+         FROM counters a CROSS JOIN counters b CROSS JOIN counters c CROSS JOIN counters d CROSS JOIN counters e"
+    )
+    .fetch_one(ctx.db())
+    .await
+}

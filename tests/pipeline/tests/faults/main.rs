@@ -9,6 +9,7 @@ mod support;
 use pipeline as _;
 
 mod commits;
+mod guarantees;
 mod kills;
 mod live;
 mod load;
