@@ -155,7 +155,7 @@ impl Bench {
     fn check(&mut self) -> Result<()> {
         let mut request = Vec::new();
         for workload in [QUERY, MUTATION] {
-            http::write_request(&mut request, workload.function, &self.token, &(workload.body)(42));
+            http::write_request(&mut request, workload.function, Some(&self.token), &(workload.body)(42));
             for server in &mut self.servers {
                 if workload.contestants.contains(&server.name) {
                     server.expect(&request, workload.expected)?;
@@ -184,7 +184,7 @@ impl Bench {
         let mut looks = Vec::with_capacity(2);
         let random = &mut self.random;
         let request = |buffer: &mut Vec<u8>| {
-            http::write_request(buffer, workload.function, &self.token, &(workload.body)(1 + next(random) % ITEMS));
+            http::write_request(buffer, workload.function, Some(&self.token), &(workload.body)(1 + next(random) % ITEMS));
         };
         let measured = load.run(request, || {
             looks.push(Used::now(server.pid(), self.postgres)?);

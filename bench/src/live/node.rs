@@ -53,7 +53,7 @@ impl Node {
             command
         })?;
         let mut request = Vec::new();
-        http::write_request(&mut request, "get_todo", "", "{\"id\":\"42\"}");
+        http::write_request(&mut request, "get_todo", None, "{\"id\":\"42\"}");
         server.expect(&request, "a thing to do, number 41")?;
         Ok(Self { server, url: url.clone() })
     }
