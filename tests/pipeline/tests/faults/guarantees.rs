@@ -21,6 +21,10 @@ fn number(value: &Value) -> i64 {
     value.as_str().unwrap().parse().unwrap()
 }
 
+fn random<T: rand::distr::uniform::SampleUniform + PartialOrd>(range: std::ops::Range<T>) -> T {
+    rand::rng().random_range(range)
+}
+
 const FILL: &str = "INSERT INTO counters SELECT 'n' || n, 100 FROM generate_series(0, 9) n";
 
 async fn two_nodes(database: &str) -> [Process; 2] {
@@ -80,7 +84,7 @@ async fn nothing_falls_between_a_subscription_and_its_first_result() -> Result<(
             let mut live = Live::open(&url, None).await;
             for round in 0..INTERLEAVINGS / AT_ONCE {
                 let (name, id) = (format!("k{worker} {round}"), round as u64);
-                let (writes, pause_us) = rand::rng().random_range((1..12, 0..15_000));
+                let (writes, pause_us) = (random(1..12), random(0..15_000));
                 let writing = async {
                     for _ in 0..writes {
                         sql.execute(&bump, &[&name]).await.unwrap();
@@ -170,7 +174,7 @@ async fn nobody_goes_back_also_not_on_another_node() -> Result<()> {
                         wish["version"] = version.clone();
                     }
                     live.send(wish).await;
-                    for _ in 0..rand::rng().random_range(1..5) {
+                    for _ in 0..random(1..5) {
                         let frame = live.next().await;
                         let result = &frame["results"][0];
                         known = applied(&known, result);
@@ -269,7 +273,7 @@ async fn nothing_is_lost_when_connections_are_cut_and_nodes_killed() -> Result<(
             // Whoever was on the other one sees no end of frames, so it leaves by itself.
             tokio::join!(async { drop(tokio::time::timeout(Duration::from_secs(1), watching).await) }, killing);
         } else {
-            client.watch(&balancer, Some(rand::rng().random_range(400..8_000))).await;
+            client.watch(&balancer, Some(random(400..8_000))).await;
         }
     }
     stop.store(true, Ordering::Relaxed);
@@ -364,8 +368,7 @@ async fn whoever_was_signed_out_is_shown_nothing_of_later() -> Result<()> {
         live.subscribe(1, "counter", json!({"name": "clock"})).await;
         let mut shown = 0;
         let leaving = async {
-            let pause_us = rand::rng().random_range(0..30_000);
-            tokio::time::sleep(Duration::from_micros(pause_us)).await;
+            tokio::time::sleep(Duration::from_micros(random(0..30_000))).await;
             let out = connection.send(&Request::call("sign_out", &json!({})).bearer(&access)).await.unwrap();
             assert_eq!(out.status, 200);
             // From the answer on, the session is over.

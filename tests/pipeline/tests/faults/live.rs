@@ -34,13 +34,19 @@ async fn transfers(url: String, seed: usize, stop: Arc<AtomicBool>) {
     }
 }
 
-/// A client that watches the total, also by a statement that takes its time, and all counters, and fails when they do not fit each other.
+/// A client that watches the total, also by a statement that takes its time, the list of all counters, and each counter by itself; and
+/// fails when a frame leaves it with things that do not fit each other. Every one of these is right at any moment, so only what is of
+/// different moments does not fit: one that gave, and another that has not taken yet.
 struct Watcher {
     live: Live,
     total: Value,
     slow: Value,
     counters: Value,
+    each: Vec<Value>,
 }
+
+/// The first of the subscriptions to each counter.
+const EACH: u64 = 10;
 
 impl Watcher {
     async fn open(url: &str) -> Self {
@@ -48,23 +54,34 @@ impl Watcher {
         live.subscribe(1, "total", json!({})).await;
         live.subscribe(2, "counters", json!({})).await;
         live.subscribe(3, "slow_total", json!({})).await;
-        Self { live, total: Value::Null, slow: Value::Null, counters: Value::Null }
+        for n in 0..10 {
+            live.subscribe(EACH + n, "counter", json!({"name": format!("n{n}")})).await;
+        }
+        Self { live, total: Value::Null, slow: Value::Null, counters: Value::Null, each: vec![Value::Null; 10] }
     }
 
     async fn frame(&mut self) {
         let frame = self.live.next().await;
         for result in frame["results"].as_array().unwrap() {
-            let known = match result["id"].as_u64() {
-                Some(1) => &mut self.total,
-                Some(2) => &mut self.counters,
-                _ => &mut self.slow,
+            let known = match result["id"].as_u64().unwrap() {
+                1 => &mut self.total,
+                2 => &mut self.counters,
+                3 => &mut self.slow,
+                one => &mut self.each[usize::try_from(one - EACH).unwrap()],
             };
             *known = applied(known, result);
         }
-        assert!(self.slow.is_null() || self.slow == "1000", "torn: {frame}");
-        if !self.total.is_null() && !self.counters.is_null() {
-            let sum: i64 = self.counters.as_array().unwrap().iter().map(|pair| number(&pair[1])).sum();
-            assert_eq!((sum, number(&self.total)), (1000, 1000), "torn: {frame}");
+        for total in [&self.total, &self.slow] {
+            assert!(total.is_null() || total == "1000", "torn: {frame}");
+        }
+        if !self.each.contains(&Value::Null) {
+            let sum: i64 = self.each.iter().map(number).sum();
+            assert_eq!(sum, 1000, "torn between subscriptions: {:?} {frame}", self.each);
+        }
+        if let Some(counters) = self.counters.as_array() {
+            let values: Vec<&Value> = counters.iter().map(|pair| &pair[1]).collect();
+            let same = |(one, other): (&Value, &&Value)| one.is_null() || one == *other;
+            assert!(self.each.iter().zip(&values).all(same), "torn: {:?} {values:?} {frame}", self.each);
         }
     }
 

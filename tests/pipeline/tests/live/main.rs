@@ -7,4 +7,5 @@ mod support;
 
 mod consistency;
 mod following;
+mod precision;
 mod safety;
