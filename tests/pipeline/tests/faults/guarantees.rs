@@ -38,7 +38,7 @@ async fn fresh(sql: &tokio_postgres::Client) -> Value {
 }
 
 /// Another program that works with plain SQL until it is told to stop.
-fn writer<F: Future<Output = ()> + Send>(
+fn writer<F: Future<Output = ()> + Send + 'static>(
     url: &str,
     stop: &Arc<AtomicBool>,
     write: impl Fn(Arc<tokio_postgres::Client>, usize) -> F + Send + 'static,
