@@ -40,3 +40,11 @@ pub async fn clock(ctx: &QueryContext) -> Result<Timestamp> {
 pub async fn share(ctx: &QueryContext, name: String) -> Result<i64> {
     forge::sql!(i64, "SELECT 100 / value FROM counters WHERE name = {name}").fetch_one(ctx.db()).await
 }
+
+/// The sum of a sensor's readings.
+#[forge::query(public)]
+pub async fn reading(ctx: &QueryContext, sensor: String) -> Result<i64> {
+    forge::sql!(i64, "SELECT coalesce(sum(value), 0)::bigint FROM readings WHERE sensor = {sensor}")
+        .fetch_one(ctx.db())
+        .await
+}

@@ -18,9 +18,6 @@ use crate::feed::{Capture, ChangeFeed, Snapshot};
 use crate::function::FunctionExecutor;
 use crate::read_set::{Argument, Catalogue, Dependency, Reading, Unfollowable};
 
-/// How soon the commits of other nodes and programs are noticed while somebody is subscribed.
-const POLL_EVERY: Duration = Duration::from_millis(20);
-
 /// How long to wait after a round that failed, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -172,14 +169,20 @@ enum Outcome {
 }
 
 impl InvalidationEngine {
-    pub(crate) fn new(live: Live, wishes: Wishes, database: Database, executor: FunctionExecutor) -> Self {
+    pub(crate) fn new(
+        live: Live,
+        wishes: Wishes,
+        database: Database,
+        executor: FunctionExecutor,
+        feed: ChangeFeed,
+    ) -> Self {
         Self {
             live,
             wishes: wishes.0,
             database,
             executor,
             subscriptions: SubscriptionManager::default(),
-            feed: ChangeFeed::default(),
+            feed,
             readings: HashMap::new(),
             watched: HashMap::new(),
             fresh: false,
@@ -228,7 +231,7 @@ impl InvalidationEngine {
         let wish = tokio::select! {
             wish = self.wishes.recv() => wish,
             () = live.0.wake.notified() => None,
-            () = tokio::time::sleep(POLL_EVERY), if !idle => None,
+            () = self.feed.stirred(), if !idle => None,
         };
         if let Some(wish) = wish {
             self.grant(wish);
