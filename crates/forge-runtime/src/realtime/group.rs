@@ -116,7 +116,7 @@ pub(super) struct Group {
     pub(super) subscribers: BTreeMap<SubscriptionKey, Subscriber>,
     pub(super) result: Option<Arc<Told>>,
     pub(super) dependencies: Vec<Dependency>,
-    /// It runs apart from the rounds: it is slow, or nobody knows yet.
+    /// It runs apart from the rounds: it is slow.
     pub(super) apart: bool,
 }
 

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::apart::Apart;
+use super::apart::{Apart, Done, that_may_begin};
 use super::group::GroupId;
 use super::holds::Holds;
 use super::outbox::{Outbox, SessionId};
@@ -22,9 +22,6 @@ use crate::db::{Database, Shape};
 use crate::feed::ChangeFeed;
 use crate::function::FunctionExecutor;
 use crate::read_set::{Argument, Catalogue, Dependency, Reading, Unfollowable};
-
-/// How soon the commits of other nodes and programs are noticed while somebody is subscribed.
-const POLL_EVERY: Duration = Duration::from_millis(20);
 
 /// How many queries of a round are on their way at a time. PostgreSQL runs them one after the other, without waiting in between.
 const AT_A_TIME: usize = 16;
@@ -167,8 +164,10 @@ pub(crate) struct InvalidationEngine {
     feed: ChangeFeed,
     readings: HashMap<u64, Arc<std::result::Result<Reading, Unfollowable>>>,
     watches: Watches,
-    /// Slow queries that run at the moment.
-    apart: Option<Apart>,
+    /// Slow queries.
+    apart: Apart,
+    /// Some of them cannot begin before others are done.
+    apart_waits: bool,
     /// Frames that wait for them.
     holds: Holds,
     /// The schema has changed under a statement: nothing that was prepared before is used.
@@ -180,8 +179,7 @@ enum Occasion {
     /// Something may have been committed, or somebody is to be told something.
     Look,
     Wished(Option<Wish>),
-    /// A slow query is done, or all of them are.
-    Finished(Option<Finished>),
+    Done(Done),
     Watched(Option<Watched>),
 }
 
@@ -202,17 +200,24 @@ enum Snapshots {
 }
 
 impl InvalidationEngine {
-    pub(crate) fn new(live: Live, wishes: Wishes, database: Database, executor: FunctionExecutor) -> Self {
+    pub(crate) fn new(
+        live: Live,
+        wishes: Wishes,
+        database: Database,
+        executor: FunctionExecutor,
+        feed: ChangeFeed,
+    ) -> Self {
         Self {
             live,
             wishes: wishes.0,
             database,
             executor,
             subscriptions: SubscriptionManager::default(),
-            feed: ChangeFeed::default(),
+            feed,
             readings: HashMap::new(),
             watches: Watches::default(),
-            apart: None,
+            apart: Apart::new(),
+            apart_waits: false,
             holds: Holds::default(),
             fresh: false,
         }
@@ -242,29 +247,29 @@ impl InvalidationEngine {
 
     /// Waits for something to do.
     async fn occasion(&mut self) -> Occasion {
-        if self.subscriptions.has_work(self.apart.is_some()) {
+        if self.subscriptions.has_work(self.apart_waits) {
             return Occasion::Look;
         }
         let idle = self.subscriptions.is_empty();
         let watching = !self.watches.is_idle();
-        let apart = async {
-            match &mut self.apart {
-                Some(apart) => apart.next().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             wish = self.wishes.recv() => Occasion::Wished(wish),
-            finished = apart => Occasion::Finished(finished),
+            done = self.apart.next() => Occasion::Done(done),
             watched = self.watches.next(&self.database), if watching => Occasion::Watched(watched),
             () = self.live.0.wake.notified() => Occasion::Look,
-            () = tokio::time::sleep(POLL_EVERY), if !idle => Occasion::Look,
+            () = self.feed.stirred(), if !idle => Occasion::Look,
         }
     }
 
     async fn attend(&mut self, occasion: Occasion) -> Result<()> {
         match occasion {
-            Occasion::Finished(finished) => return self.finished_apart(finished).await,
+            Occasion::Done(Done::One(batch, run)) => return self.done_apart(batch, *run).await,
+            Occasion::Done(Done::Lost(left)) => {
+                self.apart_waits = false;
+                left.into_iter().for_each(|id| self.again(id));
+                self.release();
+                return Ok(());
+            }
             Occasion::Watched(watched) => {
                 watched.into_iter().for_each(|watched| self.watched(watched));
                 return Ok(());
@@ -346,9 +351,7 @@ impl InvalidationEngine {
         let batch = self.feed.read(snapshot).await?;
         let concerned = self.subscriptions.mark(&batch);
         crate::observability::live().batch(batch.changes.len(), batch.gap, concerned);
-        if let Some(apart) = &mut self.apart {
-            apart.note(&batch);
-        }
+        self.apart.note(&batch);
         let finished = self.run_quick(snapshot).await;
         let lost = finished.iter().any(|run| timed_out(&run.result));
         if lost || snapshot.has_failed() {
@@ -423,32 +426,34 @@ impl InvalidationEngine {
     /// Begins to run what is to run apart, if anything, over the round's snapshot. Returns what that is.
     async fn begin_apart(&mut self, snapshot: &Arc<Transaction>) -> Result<Vec<GroupId>> {
         let (_, slow) = self.subscriptions.to_run();
-        if self.apart.is_some() || slow.is_empty() {
-            return Ok(Vec::new());
+        let count = slow.len();
+        let begin = if self.apart.has_room() {
+            that_may_begin(slow, self.apart.running(), |id| self.subscriptions.shown(id))
+        } else {
+            Vec::new()
+        };
+        self.apart_waits = begin.len() < count;
+        if !begin.is_empty() {
+            let jobs = begin.iter().filter_map(|id| self.subscriptions.job(*id)).collect();
+            self.apart.begin(jobs, snapshot, &self.database, &self.executor).await?;
+            self.subscriptions.begin_apart(begin.iter().copied());
         }
-        let jobs = slow.iter().filter_map(|id| self.subscriptions.job(*id)).collect();
-        self.apart = Some(Apart::begin(jobs, snapshot, &self.database, &self.executor).await?);
-        self.subscriptions.begin_apart(slow.iter().copied());
-        Ok(slow)
+        Ok(begin)
     }
 
-    /// A slow query is done; none when the connections of those that are left were lost.
-    async fn finished_apart(&mut self, finished: Option<Finished>) -> Result<()> {
-        let Some(run) = finished else {
-            let left = self.apart.take().map(Apart::end).unwrap_or_default();
-            left.into_iter().for_each(|id| self.again(id));
-            self.release();
-            return Ok(());
-        };
+    /// A slow query is done.
+    async fn done_apart(&mut self, batch: u64, run: Finished) -> Result<()> {
         let (id, stale) = (run.id, run.stale);
+        self.apart_waits = false;
         self.subscriptions.ended_apart(id);
         self.subscriptions.measured(id, run.took < SLOW_FROM && !run.stumbled);
         let judged = if stale { Ok(Outcome::Again) } else { self.judge(run).await };
         let mut deliveries = Deliveries::default();
-        let failed = match judged {
+        let mut failed = None;
+        match judged {
             Ok(Outcome::Ran(ran)) => {
                 // It may have read what it had not read before, and perhaps that has changed since.
-                let outdated = self.apart.as_ref().is_some_and(|apart| apart.since().concerns(&ran.dependencies));
+                let outdated = self.apart.is_outdated(batch, &ran.dependencies);
                 for session in self.settle(id, ran) {
                     self.holds.thaw(session);
                 }
@@ -456,31 +461,20 @@ impl InvalidationEngine {
                     self.subscriptions.mark_one(id);
                 }
                 self.subscriptions.tell_waiting(id, &mut self.holds);
-                None
             }
-            Ok(Outcome::Failed(why)) => {
-                self.subscriptions.failed(id, why, &mut deliveries);
-                None
-            }
+            Ok(Outcome::Failed(why)) => self.subscriptions.failed(id, why, &mut deliveries),
             Ok(Outcome::Unwatched(tables)) => {
                 self.again(id);
                 self.subscriptions.park(id, tables);
-                None
             }
-            Ok(Outcome::Again) => {
-                self.again(id);
-                None
-            }
+            Ok(Outcome::Again) => self.again(id),
             Err(why) => {
                 self.again(id);
-                Some(why)
+                failed = Some(why);
             }
-        };
+        }
         if stale {
             self.forget_schema();
-        }
-        if let Some(apart) = self.apart.take_if(|apart| apart.is_over()) {
-            apart.end();
         }
         self.deliver(deliveries, 0, &[]);
         failed.map_or(Ok(()), Err)
@@ -529,9 +523,7 @@ impl InvalidationEngine {
         }
         let unsettled = self.subscriptions.unsettled();
         let (apart, subscriptions) = (&self.apart, &self.subscriptions);
-        let runs = |session, id| {
-            apart.as_ref().is_some_and(|apart| apart.is_running(id)) && subscriptions.is_subscribed(session, id)
-        };
+        let runs = |session, id| apart.is_running(id) && subscriptions.is_subscribed(session, id);
         self.holds.release(runs, |session| unsettled.contains(&session));
     }
 

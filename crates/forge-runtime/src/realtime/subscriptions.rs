@@ -59,8 +59,8 @@ pub(crate) struct SubscriptionManager {
     parked: BTreeMap<GroupId, BTreeSet<u32>>,
     /// Groups with subscribers who may not have been told.
     untold: BTreeSet<GroupId>,
-    /// Functions that were quick when they ran by themselves.
-    quick: HashSet<&'static str>,
+    /// Functions that were slow when they ran last.
+    slow: HashSet<&'static str>,
     next: u64,
 }
 
@@ -115,7 +115,7 @@ impl SubscriptionManager {
             of_call.push(id);
             let runner = subscriber.caller.clone();
             let (subscribers, dependencies) = (BTreeMap::new(), Vec::new());
-            let apart = !self.quick.contains(entry.info.name);
+            let apart = self.slow.contains(entry.info.name);
             let group = Group { entry, args, scope: None, runner, subscribers, result: None, dependencies, apart };
             self.groups.insert(id, group);
             self.dirty.insert(id);
@@ -202,12 +202,12 @@ impl SubscriptionManager {
         self.dirty.iter().any(|id| !self.parked.contains_key(id) && !self.runs_apart(*id))
     }
 
-    /// Whether there is anything to do without anything having changed. What runs apart begins only when nothing else does.
-    pub(super) fn has_work(&self, apart_is_busy: bool) -> bool {
+    /// Whether there is anything to do without anything having changed. `apart_waits` when those that run apart cannot begin now.
+    pub(super) fn has_work(&self, apart_waits: bool) -> bool {
         let waits = |id: &GroupId| {
             self.parked.contains_key(id)
                 || self.running.contains(id)
-                || (apart_is_busy && self.dirty.contains(id) && self.runs_apart(*id))
+                || (apart_waits && self.dirty.contains(id) && self.runs_apart(*id))
         };
         self.dirty.iter().chain(&self.untold).any(|id| !waits(id))
     }
@@ -230,9 +230,9 @@ impl SubscriptionManager {
         if let Some(group) = self.groups.get_mut(&id) {
             group.apart = !quick;
             if quick {
-                self.quick.insert(group.entry.info.name);
+                self.slow.remove(group.entry.info.name);
             } else {
-                self.quick.remove(group.entry.info.name);
+                self.slow.insert(group.entry.info.name);
             }
         }
     }
@@ -283,6 +283,12 @@ impl SubscriptionManager {
     pub(super) fn job(&self, id: GroupId) -> Option<Job> {
         let group = self.groups.get(&id)?;
         Some(Job { id, entry: group.entry.clone(), args: group.args.clone(), caller: group.runner.for_run() })
+    }
+
+    /// The sessions that are shown a group's result together with others. A first result waits for nothing and nothing for it.
+    pub(super) fn shown(&self, id: GroupId) -> Vec<SessionId> {
+        let had = self.groups.get(&id).is_some_and(|group| group.result.is_some());
+        if had { self.sessions(id) } else { Vec::new() }
     }
 
     /// The sessions of a group's subscribers.

@@ -9,6 +9,7 @@ mod support;
 use pipeline as _;
 
 mod commits;
+mod feed;
 mod guarantees;
 mod kills;
 mod live;

@@ -9,3 +9,4 @@ mod consistency;
 mod following;
 mod precision;
 mod safety;
+mod slow;
