@@ -17,7 +17,7 @@ use crate::auth::{Accounts, Principal};
 use crate::config::{Config, Mode, Role, Secret};
 use crate::db::Database;
 use crate::feed::ChangeSweep;
-use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, sweep_mutation_ids};
+use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, Written, sweep_mutation_ids};
 use crate::gateway::{Authenticator, GatewayServer};
 use crate::migrate::{Migrator, Progress, State};
 use crate::observability;
@@ -162,6 +162,7 @@ impl Node {
         });
         let engine = InvalidationEngine::new(live, wishes, database.clone(), parts.executor.clone());
         tasks.spawn(engine.run(stop.clone()));
+        tasks.spawn(parts.executor.cache().clone().run(stop.clone()));
         tasks.spawn(sweep_changes(database.clone(), stage.subscribe(), stop.clone()));
         tasks.spawn(sweep(database, accounts, stage.subscribe(), stop.clone()));
         let (failing, failure) = tokio::sync::mpsc::channel(1);
@@ -255,7 +256,8 @@ fn caller_for(auth: AuthContext) -> Arc<Caller> {
     Arc::new(Caller {
         principal: Arc::new(Principal { auth, expires_at: i64::MAX, session: None }),
         request: Arc::new(request),
-        position: 0,
+        // Tests write by other ways as well, and call when they have.
+        written: Written::until_now(),
         looked: Looked::default(),
     })
 }

@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::answer;
 use crate::app::{NodeParts, Stage};
 use crate::auth::Principal;
-use crate::function::{Call, Caller, Looked};
+use crate::function::{Call, Caller, Looked, Written};
 use crate::observability;
 use crate::realtime::{Acknowledge, Outbox, Subscribe, Unsubscribe};
 
@@ -292,7 +292,7 @@ impl Session {
 
     fn caller(&self) -> Arc<Caller> {
         let (principal, request) = (self.principal.clone(), self.metadata.clone());
-        Arc::new(Caller { principal, request, position: 0, looked: Looked::default() })
+        Arc::new(Caller { principal, request, written: Written::default(), looked: Looked::default() })
     }
 
     async fn subscribe(&self, id: u64, function: &str, args: &str) -> Result<()> {

@@ -33,6 +33,8 @@ mod outbox;
 mod patch;
 mod subscriptions;
 
+pub(crate) use group::{Fingerprint, GroupId};
+pub(crate) use index::Index;
 pub(crate) use invalidation::{Acknowledge, InvalidationEngine, Live, Pledge};
 pub use local::Subscription;
 pub(crate) use outbox::Outbox;
