@@ -133,13 +133,11 @@ impl QueryCache {
         self.0.follows
     }
 
-    /// This node has committed something, or may have. Before that is answered, so that the next call sees it.
+    /// This node has committed something, or may have. Said before that is answered, so that the next call waits for a look that sees it;
+    /// until there is such a call, nobody looks.
     pub(crate) fn committed(&self) {
         if self.0.follows {
             self.0.looks.committed();
-            if self.store().follows() {
-                self.0.looks.wanted.notify_one();
-            }
         }
     }
 

@@ -3,6 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+// A crate that nothing names is not linked, and would bring no functions.
+use pipeline as _;
+
 mod keeping;
 mod nodes;
 mod races;
