@@ -128,8 +128,9 @@ impl QueryCache {
         self.0.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a mutation's answer has to say its position: another node may keep what it has changed.
-    pub(crate) fn wants_positions(&self) -> bool {
+    /// Whether there is anything that changes can end. Then a mutation's answer has to say its position, as another node may keep what it has
+    /// changed.
+    pub(crate) fn follows(&self) -> bool {
         self.0.follows
     }
 
@@ -237,7 +238,7 @@ impl QueryCache {
                         self.0.footprints.forget();
                         self.store().forget_followed();
                     }
-                    (executor.fitting(&entry, noted.json), Some((noted.snapshot, noted.asked)))
+                    (executor.fitting(&entry, noted.json), Some((noted.snapshot, noted.asked, noted.stumbled)))
                 }
                 Err(why) => (Err(why), None),
             }
@@ -250,7 +251,7 @@ impl QueryCache {
         if looked != 0 {
             self.store().found_private(entry.info.name);
         }
-        let snapshot = footing.as_ref().map(|(snapshot, _)| snapshot.clone());
+        let snapshot = footing.as_ref().map(|(snapshot, ..)| snapshot.clone());
         if let Ok(json) = &result {
             let key = if looked == 0 { anybody } else { like };
             let ends = began + policy.ttl;
@@ -259,7 +260,8 @@ impl QueryCache {
                     self.tell(&entry, "it looks at the request, which no two calls have in common");
                     None
                 }
-                Some((snapshot, asked)) => match self.0.footprints.of(&asked, began).await {
+                Some((_, _, true)) => None,
+                Some((snapshot, asked, false)) => match self.0.footprints.of(&asked, began).await {
                     Ok(Footprint::Known(dependencies)) => Some(Some(Footing { snapshot, dependencies })),
                     Ok(Footprint::NotYet) => None,
                     Ok(Footprint::Never(why)) => {
@@ -292,8 +294,8 @@ impl QueryCache {
     }
 
     /// Follows the feed until told to stop.
-    pub(crate) async fn run(self, stop: CancellationToken) {
-        let (mut feed, mut pause, mut failing) = (ChangeFeed::default(), PAUSE.0, false);
+    pub(crate) async fn run(self, mut feed: ChangeFeed, stop: CancellationToken) {
+        let (mut pause, mut failing) = (PAUSE.0, false);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,

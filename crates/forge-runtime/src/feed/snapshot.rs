@@ -40,6 +40,18 @@ impl Snapshot {
         earlier.xmax <= self.xmax && !self.open.iter().any(|xid| earlier.sees(*xid))
     }
 
+    /// The whole id of a transaction of which the log has only the lower half: of all that end like it, the one next to this snapshot.
+    pub(crate) fn widen(&self, xid: u32) -> u64 {
+        // How far ahead of the snapshot it is, or behind.
+        let ahead = xid.wrapping_sub(self.xmax as u32).cast_signed();
+        self.xmax.saturating_add_signed(ahead.into())
+    }
+
+    /// The transactions that it does not see although they had begun.
+    pub(crate) fn open(&self) -> &[u64] {
+        &self.open
+    }
+
     /// Names the place in the history of commits, for people who look.
     pub(crate) fn position(&self) -> u64 {
         self.xmax
@@ -82,5 +94,15 @@ mod tests {
         assert!(!earlier.includes(&later), "it does not see 10, 15 and 21");
         assert!(!of("13:22:13").includes(&earlier), "the earlier one sees 13");
         assert!(!of("10:19:10").includes(&of("10:20:")));
+    }
+
+    #[test]
+    fn an_id_of_the_log_is_widened_to_the_nearest() {
+        let at = |xmax: u64| Snapshot { xmin: xmax, xmax, open: Vec::new() };
+        assert_eq!([7, 99, 101].map(|xid| at(100).widen(xid)), [7, 99, 101]);
+        let epoch = 5 << 32;
+        assert_eq!(at(epoch + 3).widen(2), epoch + 2);
+        assert_eq!(at(epoch + 3).widen(u32::MAX), epoch - 1, "from before the ids began anew");
+        assert_eq!(at(epoch - 2).widen(4), epoch + 4, "from after");
     }
 }

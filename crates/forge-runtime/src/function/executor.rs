@@ -377,7 +377,7 @@ impl FunctionExecutor {
     /// Where a transaction that has ended stands, when somebody may have to know.
     async fn position(&self, transaction: &Transaction) -> Option<Position> {
         let database = &self.0.database;
-        let xid = if self.0.cache.wants_positions() { transaction.xid() } else { None };
+        let xid = if self.0.cache.follows() { transaction.xid() } else { None };
         let lsn = if database.has_replicas() { database.position().await.unwrap_or(u64::MAX) } else { 0 };
         Position::of(lsn, xid)
     }

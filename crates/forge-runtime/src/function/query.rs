@@ -9,11 +9,10 @@ use super::context::{Caller, QueryContext};
 use super::executor::{Answer, Call, FunctionExecutor, not_a_query, within};
 use super::registry::{Entry, Run};
 use crate::cache::CacheUse;
-use crate::db::transaction::Purpose;
-use crate::db::{Db, Recorder, Shape};
+use crate::db::transaction::{Purpose, Transaction};
+use crate::db::{Asked, Db, Recorder};
 use crate::feed::Snapshot;
 use crate::observability;
-use crate::read_set::Argument;
 
 /// A run of a query, and what it was.
 #[derive(Debug)]
@@ -22,7 +21,9 @@ pub(crate) struct Noted {
     /// In which it read.
     pub(crate) snapshot: Snapshot,
     /// Its statements with their arguments.
-    pub(crate) asked: Vec<(Arc<Shape>, Vec<Argument>)>,
+    pub(crate) asked: Asked,
+    /// One of them failed, which the function has made do with. What that one read is not among them.
+    pub(crate) stumbled: bool,
     /// A table had changed under a statement.
     pub(crate) stale: bool,
 }
@@ -73,8 +74,9 @@ impl FunctionExecutor {
     ) -> Result<Noted> {
         let mut noted = None;
         let (json, stale) = self.in_snapshot(entry, args, caller, deadline, Some(&mut noted)).await?;
-        let (snapshot, recorder) = noted.ok_or_else(|| Error::internal("a snapshot was not noted"))?;
-        Ok(Noted { json, snapshot, asked: recorder.take(), stale })
+        let (snapshot, transaction, recorder) = noted.ok_or_else(|| Error::internal("a snapshot was not noted"))?;
+        let (asked, stumbled) = recorder.take();
+        Ok(Noted { json, snapshot, asked, stumbled: stumbled || transaction.has_failed(), stale })
     }
 
     /// Runs a query in one snapshot; once more when a table has changed under one of its statements, which is then told.
@@ -84,7 +86,7 @@ impl FunctionExecutor {
         args: &[u8],
         caller: &Arc<Caller>,
         deadline: Instant,
-        mut noted: Option<&mut Option<(Snapshot, Arc<Recorder>)>>,
+        mut noted: Option<&mut Option<(Snapshot, Arc<Transaction>, Arc<Recorder>)>>,
     ) -> Result<(Vec<u8>, bool)> {
         let Run::Query(run) = entry.run else { return Err(not_a_query(entry)) };
         let mut fresh = false;
@@ -94,7 +96,8 @@ impl FunctionExecutor {
             let mut db = Db::read_in(snapshot.clone(), deadline);
             if let Some(noted) = &mut noted {
                 let recorder = Arc::new(Recorder::default());
-                **noted = Some((within(entry, deadline, Snapshot::of(&snapshot)).await?, recorder.clone()));
+                let at = within(entry, deadline, Snapshot::of(&snapshot)).await?;
+                **noted = Some((at, snapshot.clone(), recorder.clone()));
                 db = db.recorded(recorder);
             }
             let ctx = QueryContext::new(self.0.accounts.clone(), caller.clone(), db, deadline);

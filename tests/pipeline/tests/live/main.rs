@@ -7,4 +7,6 @@ mod support;
 
 mod consistency;
 mod following;
+mod precision;
 mod safety;
+mod slow;

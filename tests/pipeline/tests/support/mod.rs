@@ -1,6 +1,7 @@
 //! What the tests of this folder share: a plain HTTP client, tokens, and waiting with a deadline.
 #![allow(dead_code, reason = "no test program uses all of it")]
 
+pub(crate) mod balancer;
 pub(crate) mod http;
 pub(crate) mod live;
 pub(crate) mod pgbouncer;
