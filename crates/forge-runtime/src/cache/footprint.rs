@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use forge_core::Result;
 
-use crate::db::{Asked, Database, Shape};
+use crate::db::{Database, Shape};
 use crate::feed::Capture;
-use crate::read_set::{Catalogue, Dependency, Reading, Table, Unfollowable};
+use crate::read_set::{Argument, Catalogue, Dependency, Reading, Table, Unfollowable};
 
 /// How many statements' readings are remembered.
 const READINGS_MAX: usize = 10_000;
@@ -71,7 +71,7 @@ impl Footprints {
     ///
     /// # Errors
     /// When the catalogue cannot be asked.
-    pub(super) async fn of(&self, asked: &Asked, began: Instant) -> Result<Footprint> {
+    pub(super) async fn of(&self, asked: &[(Arc<Shape>, Vec<Argument>)], began: Instant) -> Result<Footprint> {
         let mut dependencies = Vec::new();
         for (shape, arguments) in asked {
             match &*self.reading(shape).await? {

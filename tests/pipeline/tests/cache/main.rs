@@ -46,6 +46,11 @@ async fn kept(url: &str, function: &str, args: Value) -> Value {
     data
 }
 
+/// The feed is being read, so that no call comes before anything is known of it.
+async fn awake(url: &str) {
+    kept(url, "kept_text", json!({"n": 0, "bytes": 1})).await;
+}
+
 /// The sum of all lines of a metric that begin like this.
 async fn metric(url: &str, begin: &str) -> u64 {
     let text = Request::get("/metrics").send(url).await.text();

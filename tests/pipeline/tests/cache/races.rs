@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::support::http::Request;
 use crate::support::{count, until};
-use crate::{ask, kept, metric, named};
+use crate::{ask, awake, kept, metric, named};
 
 /// Sessions that wait for the table.
 const WAITING: &str = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'counters'::regclass";
@@ -113,6 +113,7 @@ async fn a_change_after_the_runs_snapshot_is_not_missed(app: TestApp) -> Result<
 #[forge::test]
 async fn a_writer_from_before_the_triggers_is_not_missed(app: TestApp) -> Result<()> {
     let (sql, url) = (app.sql().await?, app.url());
+    awake(&url).await;
     sql.execute("INSERT INTO counters VALUES ('a', 1)", &[]).await.unwrap();
     // Written while nothing tells of it, and committed after the first runs.
     sql.batch_execute("BEGIN; UPDATE counters SET value = 2 WHERE name = 'a'").await.unwrap();
