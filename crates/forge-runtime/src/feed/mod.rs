@@ -13,12 +13,15 @@
 //! By what: a reader asks for rows that its snapshot sees and its previous one did not. Neither ids nor times order commits, and a
 //! watermark would stall behind one idle writer; the comparison of two snapshots does neither.
 //!
+//! Beside changes it carries notes ([`Note`]), which code says in a transaction: they too are heard by every node, of what committed only.
+//!
 //! Not seen: what no trigger sees (`session_replication_role = replica`, the apply of logical replication).
 //!
 //! Nobody is notified inside a writer's transaction: that would serialise all commits. This node's own commits wake its reader; other
 //! nodes and other programs are noticed by asking again, and only while somebody is subscribed.
 
 mod capture;
+mod note;
 mod snapshot;
 
 use std::sync::{Arc, LazyLock};
@@ -28,6 +31,8 @@ use forge_core::{Error, Result};
 use serde::Deserialize;
 
 pub(crate) use capture::Capture;
+pub(crate) use note::{EventNote, Note, TELL};
+use note::{Item, Said};
 pub(crate) use snapshot::Snapshot;
 
 use crate::db::error::from_driver;
@@ -46,6 +51,8 @@ pub(crate) struct Batch {
     /// In which all of it is visible.
     pub(crate) snapshot: Snapshot,
     pub(crate) changes: Vec<Change>,
+    /// What was said, in that order.
+    pub(crate) notes: Vec<Note>,
     /// Something may have been missed: everything counts as changed.
     pub(crate) gap: bool,
 }
@@ -94,19 +101,24 @@ impl ChangeFeed {
         let since = since.map(|seen| seen.snapshot.clone());
         let answer = transaction.query(&CHANGES, &[&since]).await?;
         let mut changes = Vec::with_capacity(answer.rows.len());
+        let mut said: Vec<Said> = Vec::new();
         let mut snapshot = String::new();
         for row in &answer.rows {
             snapshot = row.try_get(0).map_err(from_driver)?;
             if let Some(change) = row.try_get::<_, Option<&str>>(1).map_err(from_driver)? {
-                let parsed = serde_json::from_str(change);
-                changes.push(parsed.map_err(|why| {
+                let parsed = Item::parse(change).map_err(|why| {
                     Error::internal(format!(
                         "a row of forge_changes is not understood: {why}; was it written by a newer version?"
                     ))
-                })?);
+                })?;
+                match parsed {
+                    Item::Change(change) => changes.push(change),
+                    Item::Said(note) => said.push(note),
+                }
             }
         }
-        let batch = Batch { snapshot: snapshot.parse()?, changes, gap: since.is_none() };
+        let notes = Said::in_order(said);
+        let batch = Batch { snapshot: snapshot.parse()?, changes, notes, gap: since.is_none() };
         self.seen = Some(Seen { snapshot, at, life });
         Ok(batch)
     }

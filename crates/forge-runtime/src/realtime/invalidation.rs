@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::group::GroupId;
 use super::outbox::Outbox;
+use super::roll::Roll;
 use super::subscriptions::{Deliveries, Ran, Subscribe, SubscriptionManager, Unsubscribe, not_live};
 use crate::db::transaction::Transaction;
 use crate::db::{Database, Recorder, Shape};
@@ -41,6 +42,7 @@ pub(crate) struct Live(Arc<Shared>);
 struct Shared {
     wishes: mpsc::Sender<Wish>,
     wake: Notify,
+    roll: Roll,
     /// Whether anybody is subscribed.
     active: AtomicBool,
     /// Mutations whose effect sessions wait for. Not among the wishes: what is said before a COMMIT has to be known to a round that begins after
@@ -105,6 +107,7 @@ impl Live {
             Self(Arc::new(Shared {
                 wishes,
                 wake: Notify::new(),
+                roll: Roll::new(),
                 active: AtomicBool::new(false),
                 expected: Mutex::default(),
             })),
@@ -114,6 +117,18 @@ impl Live {
 
     fn expected(&self) -> MutexGuard<'_, Vec<Expected>> {
         self.0.expected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the other nodes have to know of this one's sessions.
+    pub(crate) fn roll(&self) -> &Roll {
+        &self.0.roll
+    }
+
+    /// A session takes messages by POST. Once this returns, they may be sent to any node.
+    pub(crate) async fn open(&self, session: &str, user: Option<&str>) -> Result<()> {
+        self.0.roll.open(session, user).await?;
+        self.0.wake.notify_one();
+        Ok(())
     }
 
     /// This node has committed something.
@@ -173,12 +188,13 @@ enum Outcome {
 
 impl InvalidationEngine {
     pub(crate) fn new(live: Live, wishes: Wishes, database: Database, executor: FunctionExecutor) -> Self {
+        let subscriptions = SubscriptionManager::new(live.roll().clone());
         Self {
             live,
             wishes: wishes.0,
             database,
             executor,
-            subscriptions: SubscriptionManager::default(),
+            subscriptions,
             feed: ChangeFeed::default(),
             readings: HashMap::new(),
             watched: HashMap::new(),

@@ -21,19 +21,27 @@
 //! other. What the snapshot sees has been looked at, what it does not see will be in the next batch, and a group's new dependencies are
 //! in place before that is read: there is no gap to guard. Rounds are short, and whatever happens meanwhile is one batch of the next.
 //!
+//! Two more things come with the results: [events](events) that functions emit, and lists of who is [present](presence).
+//!
 //! Bounded: subscriptions per session and per node; what waits for a slow client is the newest result of each of its subscriptions.
 //!
 //! Not here: who a session is and what it sends (see [`crate::gateway`]).
 
+mod events;
 mod group;
 mod index;
 mod invalidation;
 mod local;
 mod outbox;
 mod patch;
+mod presence;
+mod roll;
 mod subscriptions;
 
+pub use events::ReceivedEvent;
+pub(crate) use events::note as event_note;
 pub(crate) use invalidation::{Acknowledge, InvalidationEngine, Live, Pledge};
 pub use local::Subscription;
-pub(crate) use outbox::Outbox;
+pub(crate) use outbox::{End, Outbox};
+pub(crate) use presence::{Presence, STATE_BYTES_MAX, entry as presence_entry, nowhere, topic as presence_topic};
 pub(crate) use subscriptions::{Subscribe, Unsubscribe};

@@ -6,5 +6,9 @@
 mod support;
 
 mod consistency;
+mod events;
 mod following;
+mod limits;
+mod presence;
 mod safety;
+mod sse;
