@@ -2,6 +2,8 @@
 
 use forge::prelude::*;
 
+use crate::{bump, counter};
+
 /// All that is counted.
 #[forge::query(public)]
 pub async fn total(ctx: &QueryContext) -> Result<i64> {

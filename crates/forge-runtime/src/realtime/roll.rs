@@ -21,13 +21,16 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::db::error::from_driver;
-use crate::db::{Database, Shape};
+use crate::db::{Answer, Database, Shape};
 
 /// How often a node shows that it lives. Whoever has not for four times as long is gone.
 const BEAT: Duration = Duration::from_secs(5);
 
 /// How many rows one statement writes at most.
 const BATCH_MAX: usize = 500;
+
+/// How many messages for a session are taken at a time.
+pub(crate) const MAIL_MAX: usize = 100;
 
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -39,6 +42,7 @@ static WRITE: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sq
 static SWEEP: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/roll_sweep.sql")));
 static LEAVE: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of("DELETE FROM forge_live_nodes WHERE node = $1"));
 static PUT: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/mail_put.sql")));
+static WAITING: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/mail_waiting.sql")));
 static TAKE: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/mail_take.sql")));
 
 /// One who is present, or watches.
@@ -174,14 +178,22 @@ impl Roll {
         self.0.mail.notified().await;
     }
 
-    /// Takes messages for sessions of this node: session and body, the oldest first.
+    /// The sessions of this node for which messages wait.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub(crate) async fn mail_waiting(&self, database: &Database) -> Result<Vec<String>> {
+        let lease = database.side().get().await?;
+        texts(&lease.query(&WAITING, &[&self.0.node]).await.map_err(from_driver)?)
+    }
+
+    /// Takes messages for a session, the oldest first, at most [`MAIL_MAX`] of them.
     ///
     /// # Errors
     /// When the database is away; they are then still there.
-    pub(crate) async fn take_mail(&self, database: &Database) -> Result<Vec<(String, String)>> {
+    pub(crate) async fn take_mail(&self, database: &Database, session: &str) -> Result<Vec<String>> {
         let lease = database.side().get().await?;
-        let answer = lease.query(&TAKE, &[&self.0.node]).await.map_err(from_driver)?;
-        answer.rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, _>>().map_err(from_driver)
+        texts(&lease.query(&TAKE, &[&session]).await.map_err(from_driver)?)
     }
 
     /// Leaves a message for a session of another node. False when there is no such session of this user.
@@ -320,6 +332,10 @@ impl Kept {
         self.changed_sessions.extend(self.sessions.keys().filter(|id| !begun.contains(id)).cloned());
         !self.changed_members.is_empty() || !self.changed_sessions.is_empty()
     }
+}
+
+fn texts(answer: &Answer) -> Result<Vec<String>> {
+    answer.rows.iter().map(|row| row.try_get(0).map_err(from_driver)).collect()
 }
 
 /// Some of a set, as many as one statement writes.

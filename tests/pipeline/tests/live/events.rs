@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::live::Live;
 use crate::support::process::Process;
-use crate::support::server::{connect, empty_database};
+use crate::support::server::empty_database;
 use crate::support::token;
 
 /// Long enough for an event that should not come to have come.
@@ -52,6 +52,7 @@ async fn what_was_not_committed_was_never_said(app: TestApp) -> Result<()> {
 
 #[forge::test]
 async fn only_who_is_subscribed_to_just_that_is_told(app: TestApp) -> Result<()> {
+    app.sql().await?.execute("INSERT INTO counters VALUES ('a', 1)", &[]).await.unwrap();
     let mut live = Live::open(&app.url(), None).await;
     live.subscribed(1, "counter", json!({"name": "b"})).await;
     live.subscribed(2, "share", json!({"name": "a"})).await;
@@ -153,6 +154,5 @@ async fn events_cross_nodes_in_order() -> Result<()> {
             assert!(counted <= shown, "not before its effect is shown");
         }
     }
-    drop(connect(database.url()).await);
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use forge_core::Result;
 use forge_core::request::RequestMetadata;
+use forge_core::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::limits::{Admission, Holder, Seats};
@@ -48,7 +48,7 @@ impl Hub {
         if *self.parts.stage.borrow() == Stage::Ready {
             return Ok(());
         }
-        Err(forge_core::Error::database_unavailable("the server is starting or stopping; try again"))
+        Err(Error::database_unavailable("the server is starting or stopping; try again"))
     }
 
     /// A session of somebody.
@@ -115,23 +115,19 @@ impl Hub {
     }
 
     async fn hand_on(&self) {
-        loop {
-            let mail = match self.parts.live.roll().take_mail(&self.parts.database).await {
-                Ok(mail) if mail.is_empty() => return,
-                Ok(mail) => mail,
-                Err(why) => {
-                    tracing::warn!(error = ?why, "messages for live sessions could not be fetched; trying again");
-                    tokio::time::sleep(PAUSE).await;
-                    self.parts.live.roll().mail_for(None);
-                    return;
-                }
-            };
-            for (id, body) in mail {
+        let handing = async {
+            for id in self.parts.live.roll().mail_waiting(&self.parts.database).await? {
                 // One that has ended meanwhile wants nothing any more.
                 if let Some(session) = self.find(&id) {
-                    session.take_in(&body).await;
+                    session.fetch().await?;
                 }
             }
+            Ok::<_, Error>(())
+        };
+        if let Err(why) = handing.await {
+            tracing::warn!(error = ?why, "messages for live sessions could not be fetched; trying again");
+            tokio::time::sleep(PAUSE).await;
+            self.parts.live.roll().mail_for(None);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `POST /events/{session}`: what the client of an event stream sends.
 //!
 //! Behind a plain balancer a request may reach another node than the stream. Then the message is left in the database, and the change
-//! feed tells the session's node: some 20 ms later it is there. In order, if the client waits for one answer before it sends the next.
+//! feed tells the session's node: some 20 ms later it is there. Messages arrive in order if the client waits for one answer before it sends
+//! the next, as a session looks for what was left for it before it takes in what comes to its own node.
 
 use std::sync::Arc;
 
@@ -58,8 +59,9 @@ async fn taken(hub: &Hub, id: &str, request: Request<Body>, findings: &mut Cooki
     match hub.find(id) {
         // Whether there is a session of this id is nobody else's business.
         Some(session) if session.principal().auth.user_id() == user => {
-            session.hear(wanted).await;
-            Ok(())
+            // Whoever goes away in the middle does not leave half of it.
+            let taking = tokio::spawn(async move { session.hear_posted(wanted).await });
+            taking.await.map_err(|why| Error::internal("messages could not be taken in").with_source(why))?
         }
         Some(_) => Err(unknown()),
         // No id of ours: the database need not be asked.

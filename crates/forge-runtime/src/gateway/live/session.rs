@@ -20,7 +20,8 @@ use crate::auth::Principal;
 use crate::function::{Call, Caller, Entry, Looked, permit};
 use crate::observability;
 use crate::realtime::{
-    Acknowledge, End, Outbox, Presence, STATE_BYTES_MAX, Subscribe, Unsubscribe, nowhere, presence_entry, presence_topic,
+    Acknowledge, End, MAIL_MAX, Outbox, Presence, STATE_BYTES_MAX, Subscribe, Unsubscribe, nowhere, presence_entry,
+    presence_topic,
 };
 
 /// How many calls of one session are under way at a time, or answered and the answer not yet taken.
@@ -174,7 +175,10 @@ impl Session {
     /// Takes in a message of a WebSocket, where one that is not understood ends the session.
     pub(super) async fn hear_text(&self, text: &str) {
         match Wanted::read(text) {
-            Ok(wanted) => self.hear(vec![wanted]).await,
+            Ok(wanted) => {
+                let mut held = self.held.lock().await;
+                self.hear_one(wanted, &mut held).await;
+            }
             Err(why) => self.fail(None, &why, End::broken("the message is not understood")),
         }
     }
@@ -188,23 +192,49 @@ impl Session {
         self.fail(None, &why, End::TOO_LARGE);
     }
 
-    /// Takes in what another node took for this session, and has looked at.
-    pub(super) async fn take_in(&self, body: &str) {
-        match Wanted::read_all(body) {
-            Ok(wanted) => self.hear(wanted).await,
-            // Written by a node of another version.
-            Err(why) => self.outbox.say(message::error(None, &why)),
+    /// Takes in messages that came by POST, after those that were sent before and came to another node.
+    ///
+    /// # Errors
+    /// When the database is away. Then nothing of them was taken in.
+    pub(super) async fn hear_posted(&self, all: Vec<Wanted>) -> Result<()> {
+        let mut held = self.held.lock().await;
+        self.fetch_into(&mut held).await?;
+        self.hear(all, &mut held).await;
+        Ok(())
+    }
+
+    /// Takes in what other nodes took for this session.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub(super) async fn fetch(&self) -> Result<()> {
+        let mut held = self.held.lock().await;
+        self.fetch_into(&mut held).await
+    }
+
+    async fn fetch_into(&self, held: &mut Held) -> Result<()> {
+        let parts = &self.hub.parts;
+        loop {
+            let bodies = parts.live.roll().take_mail(&parts.database, &self.id).await?;
+            for body in &bodies {
+                match Wanted::read_all(body) {
+                    Ok(all) => self.hear(all, held).await,
+                    // It was looked at before, by a node of another version.
+                    Err(why) => self.outbox.say(message::error(None, &why)),
+                }
+            }
+            if bodies.len() < MAIL_MAX {
+                return Ok(());
+            }
         }
     }
 
     /// Takes in messages, one after the other.
-    pub(super) async fn hear(&self, all: Vec<Wanted>) {
-        let mut held = self.held.lock().await;
+    async fn hear(&self, all: Vec<Wanted>, held: &mut Held) {
         for wanted in all {
-            if held.left {
-                return;
+            if !held.left {
+                self.hear_one(wanted, held).await;
             }
-            self.hear_one(wanted, &mut held).await;
         }
     }
 
