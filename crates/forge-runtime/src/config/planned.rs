@@ -43,7 +43,6 @@ const ABSENT: &[(&str, Absent)] = &[
     ("observability.traces", Absent::NotYet),
     ("project.version", Absent::Instead("the version is that of the app's Cargo.toml")),
     ("rate_limiting", Absent::NotYet),
-    ("reactivity", Absent::NotYet),
     ("roles", Absent::Instead("roles are a list: [node] roles = [\"gateway\", \"worker\"]")),
     ("scheduler", Absent::NotYet),
     ("security.auth.jwt_algorithm", Absent::Instead("use security.auth.algorithms")),

@@ -113,6 +113,33 @@ section! {
 }
 
 section! {
+    /// How live queries learn of changes.
+    pub struct ReactivityConfig(mode) {
+        /// Where the triggers of watched tables write what changed. `wal`: to the server's write-ahead log, which each node reads;
+        /// costs writers the least and nothing while nothing happens. `changelog`: to a table that nodes ask again and again; works on every
+        /// server. `auto`: `wal` where the server allows it, else `changelog`. All nodes of a database do the same: when one of them cannot
+        /// read the log, or says `changelog`, it is `changelog`. With `wal`, a node does not start on a server that does not allow it.
+        capture: CaptureMode = CaptureMode::Auto, choice();
+    }
+}
+
+/// See `reactivity.capture`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CaptureMode {
+    /// The log where the server allows it.
+    Auto,
+    /// The log.
+    Wal,
+    /// A table.
+    Changelog,
+}
+
+impl Choice for CaptureMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("wal", Self::Wal), ("changelog", Self::Changelog)];
+}
+
+section! {
     /// What the node tells about itself.
     pub struct ObservabilityConfig(mode) {
         /// How log lines look: `pretty` for people, in colour on a terminal (`NO_COLOR` and `CLICOLOR_FORCE` decide otherwise), `json`

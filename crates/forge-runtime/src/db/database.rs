@@ -26,6 +26,8 @@ struct Inner {
     primary: Pool,
     side: Pool,
     live: Pool,
+    /// To the server itself, for the change feed's stream.
+    log: Connector,
     /// To `direct_url`, past a pooler.
     direct: Option<Pool>,
     shared: SharedReads,
@@ -38,9 +40,9 @@ struct Inner {
 /// How many connections there are beside the pool's.
 const SIDE_CONNECTIONS: usize = 2;
 
-/// How many connections live queries have: one to read what changed and run what that concerns, one for what they need to know about the
-/// schema. Calls and live queries never wait for each other's connections.
-const LIVE_CONNECTIONS: usize = 2;
+/// How many connections live queries have: one to read what changed and run what that concerns, some for slow queries, one each for what
+/// they need to know about the schema and for making triggers. Calls and live queries never wait for each other's connections.
+const LIVE_CONNECTIONS: usize = 3 + crate::realtime::LANES;
 
 /// How many connections past a pooler there are at most: they are what it saves.
 const DIRECT_CONNECTIONS: usize = 4;
@@ -105,10 +107,12 @@ impl Database {
             None => None,
         };
         let main = connect(primary_url, &route, "main", &[])?;
+        let log = connect(config.direct_url.as_ref().unwrap_or(primary_url), &Route::default(), "change feed", &[])?;
         Ok(Self(Arc::new(Inner {
             primary: Pool::new(main, config.pool_size as usize, config.pool_timeout),
             side: Pool::new(connect(primary_url, &route, "side", &[])?, SIDE_CONNECTIONS, config.pool_timeout),
             direct,
+            log,
             live: Pool::new(connect(primary_url, &route, "live queries", &[])?, LIVE_CONNECTIONS, config.pool_timeout),
             shared: SharedReads::new(
                 connect(primary_url, &route, "shared reads", &[read_only, short])?,
@@ -138,10 +142,26 @@ impl Database {
         &self.0.live
     }
 
+    /// How the log is reached, past a pooler.
+    pub(crate) fn log_connector(&self) -> &Connector {
+        &self.0.log
+    }
+
+    /// Whether there is an address past a pooler.
+    pub(crate) fn has_direct(&self) -> bool {
+        self.0.direct.is_some()
+    }
+
     /// One snapshot for a round of live queries.
     pub(crate) async fn begin_live(&self, fresh: bool) -> Result<Transaction> {
         let limit = Instant::now() + self.0.config.statement_timeout;
         Ok(Transaction::new(self.0.live.get().await?, Purpose::Snapshot, limit, fresh))
+    }
+
+    /// The snapshot of a round that is still open, on another connection.
+    pub(crate) async fn begin_apart(&self, snapshot: &str) -> Result<Transaction> {
+        let limit = Instant::now() + self.0.config.statement_timeout;
+        Transaction::import(self.0.live.get().await?, snapshot, limit).await
     }
 
     /// A connection with a session of its own: past a pooler, when there is one.

@@ -9,7 +9,7 @@ use super::Change;
 use crate::db::Shape;
 
 /// Says a note, `$1`, in the transaction that it runs in.
-pub(crate) static TELL: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of("SELECT forge_tell($1::text::jsonb)"));
+pub(crate) static TELL: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of("SELECT forge_tell($1)"));
 
 /// A note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub(crate) struct EventNote {
 
 /// A note as it stands in the feed.
 #[derive(Debug, Deserialize)]
-pub(super) struct Said {
+pub(crate) struct Said {
     #[serde(rename = "n")]
     note: Note,
     /// When it was said, in microseconds of the database's clock. What was said after having seen another's effect comes after that.
@@ -56,12 +56,11 @@ pub(super) enum Item {
 }
 
 impl Item {
-    pub(super) fn parse(text: &str) -> serde_json::Result<Self> {
-        // As PostgreSQL writes it, the shortest name first.
-        if text.starts_with("{\"n\":") {
-            serde_json::from_str(text).map(Self::Said)
+    pub(super) fn parse(text: &[u8]) -> serde_json::Result<Self> {
+        if text.starts_with(b"{\"n\":") {
+            serde_json::from_slice(text).map(Self::Said)
         } else {
-            serde_json::from_str(text).map(Self::Change)
+            serde_json::from_slice(text).map(Self::Change)
         }
     }
 }
@@ -72,7 +71,7 @@ mod tests {
 
     #[test]
     fn notes_are_told_from_changes_and_come_in_the_order_in_which_they_were_said() {
-        let change = Item::parse(r#"{"c": null, "k": ["a"], "r": [["1"]], "t": 7}"#).unwrap();
+        let change = Item::parse(br#"{"t":7,"k":["a"],"c":null,"r":[["1"]]}"#).unwrap();
         assert!(matches!(change, Item::Change(Change { table: 7, .. })));
         let event = |name: &str, at: i64| {
             let note = Note::Event(EventNote {
@@ -81,8 +80,8 @@ mod tests {
                 name: name.into(),
                 data: "\"\\u0000\"".into(),
             });
-            let text = format!("{{\"n\": {}, \"at\": {at}}}", serde_json::to_string(&note).unwrap());
-            match Item::parse(&text).unwrap() {
+            let text = format!("{{\"n\":{},\"at\":{at}}}", serde_json::to_string(&note).unwrap());
+            match Item::parse(text.as_bytes()).unwrap() {
                 Item::Said(said) => said,
                 Item::Change(change) => panic!("{change:?}"),
             }
@@ -96,6 +95,6 @@ mod tests {
             })
             .collect();
         assert_eq!(names, ["first", "second"]);
-        assert!(Item::parse("{\"n\": {\"unheard\": 1}, \"at\": 1}").is_err());
+        assert!(Item::parse(b"{\"n\":{\"unheard\":1},\"at\":1}").is_err());
     }
 }

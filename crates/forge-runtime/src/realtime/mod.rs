@@ -5,7 +5,7 @@
 //!                        │
 //!  feed ─▶ InvalidationEngine ─ round: one snapshot ─┬─ what changed up to it       (feed)
 //!                        ▲                           ├─ whom that concerns         (index)
-//!     this node's commits wake it                    ├─ run those groups, once each
+//!     this node's commits wake it                    ├─ run those groups, once each; slow ones apart, over the same snapshot
 //!                                                    └─ what is new ─▶ Outbox of each session ─▶ one frame ─▶ its client
 //! ```
 //!
@@ -23,12 +23,17 @@
 //!
 //! Two more things come with the results: [events](events) that functions emit, and lists of who is [present](presence).
 //!
+//! A slow query holds up only the sessions that are subscribed to it (see `apart` and `holds`): their frames wait for it, as they are to be
+//! of one snapshot. Rounds go on meanwhile.
+//!
 //! Bounded: subscriptions per session and per node; what waits for a slow client is the newest result of each of its subscriptions.
 //!
 //! Not here: who a session is and what it sends (see [`crate::gateway`]).
 
+mod apart;
 mod events;
 mod group;
+mod holds;
 mod index;
 mod invalidation;
 mod local;
@@ -36,8 +41,11 @@ mod outbox;
 mod patch;
 mod presence;
 mod roll;
+mod run;
 mod subscriptions;
+mod watches;
 
+pub(crate) use apart::LANES;
 pub use events::ReceivedEvent;
 pub(crate) use events::note as event_note;
 pub(crate) use invalidation::{Acknowledge, InvalidationEngine, Live, Pledge};

@@ -69,9 +69,7 @@ struct Waiting {
     position: u64,
     /// The version that the client has of each subscription.
     sent: HashMap<u64, Version>,
-    events: VecDeque<(u64, Arc<Event>)>,
-    /// How many events went since the last one that was taken.
-    missed: u64,
+    events: Events,
     end: Option<End>,
     /// Since when something waits.
     since: Option<Instant>,
@@ -87,10 +85,50 @@ pub(super) enum News {
 /// Everything that one round has for a session.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
-    pub(super) news: Vec<(u64, News)>,
+    /// By the session's number of the subscription.
+    pub(super) news: BTreeMap<u64, News>,
     pub(super) acks: Vec<String>,
     /// To be told after the results, in this order.
-    pub(super) events: Vec<(u64, Arc<Event>)>,
+    pub(super) events: Events,
+}
+
+impl Delivery {
+    /// Takes in what a later round has: what is newer takes the place of what is older.
+    pub(super) fn then(&mut self, later: Self) {
+        self.events.then(later.events, &later.news);
+        self.news.extend(later.news);
+        self.acks.extend(later.acks);
+    }
+}
+
+/// Events that wait, each with the number of its subscription. The newest hundred are kept.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    waiting: VecDeque<(u64, Arc<Event>)>,
+    /// How many went since the last one that was taken.
+    missed: u64,
+}
+
+impl Events {
+    pub(super) fn push(&mut self, subscription: u64, event: Arc<Event>) {
+        self.waiting.push_back((subscription, event));
+        if self.waiting.len() > EVENTS_MAX {
+            self.waiting.pop_front();
+            self.missed += 1;
+        }
+    }
+
+    /// Takes in what a later round has, along with its news.
+    fn then(&mut self, later: Self, news: &BTreeMap<u64, News>) {
+        // What may not be seen any more is not told any more.
+        self.waiting.retain(|(id, _)| !matches!(news.get(id), Some(News::Failed(_))));
+        self.missed += later.missed;
+        later.waiting.into_iter().for_each(|(id, event)| self.push(id, event));
+    }
+
+    pub(super) fn forget(&mut self, subscription: u64) {
+        self.waiting.retain(|(of, _)| *of != subscription);
+    }
 }
 
 /// What to write next, in this order.
@@ -131,20 +169,10 @@ impl Outbox {
     /// Puts a round's delivery in.
     pub(super) fn put(&self, position: u64, delivery: Delivery) {
         self.change(|waiting| {
-            waiting.position = position;
-            for (id, news) in delivery.news {
-                if matches!(news, News::Failed(_)) {
-                    // What may not be seen any more is not told any more.
-                    waiting.events.retain(|(of, _)| *of != id);
-                }
-                waiting.news.insert(id, news);
-            }
+            waiting.position = waiting.position.max(position);
+            waiting.events.then(delivery.events, &delivery.news);
+            waiting.news.extend(delivery.news);
             waiting.acks.extend(delivery.acks);
-            waiting.events.extend(delivery.events);
-            while waiting.events.len() > EVENTS_MAX {
-                waiting.events.pop_front();
-                waiting.missed += 1;
-            }
         });
     }
 
@@ -194,7 +222,7 @@ impl Outbox {
         let mut waiting = self.waiting();
         waiting.news.remove(&subscription);
         waiting.sent.remove(&subscription);
-        waiting.events.retain(|(of, _)| *of != subscription);
+        waiting.events.forget(subscription);
     }
 
     /// Waits until there is something to take.
@@ -217,7 +245,7 @@ impl Outbox {
 
     /// Takes the oldest event.
     pub(super) fn event(&self) -> Option<Arc<Event>> {
-        self.waiting().events.pop_front().map(|(_, event)| event)
+        self.waiting().events.waiting.pop_front().map(|(_, event)| event)
     }
 
     /// Whether there is nothing to take.
@@ -256,8 +284,8 @@ impl Outbox {
             outgoing.frame =
                 Some(format!("{{\"type\":\"frame\",\"position\":\"{}\",\"results\":[{results}]{acks}}}", waiting.position));
         }
-        for (id, event) in std::mem::take(&mut waiting.events) {
-            outgoing.events.push(event.message(id, std::mem::take(&mut waiting.missed)));
+        for (id, event) in std::mem::take(&mut waiting.events.waiting) {
+            outgoing.events.push(event.message(id, std::mem::take(&mut waiting.events.missed)));
         }
         outgoing
     }
@@ -290,7 +318,7 @@ mod tests {
     }
 
     fn news(news: Vec<(u64, News)>) -> Delivery {
-        Delivery { news, ..Delivery::default() }
+        Delivery { news: news.into_iter().collect(), ..Delivery::default() }
     }
 
     fn frame(outbox: &Outbox) -> Value {
@@ -339,17 +367,19 @@ mod tests {
         assert!(outbox.take().frame.is_none());
     }
 
-    fn moved(number: usize) -> (u64, Arc<Event>) {
-        (1, Arc::new(Event { name: "moved".into(), data: number.to_string() }))
+    fn moved(number: usize) -> Events {
+        let mut events = Events::default();
+        events.push(1, Arc::new(Event { name: "moved".into(), data: number.to_string() }));
+        events
     }
 
     #[test]
     fn events_come_after_the_frame_and_the_oldest_of_too_many_go() {
         let outbox = Outbox::new();
         let told = Arc::new(Told::new(b"1".to_vec(), None));
-        outbox.put(9, Delivery { events: vec![moved(0)], ..news(vec![(1, News::Result(told))]) });
+        outbox.put(9, Delivery { events: moved(0), ..news(vec![(1, News::Result(told))]) });
         for number in 1..EVENTS_MAX + 3 {
-            outbox.put(9, Delivery { events: vec![moved(number)], ..Delivery::default() });
+            outbox.put(9, Delivery { events: moved(number), ..Delivery::default() });
         }
         let outgoing = outbox.take();
         assert!(outgoing.frame.is_some());
@@ -361,11 +391,11 @@ mod tests {
     #[test]
     fn of_a_subscription_that_failed_or_ended_no_event_is_told() {
         let outbox = Outbox::new();
-        outbox.put(9, Delivery { events: vec![moved(0)], ..Delivery::default() });
+        outbox.put(9, Delivery { events: moved(0), ..Delivery::default() });
         outbox.put(10, news(vec![(1, News::Failed(Arc::new(Error::forbidden("not any more"))))]));
         let outgoing = outbox.take();
         assert_eq!((outgoing.failures.len(), outgoing.events.len()), (1, 0));
-        outbox.put(9, Delivery { events: vec![moved(0)], ..Delivery::default() });
+        outbox.put(9, Delivery { events: moved(0), ..Delivery::default() });
         outbox.forget(1);
         assert!(outbox.take().events.is_empty());
     }
@@ -374,7 +404,7 @@ mod tests {
     fn whoever_does_not_read_answers_is_too_slow_and_whoever_has_ended_is_shown_nothing() {
         let outbox = Outbox::new();
         let told = Arc::new(Told::new(b"1".to_vec(), None));
-        outbox.put(9, Delivery { events: vec![moved(0)], ..news(vec![(1, News::Result(told))]) });
+        outbox.put(9, Delivery { events: moved(0), ..news(vec![(1, News::Result(told))]) });
         (0..=ANSWERS_MAX).for_each(|_| outbox.say("{}".into()));
         let outgoing = outbox.take();
         assert_eq!((outgoing.said.len(), outgoing.end), (ANSWERS_MAX, Some(End::SLOW)));

@@ -9,6 +9,7 @@ mod support;
 use pipeline as _;
 
 mod commits;
+mod feed;
 mod kills;
 mod live;
 mod load;

@@ -11,4 +11,5 @@ mod following;
 mod limits;
 mod presence;
 mod safety;
+mod slow;
 mod sse;

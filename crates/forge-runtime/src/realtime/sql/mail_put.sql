@@ -8,4 +8,4 @@ WITH put AS (
     WHERE s.id = $1::text AND s.user_id IS NOT DISTINCT FROM $2::text AND n.seen_at > now() - interval '20 s'
     RETURNING session
 )
-SELECT forge_tell(jsonb_build_object('mail', s.node)) FROM put JOIN forge_live_sessions s ON s.id = put.session
+SELECT forge_tell(json_build_object('mail', s.node)::text) FROM put JOIN forge_live_sessions s ON s.id = put.session

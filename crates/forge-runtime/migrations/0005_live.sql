@@ -39,8 +39,16 @@ CREATE UNLOGGED TABLE forge_live_messages (
 -- Serves the session's node, and the session's end.
 CREATE INDEX forge_live_messages_session ON forge_live_messages (session);
 
--- Says something in the change feed: it is heard by every node when the transaction commits, and in the order in which it was said.
-CREATE FUNCTION forge_tell(note jsonb) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO forge_changes (change)
-    VALUES (jsonb_build_object('n', note, 'at', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint))
+-- Says something in the change feed, in the sink that is in force: every node hears it when the transaction commits. `at` tells in which order
+-- things were said. The text is JSON, and begins as the nodes expect it.
+CREATE FUNCTION forge_tell(note text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    said text := '{"n":' || note || ',"at":' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint || '}';
+BEGIN
+    IF (SELECT sink FROM forge_feed) = 'wal' THEN
+        PERFORM pg_logical_emit_message(true, 'forge', said);
+    ELSE
+        INSERT INTO forge_changes (change) VALUES (said);
+    END IF;
+END
 $$;
