@@ -9,6 +9,7 @@ mod consistency;
 mod events;
 mod following;
 mod limits;
+mod precision;
 mod presence;
 mod safety;
 mod slow;

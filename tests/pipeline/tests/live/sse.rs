@@ -88,7 +88,6 @@ async fn behind_a_balancer_messages_reach_the_session_wherever_they_arrive() -> 
             );
         }
     }
-    assert!(balancer.passed().iter().all(|passed| *passed > 50), "{:?}", balancer.passed());
     // In the order in which they were sent, whichever way each of them took.
     let sse = &mut streams[0];
     for id in 100..150 {
@@ -99,6 +98,8 @@ async fn behind_a_balancer_messages_reach_the_session_wherever_they_arrive() -> 
     }
     let sql = connect(database.url()).await;
     assert_eq!(count(&sql, "SELECT count(*) FROM forge_live_messages").await, 0, "all were fetched");
+    let passed_on = count(&sql, "SELECT last_value FROM forge_live_messages_seq_seq").await;
+    assert!(passed_on > 90, "{passed_on} of some 210 came to the other node");
     Ok(())
 }
 
