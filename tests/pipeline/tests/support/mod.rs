@@ -7,6 +7,7 @@ pub(crate) mod live;
 pub(crate) mod pgbouncer;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod sse;
 pub(crate) mod token;
 
 use std::time::{Duration, Instant};
