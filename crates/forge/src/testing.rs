@@ -31,7 +31,7 @@ use forge_runtime::app::{App, Node};
 use forge_runtime::config::{Config, Mode, Secret};
 use forge_runtime::db::Database;
 use forge_runtime::migrate::Migrator;
-pub use forge_runtime::realtime::Subscription;
+pub use forge_runtime::realtime::{ReceivedEvent, Subscription};
 use serde_json::Value;
 
 /// What a test may return: nothing, or a `Result`.

@@ -79,7 +79,7 @@ impl NodeParts {
         wire::write_json(&args, &mut json)?;
         let (entry, args) = self.executor.subscribable(F::INFO.name, &json, &caller.principal.auth)?;
         let outbox = Outbox::new();
-        let wish = Subscribe { outbox: outbox.clone(), id: 0, entry, args, caller };
+        let wish = Subscribe { outbox: outbox.clone(), id: 0, entry, args, caller, presence: None };
         Ok(Subscription::begin(self.live.clone(), outbox, wish).await)
     }
 
@@ -163,6 +163,7 @@ impl Node {
         let (feed, reader, mut keeper) = crate::feed::feed(&database, &config.reactivity);
         let engine = InvalidationEngine::new(live, wishes, database.clone(), parts.executor.clone(), feed);
         tasks.spawn(engine.run(stop.clone()));
+        tasks.spawn(parts.live.roll().clone().run(database.clone(), stop.clone()));
         tasks.spawn(reader.run(stop.clone()));
         tasks.spawn(sweep_changes(database.clone(), stage.subscribe(), stop.clone()));
         tasks.spawn(sweep(database, accounts, stage.subscribe(), stop.clone()));

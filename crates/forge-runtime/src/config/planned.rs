@@ -26,8 +26,6 @@ const ABSENT: &[(&str, Absent)] = &[
     ("env", Absent::Instead("the mode is said by the environment variable FORGE_ENV")),
     ("function.memory_limit", Absent::NotYet),
     ("gateway.grpc_port", Absent::NotYet),
-    ("gateway.max_subscriptions_per_connection", Absent::NotYet),
-    ("gateway.subscription_rate_limit", Absent::NotYet),
     ("gateway.subscription_timeout", Absent::NotYet),
     ("jobs", Absent::NotYet),
     (

@@ -85,6 +85,16 @@ section! {
         trusted_proxies: Vec<Cidr> = Vec::new(), list(cidr());
         /// How many requests may be worked on at once; further ones are answered `RATE_LIMITED`.
         max_in_flight: u32 = 1_000, int(1..=1_000_000);
+        /// How many subscriptions a live session may have; a further one is answered `TOO_MANY_SUBSCRIPTIONS`.
+        max_subscriptions_per_connection: u32 = 100, int(1..=10_000);
+        /// How many messages `subscribe` and `presence` a live session may send within a minute; further ones are answered
+        /// `RATE_LIMITED`.
+        subscription_rate_limit: u32 = 1_200, int(1..=1_000_000);
+        /// How many live sessions one user may have on a node; a further one is answered `TOO_MANY_SESSIONS`.
+        max_sessions_per_user: u32 = if mode.is_production() { 200 } else { 10_000 }, int(1..=1_000_000);
+        /// How many live sessions may come from one client address to a node. People behind one proxy share its address: see
+        /// `trusted_proxies`.
+        max_sessions_per_address: u32 = if mode.is_production() { 1_000 } else { 10_000 }, int(1..=1_000_000);
     }
 }
 

@@ -20,6 +20,8 @@
 //!
 //! Both are looked at in every batch, so that a change of the sink loses nothing; see [`settling`].
 //!
+//! Beside changes it carries notes ([`Note`]), which code says in a transaction: they too are heard by every node, of what committed only.
+//!
 //! Not seen: what no trigger sees (`session_replication_role = replica`, the apply of logical replication).
 //!
 //! Nobody is notified inside a writer's transaction: that would serialise all commits. This node's own commits wake its reader at once. Those of
@@ -27,6 +29,7 @@
 
 mod capture;
 mod keeper;
+mod note;
 mod settling;
 mod sink;
 mod snapshot;
@@ -43,6 +46,7 @@ use tokio::sync::{Notify, watch};
 
 pub(crate) use capture::Capture;
 pub(crate) use keeper::FeedKeeper;
+pub(crate) use note::{EventNote, Note, TELL};
 pub(crate) use sink::told;
 pub(crate) use snapshot::Snapshot;
 pub(crate) use survey::{Survey, Verdict};
@@ -52,6 +56,7 @@ use crate::db::error::from_driver;
 use crate::db::transaction::Transaction;
 use crate::db::{Answer, Database, Shape};
 use crate::observability;
+use note::{Item, Said};
 use settling::Settling;
 use sink::{Recorded, Sink};
 use wal::{Arrivals, Caught, Mark, Reader};
@@ -87,6 +92,8 @@ pub(crate) struct Batch {
     /// In which all of it is visible.
     pub(crate) snapshot: Snapshot,
     pub(crate) changes: Vec<Change>,
+    /// What was said, in that order.
+    pub(crate) notes: Vec<Note>,
     /// Something may have been missed: everything counts as changed.
     pub(crate) gap: bool,
 }
@@ -183,6 +190,7 @@ struct Looked {
     recorded: Recorded,
     settled: bool,
     changes: Vec<Change>,
+    said: Vec<Said>,
 }
 
 impl ChangeFeed {
@@ -223,7 +231,7 @@ impl ChangeFeed {
             self.settling = None;
         }
         self.shared.note(looked.recorded);
-        let mut changes = looked.changes;
+        let (mut changes, mut said) = (looked.changes, looked.said);
         let logged = looked.recorded.sink == Sink::Wal || self.settling.is_some() || settled;
         let caught = if logged { self.catch_up(&before, &looked.server, looked.position).await } else { Caught::Up };
         gap |= caught != Caught::Up;
@@ -236,6 +244,7 @@ impl ChangeFeed {
         for one in arrived {
             observability::live().feed_arrived(now.duration_since(one.committed).unwrap_or_default());
             changes.extend(one.changes);
+            said.extend(one.said);
         }
         self.invisible = (invisible > 0).then(|| {
             let pause = self.invisible.map_or(INVISIBLE_EVERY.0, |(_, pause)| (pause * 2).min(INVISIBLE_EVERY.1));
@@ -246,7 +255,7 @@ impl ChangeFeed {
             Instant::now() + BLIND_EVERY
         });
         self.seen = Some(Seen { snapshot: looked.snapshot, at, life, epoch: looked.recorded.epoch });
-        Ok(Batch { snapshot, changes, gap })
+        Ok(Batch { snapshot, changes, notes: Said::in_order(said), gap })
     }
 
     /// Waits until there may be something new.
@@ -355,15 +364,18 @@ impl Looked {
         let first = answer.rows.first().ok_or_else(|| Error::internal("forge_feed has no row; was it emptied by hand?"))?;
         let sink: String = first.try_get(3).map_err(from_driver)?;
         let position: i64 = first.try_get(1).map_err(from_driver)?;
-        let mut changes = Vec::with_capacity(answer.rows.len());
+        let (mut changes, mut said) = (Vec::with_capacity(answer.rows.len()), Vec::new());
         for row in &answer.rows {
             if let Some(change) = row.try_get::<_, Option<&str>>(6).map_err(from_driver)? {
-                let parsed = serde_json::from_str(change);
-                changes.push(parsed.map_err(|why| {
+                let item = Item::parse(change.as_bytes()).map_err(|why| {
                     Error::internal(format!(
                         "a row of forge_changes is not understood: {why}; was it written by a newer version?"
                     ))
-                })?);
+                })?;
+                match item {
+                    Item::Change(change) => changes.push(change),
+                    Item::Said(one) => said.push(one),
+                }
             }
         }
         Ok(Self {
@@ -373,6 +385,7 @@ impl Looked {
             recorded: Recorded { sink: Sink::named(&sink)?, epoch: first.try_get(4).map_err(from_driver)? },
             settled: first.try_get(5).map_err(from_driver)?,
             changes,
+            said,
         })
     }
 }

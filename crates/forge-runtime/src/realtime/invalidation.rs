@@ -14,6 +14,7 @@ use super::apart::{Apart, Done, that_may_begin};
 use super::group::GroupId;
 use super::holds::Holds;
 use super::outbox::{Outbox, SessionId};
+use super::roll::Roll;
 use super::run::{Finished, Job};
 use super::subscriptions::{Deliveries, Ran, Subscribe, SubscriptionManager, Unsubscribe, not_live};
 use super::watches::{Watched, Watches};
@@ -53,6 +54,7 @@ pub(crate) struct Live(Arc<Shared>);
 struct Shared {
     wishes: mpsc::Sender<Wish>,
     wake: Notify,
+    roll: Roll,
     /// Whether anybody is subscribed.
     active: AtomicBool,
     /// Mutations whose effect sessions wait for. Not among the wishes: what is said before a COMMIT has to be known to a round that begins after
@@ -117,6 +119,7 @@ impl Live {
             Self(Arc::new(Shared {
                 wishes,
                 wake: Notify::new(),
+                roll: Roll::new(),
                 active: AtomicBool::new(false),
                 expected: Mutex::default(),
             })),
@@ -126,6 +129,18 @@ impl Live {
 
     fn expected(&self) -> MutexGuard<'_, Vec<Expected>> {
         self.0.expected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the other nodes have to know of this one's sessions.
+    pub(crate) fn roll(&self) -> &Roll {
+        &self.0.roll
+    }
+
+    /// A session takes messages by POST. Once this returns, they may be sent to any node.
+    pub(crate) async fn open(&self, session: &str, user: Option<&str>) -> Result<()> {
+        self.0.roll.open(session, user).await?;
+        self.0.wake.notify_one();
+        Ok(())
     }
 
     /// This node has committed something.
@@ -207,12 +222,13 @@ impl InvalidationEngine {
         executor: FunctionExecutor,
         feed: ChangeFeed,
     ) -> Self {
+        let subscriptions = SubscriptionManager::new(live.roll().clone());
         Self {
             live,
             wishes: wishes.0,
             database,
             executor,
-            subscriptions: SubscriptionManager::default(),
+            subscriptions,
             feed,
             readings: HashMap::new(),
             watches: Watches::default(),

@@ -10,6 +10,7 @@ use pipeline as _;
 
 mod commits;
 mod feed;
+mod guarantees;
 mod kills;
 mod live;
 mod load;

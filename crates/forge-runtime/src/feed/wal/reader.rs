@@ -10,6 +10,7 @@ use super::SENDER_TIMEOUT;
 use super::arrivals::{Arrivals, Arrived, Stage, Stream, WAITING_MAX};
 use super::messages::{Decoded, decode};
 use crate::db::{Connector, Failure, Replication, Told, new_uuid};
+use crate::feed::note::Item;
 use crate::feed::sink::EPOCH;
 use crate::observability;
 
@@ -202,7 +203,13 @@ impl Reader {
     fn receive(&self, decoded: Decoded, transaction: &mut Option<Arrived>) {
         match decoded {
             Decoded::Begin { xid } => {
-                *transaction = Some(Arrived { xid, changes: Vec::new(), bytes: 0, committed: SystemTime::UNIX_EPOCH });
+                *transaction = Some(Arrived {
+                    xid,
+                    changes: Vec::new(),
+                    said: Vec::new(),
+                    bytes: 0,
+                    committed: SystemTime::UNIX_EPOCH,
+                });
             }
             Decoded::Message(text) => {
                 if let Some(transaction) = transaction {
@@ -224,11 +231,12 @@ impl Reader {
         transaction.bytes += text.len();
         if transaction.bytes > WAITING_MAX {
             // It will not be kept.
-            transaction.changes = Vec::new();
+            (transaction.changes, transaction.said) = (Vec::new(), Vec::new());
             return;
         }
-        match serde_json::from_slice(text) {
-            Ok(change) => transaction.changes.push(change),
+        match Item::parse(text) {
+            Ok(Item::Change(change)) => transaction.changes.push(change),
+            Ok(Item::Said(said)) => transaction.said.push(said),
             // The transaction is news in itself: the round that it wakes reads the epoch, under its snapshot.
             Err(_) if text.starts_with(EPOCH.as_bytes()) => {}
             Err(why) => {
