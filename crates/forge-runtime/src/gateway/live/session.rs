@@ -129,8 +129,7 @@ impl Session {
 
     /// Ends the session, with a reason for the client.
     fn fail(&self, id: Option<u64>, why: &Error, end: End) {
-        self.outbox.say(message::error(id, why));
-        self.outbox.end(end);
+        self.outbox.end_saying(message::error(id, why), end);
     }
 
     /// Takes what is to be written. Before anything of it is shown, it is made sure that it still may be.
