@@ -19,6 +19,9 @@ use uuid::Uuid;
 /// How long "still alive" is believed.
 const BELIEVED: Duration = Duration::from_secs(5);
 
+/// For how long nothing is believed of a session that somebody is ending: longer than it takes until that is committed.
+const DOUBTED: Duration = Duration::from_secs(60);
+
 /// How many sessions are remembered; the one unused longest makes room.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
@@ -31,6 +34,8 @@ type Slot = Arc<tokio::sync::Mutex<Known>>;
 enum Known {
     Nothing,
     Alive(Instant),
+    /// It may end at any moment until then, so it is asked every time.
+    Doubted(Instant),
     Ended,
 }
 
@@ -70,20 +75,25 @@ impl RevocationCache {
         match *known {
             Known::Ended => return Ok(true),
             Known::Alive(since) if since.elapsed() < self.believed => return Ok(false),
-            Known::Alive(_) | Known::Nothing => {}
+            Known::Alive(_) | Known::Doubted(_) | Known::Nothing => {}
         }
         // The answer is as old as the question.
         let asked = Instant::now();
         let ended = (self.loader)(session).await?;
-        *known = if ended { Known::Ended } else { Known::Alive(asked) };
+        *known = match *known {
+            _ if ended => Known::Ended,
+            Known::Doubted(until) if asked < until => Known::Doubted(until),
+            _ => Known::Alive(asked),
+        };
         Ok(ended)
     }
 
-    /// Forgets what is known about a session, so that this node asks anew with its next call. For a node that ends a
-    /// session: called once the end is committed, the session is refused here at once; called before, within the usual
-    /// five seconds.
+    /// Forgets what is known about a session, and for a minute believes nothing of it: this node asks with its every call. For a node that
+    /// ends a session, before or after that is committed: from the commit on the session is refused here.
     pub fn forget(&self, session: Uuid) {
-        self.slots().pop(&session);
+        // A slot of its own: a question that is under way was asked too early to count.
+        let doubted = Known::Doubted(Instant::now() + DOUBTED);
+        self.slots().put(session, Arc::new(tokio::sync::Mutex::new(doubted)));
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, LruCache<Uuid, Slot>> {
@@ -147,6 +157,19 @@ mod tests {
         cache.forget(session);
         assert!(cache.is_revoked(session).await.unwrap());
         assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn while_somebody_ends_a_session_it_is_asked_every_time() {
+        // Ended, but not committed yet when it is asked the first two times.
+        let (asked, cache) = counting(|n| Ok(n > 2));
+        let session = Uuid::now_v7();
+        assert!(!cache.is_revoked(session).await.unwrap());
+        cache.forget(session);
+        assert!(!cache.is_revoked(session).await.unwrap());
+        assert!(!cache.is_revoked(session).await.unwrap());
+        assert!(cache.is_revoked(session).await.unwrap());
+        assert_eq!(asked.load(Ordering::SeqCst), 4);
     }
 
     #[tokio::test]
