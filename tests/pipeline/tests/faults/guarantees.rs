@@ -270,6 +270,13 @@ async fn nothing_is_lost_when_connections_are_cut_and_nodes_killed() -> Result<(
     let mut client = Returning::default();
     let rounds = if is_long() { 200 } else { 20 };
     for round in 0..rounds {
+        // Somebody stays on each node, so that it has a patch at hand, to something else than what a client comes with.
+        let mut staying = Vec::new();
+        for node in nodes.iter().flatten() {
+            let mut live = Live::open(node.url(), None).await;
+            live.subscribed(1, "counters", json!({})).await;
+            staying.push(live);
+        }
         if round % 5 == 4 {
             // In the middle of whatever it does, and another one in its place.
             let n = round / 5 % 2;
