@@ -3,7 +3,7 @@
  * end and one copy. A frame changes all copies that it is about first; only then are readers told, each once.
  */
 
-import { ForgeError } from './error.js';
+import { ForgeError, isForbidden } from './error.js';
 import { keyOf } from './functions.js';
 import { type Message, errorOf } from './message.js';
 import { Layers, report } from './optimistic.js';
@@ -30,9 +30,40 @@ export type Listener<Result> = (snapshot: Snapshot<Result>) => void;
 export interface Subscription<Result> {
   /** The result as it is now. */
   readonly current: Snapshot<Result>;
+  /** Asks again, when it has failed. */
+  retry(): void;
   /** Ends it. The listener is not called any more. */
   stop(): void;
 }
+
+/** Somebody who is present at a query. */
+export interface PresenceMember<State> {
+  /** One for every presence: who looks from two windows is there twice. */
+  readonly id: string;
+  /** Who it is; null for somebody who is not signed in. */
+  readonly userId: string | null;
+  /** What they say of themselves. */
+  readonly state: State;
+  /** Since when they have been there. */
+  readonly since: string;
+}
+
+/** One's own presence, and a subscription to that of everybody. */
+export interface Presence<State> extends Subscription<PresenceMember<State>[]> {
+  /** Says something else of oneself. */
+  set(state: State): void;
+}
+
+/** Something that the back end tells those who are subscribed to a query, beside its result. */
+export interface ServerEvent {
+  readonly name: string;
+  readonly data: unknown;
+  /** How many events before this one were lost, because too many waited for this client. */
+  readonly missed: number;
+}
+
+/** Is told events, in order, each after the result of the same moment. */
+export type ServerEventListener = (event: ServerEvent) => void;
 
 /** What is known before anything is. */
 export const NOTHING: Snapshot<never> = Object.freeze({
@@ -53,6 +84,10 @@ interface Entry {
   readonly name: string;
   readonly args: unknown;
   readonly readers: Set<Reader>;
+  readonly listeners: Set<ServerEventListener>;
+  /** For a presence: the query that one is present at, and what one says of oneself. */
+  readonly at: Entry | undefined;
+  state: unknown;
   /** The number of the subscription on this connection; 0 while there is none. */
   id: number;
   /** How many subscriptions had been asked for when this one was, itself included. */
@@ -86,6 +121,7 @@ export class Subscriptions {
   readonly #line: Line;
   readonly #entries = new Map<string, Entry>();
   readonly #byId = new Map<unknown, Entry>();
+  #presences = 0;
 
   constructor(line: Line) {
     this.#line = line;
@@ -93,26 +129,78 @@ export class Subscriptions {
 
   /** Begins to read. The arguments are nobody else's; the listener is called at once when something is known already. */
   add(name: string, args: unknown, listener: Listener<unknown>): Subscription<unknown> {
+    return this.#read(this.#entry(name, args), listener);
+  }
+
+  /** Begins to listen to events of a query. Gives what ends that. */
+  on(name: string, args: unknown, listener: ServerEventListener): () => void {
+    const entry = this.#entry(name, args);
+    const own: ServerEventListener = (event) => listener(event);
+    entry.listeners.add(own);
+    const subscription = this.#read(entry, () => {});
+    return () => {
+      entry.listeners.delete(own);
+      subscription.stop();
+    };
+  }
+
+  /** Is present at a query, and reads who else is. */
+  present(
+    name: string,
+    args: unknown,
+    state: unknown,
+    listener: Listener<unknown>,
+  ): Presence<unknown> {
+    const at = this.#entry(name, args);
+    const query = this.#read(at, () => {});
+    // Its own key: nobody shares it, and no query has it.
+    const entry = this.#add({ key: `presence ${++this.#presences}`, name, args, at, state });
+    const own = this.#read(entry, listener);
+    return {
+      get current() {
+        return own.current as Snapshot<PresenceMember<unknown>[]>;
+      },
+      set: (next) => {
+        if (JSON.stringify(next) === JSON.stringify(entry.state)) return;
+        entry.state = next;
+        if (entry.id !== 0) this.#line.send(asking(entry));
+      },
+      retry: () => {
+        query.retry();
+        own.retry();
+      },
+      stop: () => {
+        own.stop();
+        query.stop();
+      },
+    };
+  }
+
+  #entry(name: string, args: unknown): Entry {
     const key = keyOf(name, args);
-    let entry = this.#entries.get(key);
-    if (!entry) {
-      entry = {
-        key,
-        name,
-        args,
-        readers: new Set(),
-        id: 0,
-        asked: 0,
-        version: undefined,
-        result: undefined,
-        shown: undefined,
-        fresh: false,
-        error: undefined,
-        updatedAt: undefined,
-        snapshot: NOTHING,
-      };
-      this.#entries.set(key, entry);
-    }
+    return this.#entries.get(key) ?? this.#add({ key, name, args, at: undefined, state: undefined });
+  }
+
+  #add(what: Pick<Entry, 'key' | 'name' | 'args' | 'at' | 'state'>): Entry {
+    const entry: Entry = {
+      ...what,
+      readers: new Set(),
+      listeners: new Set(),
+      id: 0,
+      asked: 0,
+      version: undefined,
+      result: undefined,
+      shown: undefined,
+      fresh: false,
+      error: undefined,
+      updatedAt: undefined,
+      snapshot: NOTHING,
+    };
+    this.#entries.set(entry.key, entry);
+    return entry;
+  }
+
+  #read(entry: Entry, listener: Listener<unknown>): Subscription<unknown> {
     // That nothing is there is no news to somebody who begins.
     const reader: Reader = { listener, told: entry.snapshot.loading ? entry.snapshot : NOTHING };
     entry.readers.add(reader);
@@ -124,11 +212,14 @@ export class Subscriptions {
       get current() {
         return own.snapshot;
       },
+      retry: () => {
+        if (own.readers.has(reader) && own.id === 0) this.#ask(own);
+      },
       stop: () => {
         if (!own.readers.delete(reader) || own.readers.size > 0) return;
         // Not at once: a page that replaces one reader by another ends the one before it begins the other.
         queueMicrotask(() => {
-          if (own.readers.size === 0 && this.#entries.get(key) === own) this.#remove(own);
+          if (own.readers.size === 0 && this.#entries.get(own.key) === own) this.#remove(own);
         });
       },
     };
@@ -214,6 +305,22 @@ export class Subscriptions {
     this.#tell([...changed]);
   }
 
+  /** Something happened, beside results. */
+  event({ id, name, data, missed }: Message): void {
+    const entry = this.#byId.get(id);
+    if (!entry || typeof name !== 'string') return;
+    const event = { name, data, missed: typeof missed === 'number' ? missed : 0 };
+    for (const listener of [...entry.listeners]) {
+      // One may have left while others were told.
+      if (!entry.listeners.has(listener)) continue;
+      try {
+        listener(event);
+      } catch (cause) {
+        report(cause);
+      }
+    }
+  }
+
   /** A subscription failed. */
   failed(message: Message): void {
     const entry = this.#byId.get(message['id']);
@@ -223,7 +330,7 @@ export class Subscriptions {
       this.#byId.delete(entry.id);
       entry.id = 0;
       // What may not be seen any more is not shown any more.
-      if (error.code === 'UNAUTHORIZED' || error.code === 'FORBIDDEN') empty(entry);
+      if (isForbidden(error)) empty(entry);
     }
     entry.error = error;
     entry.fresh = false;
@@ -231,17 +338,17 @@ export class Subscriptions {
   }
 
   #ask(entry: Entry): void {
-    if (!this.#line.open) return;
+    // One is present at what one is subscribed to: that is asked for first, and then this.
+    if (!this.#line.open || entry.at?.id === 0) return;
     entry.id = this.#line.number();
     entry.asked = ++this.asked;
     this.#byId.set(entry.id, entry);
-    this.#line.send({
-      type: 'subscribe',
-      id: entry.id,
-      function: entry.name,
-      args: entry.args,
-      version: entry.version,
-    });
+    this.#line.send(asking(entry));
+    for (const other of this.#entries.values()) {
+      if (other.at !== entry) continue;
+      this.#leave(other);
+      this.#ask(other);
+    }
   }
 
   #leave(entry: Entry): void {
@@ -295,6 +402,13 @@ export class Subscriptions {
     );
     if (!same) entry.snapshot = next;
   }
+}
+
+/** What asks for it. */
+function asking({ id, name, args, version, at, state }: Entry): Message {
+  return at
+    ? { type: 'presence', id, of: at.id, state: state ?? null }
+    : { type: 'subscribe', id, function: name, args, version };
 }
 
 /** Takes a result over; says whether it could be used. */

@@ -386,7 +386,8 @@ fn log_failure(why: &Error, metadata: &RequestMetadata) {
 }
 
 fn failure(kind: &str, id: Option<u64>, why: &Error) -> String {
-    let mut error = json!({"code": why.code(), "message": why.public_message()});
+    // The status that HTTP would say: a client tells by it what may not be seen any more, whatever code the app gave it.
+    let mut error = json!({"code": why.code(), "message": why.public_message(), "status": why.http_status()});
     if let Some(details) = why.details() {
         error["details"] = details.clone();
     }
