@@ -89,6 +89,8 @@ pub struct CardSummary {
 /// A card to be.
 #[forge::input]
 pub struct NewCard {
+    /// The card, when whoever adds it makes the id, so that it can be shown, and moved, before it is stored.
+    pub id: Option<Uuid>,
     /// The column to add it to, at the bottom.
     pub column_id: Uuid,
     /// What it is about.
@@ -147,6 +149,7 @@ pub async fn add_card(ctx: &MutationContext, input: NewCard) -> Result<Card> {
     }
     let position = place_in(ctx.db(), &column, None, None).await?;
     Card::insert([
+        Card::ID.set(input.id.unwrap_or_else(forge::new_uuid)),
         Card::COLUMN_ID.set(column.id),
         Card::TITLE.set(input.title.trim()),
         Card::DESCRIPTION.set(input.description),
