@@ -150,13 +150,13 @@ export interface ForgeClient {
     listener: ServerEventListener,
   ): () => void;
   /**
-   * Is present at a query, with something to say of oneself, and reads who is, oneself included. Needs what a subscription
-   * to the query needs, and subscribes to it as well.
+   * Is present at a query with these arguments, with something to say of oneself, and reads who is, oneself included. With
+   * `null` one only watches. Whoever may subscribe to the query may see who is there; so does this.
    */
   presence<Args, Result, State>(
     fn: Query<Args, Result>,
     args: NoInfer<Args>,
-    state: State,
+    state: State | null,
     listener: Listener<PresenceMember<State>[]>,
   ): Presence<State>;
   /** The connection that subscriptions come over. */

@@ -309,6 +309,10 @@ export class Connection {
         this.#prolonging = undefined;
         if (this.#status !== 'open') this.#ready();
         return;
+      case 'close':
+        // A stream of events has no close code of its own.
+        this.#lost(Number(message['code']));
+        return;
       case 'error':
         if (message['id'] !== undefined) break;
         this.#said = errorOf(message);
@@ -335,8 +339,6 @@ export class Connection {
     const lasted = this.#status === 'open' && performance.now() - this.#openedAt >= LASTING;
     const other = this.#prolonging !== undefined && this.#said !== undefined;
     const said = this.#said;
-    // A stream of events ends without a code: what was said last tells.
-    if (code === 0 && said?.code === 'UNAUTHORIZED') code = SIGNED_OUT;
     const another = !this.#heardAnything && code !== SIGNED_OUT && this.#tryAnother();
     this.#letGo('connecting');
     if (lasted) {
@@ -355,6 +357,8 @@ export class Connection {
       void this.#connect();
     } else {
       if (code === TOO_BUSY || code === PROTOCOL_BROKEN) this.#attempts ||= 1;
+      // Not a failure, however shortly it lasted.
+      if (code === RESTARTING) this.#attempts = 0;
       this.#retry(code === RESTARTING ? SPREAD_RESTARTING : SPREAD);
     }
   }

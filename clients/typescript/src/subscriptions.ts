@@ -42,7 +42,7 @@ export interface PresenceMember<State> {
   readonly id: string;
   /** Who it is; null for somebody who is not signed in. */
   readonly userId: string | null;
-  /** What they say of themselves. */
+  /** What they say of themselves: at most 1 KiB as JSON. */
   readonly state: State;
   /** Since when they have been there. */
   readonly since: string;
@@ -50,8 +50,8 @@ export interface PresenceMember<State> {
 
 /** One's own presence, and a subscription to that of everybody. */
 export interface Presence<State> extends Subscription<PresenceMember<State>[]> {
-  /** Says something else of oneself. */
-  set(state: State): void;
+  /** Says something else of oneself; `null` only watches, and is not seen. */
+  set(state: State | null): void;
 }
 
 /** Something that the back end tells those who are subscribed to a query, beside its result. */

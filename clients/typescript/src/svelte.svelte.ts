@@ -291,14 +291,14 @@ export function live<Result>(
 }
 
 /**
- * Is present at a query for the arguments as they are now, with something to say of oneself, and knows who else is. While
- * the function that gives the arguments gives `null` or `undefined`, one is nowhere. To be called while a component is set
+ * Is present at a query for the arguments as they are now, with something to say of oneself, and knows who else is. With
+ * `null` to say one only watches. While the function that gives the arguments gives `null` or `undefined`, one is nowhere. To be called while a component is set
  * up; ends with it.
  */
 export function present<Args, Result, State>(
   fn: Query<Args, Result>,
   args: () => NoInfer<Args> | null | undefined,
-  state: () => State,
+  state: () => State | null,
   options: UseOptions = {},
 ): Present<State> {
   const client = options.client ?? useForge();
