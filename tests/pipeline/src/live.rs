@@ -40,3 +40,31 @@ pub async fn clock(ctx: &QueryContext) -> Result<Timestamp> {
 pub async fn share(ctx: &QueryContext, name: String) -> Result<i64> {
     forge::sql!(i64, "SELECT 100 / value FROM counters WHERE name = {name}").fetch_one(ctx.db()).await
 }
+
+/// All that is counted, and how many notes there are: who holds the notes' lock holds this up.
+#[forge::query(public, timeout = "60s")]
+pub async fn total_and_notes(ctx: &QueryContext) -> Result<(i64, i64)> {
+    let sum = forge::sql!(i64, "SELECT coalesce(sum(value), 0)::bigint FROM counters").fetch_one(ctx.db()).await?;
+    Ok((sum, forge::sql!(i64, "SELECT count(*) FROM notes").fetch_one(ctx.db()).await?))
+}
+
+/// All that is counted, told a while after it was looked up.
+#[forge::query(public)]
+pub async fn late_total(ctx: &QueryContext, milliseconds: i32) -> Result<i64> {
+    let sum = forge::sql!(i64, "SELECT coalesce(sum(value), 0)::bigint FROM counters").fetch_one(ctx.db()).await?;
+    tokio::time::sleep(std::time::Duration::from_millis(u64::from(milliseconds.unsigned_abs()))).await;
+    Ok(sum)
+}
+
+/// As `share`, and nothing when it fails.
+#[forge::query(public)]
+pub async fn share_if_any(ctx: &QueryContext, name: String) -> Result<Option<i64>> {
+    let found = forge::sql!(i64, "SELECT 100 / value FROM counters WHERE name = {name}").fetch_one(ctx.db()).await;
+    Ok(found.ok())
+}
+
+/// How much is kept.
+#[forge::query(public)]
+pub async fn kept_count(ctx: &QueryContext) -> Result<i64> {
+    forge::sql!(i64, "SELECT count(*) FROM kept").fetch_one(ctx.db()).await
+}

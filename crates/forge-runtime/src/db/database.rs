@@ -38,9 +38,9 @@ struct Inner {
 /// How many connections there are beside the pool's.
 const SIDE_CONNECTIONS: usize = 2;
 
-/// How many connections live queries have: one to read what changed and run what that concerns, one for what they need to know about the
-/// schema. Calls and live queries never wait for each other's connections.
-const LIVE_CONNECTIONS: usize = 2;
+/// How many connections live queries have: one to read what changed and run what that concerns, some for slow queries, one each for what
+/// they need to know about the schema and for making triggers. Calls and live queries never wait for each other's connections.
+const LIVE_CONNECTIONS: usize = 3 + crate::realtime::LANES;
 
 /// How many connections past a pooler there are at most: they are what it saves.
 const DIRECT_CONNECTIONS: usize = 4;
@@ -142,6 +142,12 @@ impl Database {
     pub(crate) async fn begin_live(&self, fresh: bool) -> Result<Transaction> {
         let limit = Instant::now() + self.0.config.statement_timeout;
         Ok(Transaction::new(self.0.live.get().await?, Purpose::Snapshot, limit, fresh))
+    }
+
+    /// The snapshot of a round that is still open, on another connection.
+    pub(crate) async fn begin_apart(&self, snapshot: &str) -> Result<Transaction> {
+        let limit = Instant::now() + self.0.config.statement_timeout;
+        Transaction::import(self.0.live.get().await?, snapshot, limit).await
     }
 
     /// A connection with a session of its own: past a pooler, when there is one.

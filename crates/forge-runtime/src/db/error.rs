@@ -81,6 +81,12 @@ pub(crate) fn conflict_with_others() -> Error {
     Error::conflict("other changes to the same data kept getting in the way; try again")
 }
 
+/// Whether a statement failed only because an earlier one of its transaction had.
+pub(crate) fn follows_a_failure(error: &Error) -> bool {
+    let driver = std::error::Error::source(error).and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+    driver.is_some_and(|why| why.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION))
+}
+
 /// Whether the error says that the connection is gone, or that the server is going or coming up.
 pub(crate) fn is_disconnect(error: &tokio_postgres::Error) -> bool {
     if error.is_closed() {

@@ -39,6 +39,7 @@ mod unnamed;
 mod upsert;
 mod write;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -80,16 +81,21 @@ pub struct Db {
     recorder: Option<Arc<Recorder>>,
 }
 
-/// What a live query has asked for: statements with their arguments.
+/// Statements with their arguments.
+pub(crate) type Asked = Vec<(Arc<Shape>, Vec<Argument>)>;
+
+/// What a live query has asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    seen: Mutex<Vec<(Arc<Shape>, Vec<Argument>)>>,
+    seen: Mutex<Asked>,
+    stumbled: AtomicBool,
 }
 
 impl Recorder {
-    /// What was asked for since.
-    pub(crate) fn take(&self) -> Vec<(Arc<Shape>, Vec<Argument>)> {
-        std::mem::take(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What was asked for, and whether something of it failed by itself.
+    pub(crate) fn take(&self) -> (Asked, bool) {
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        (seen, self.stumbled.load(Ordering::Relaxed))
     }
 
     fn note(&self, shape: &Arc<Shape>, arguments: Vec<Argument>) {
@@ -142,10 +148,16 @@ impl Db {
             Access::ReadIn(transaction) | Access::Write(transaction, _) => transaction.query(shape, params).await,
         };
         crate::observability::statement_ran(shape, began.elapsed(), result.is_ok());
-        if result.is_ok() {
-            self.note(shape, params).await?;
+        // One that failed has read something as well.
+        let noted = self.note(shape, params).await;
+        if let (Some(recorder), Err(why)) = (&self.recorder, &result)
+            && !error::follows_a_failure(why)
+        {
+            recorder.stumbled.store(true, Ordering::Relaxed);
         }
-        result
+        let answer = result?;
+        noted?;
+        Ok(answer)
     }
 
     /// For a live query: this is one of the things that it asked for.

@@ -63,6 +63,8 @@ pub(crate) struct Transaction {
     stale: AtomicBool,
     /// Nothing that was prepared before the transaction began is used.
     fresh: bool,
+    /// Set when each statement has a savepoint of its own, so that one that fails harms no other; they take turns then.
+    guarded: Option<tokio::sync::Mutex<()>>,
     /// The cursors that streams have open in it.
     pub(super) cursors: Seats,
     /// The transaction's id, once begun: what is asked for when the answer to COMMIT is lost.
@@ -90,6 +92,7 @@ statements! {
     SAVEPOINT = "SAVEPOINT forge_nested";
     RELEASE = "RELEASE SAVEPOINT forge_nested";
     ROLLBACK_TO = "ROLLBACK TO SAVEPOINT forge_nested";
+    EXPORT = "SELECT pg_export_snapshot()";
     XACT_STATUS = "SELECT pg_xact_status($1::text::xid8)";
 }
 
@@ -110,9 +113,41 @@ impl Transaction {
             failed: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             fresh,
+            guarded: None,
             cursors: Seats::default(),
             xid: std::sync::OnceLock::new(),
         }
+    }
+
+    /// A transaction that sees what another one does, which has to be open still: `snapshot` is from its [`export`](Self::export). A
+    /// statement that fails in it harms no other one.
+    ///
+    /// # Errors
+    /// When the database is away, or the other transaction has ended.
+    pub(crate) async fn import(lease: Lease, snapshot: &str, limit: Instant) -> Result<Self> {
+        let timeout = remaining_ms(limit);
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{}'; SET LOCAL statement_timeout = {timeout}",
+            snapshot.replace('\'', "''")
+        );
+        lease.busy();
+        lease.client().batch_execute(&begin).await.map_err(error::from_driver)?;
+        let mut transaction = Self::new(lease, Purpose::Snapshot, limit, false);
+        transaction.begun = AtomicBool::new(true);
+        transaction.guarded = Some(tokio::sync::Mutex::default());
+        Ok(transaction)
+    }
+
+    /// What other transactions need to see the same.
+    pub(crate) async fn export(&self) -> Result<String> {
+        let answer = self.query(&EXPORT, &[]).await?;
+        answer.rows.first().ok_or_else(|| Error::internal("no snapshot"))?.try_get(0).map_err(error::from_driver)
+    }
+
+    /// Limits what each of its later statements may take.
+    pub(crate) async fn limit_statements(&self, to: Duration) -> Result<()> {
+        let timeout = to.as_millis().clamp(1, i32::MAX as u128).to_string();
+        self.query(&SET_READ, &[&timeout]).await.map(drop)
     }
 
     /// Runs a statement in the transaction; the first one takes BEGIN and the audit context along in its round trip.
@@ -120,7 +155,29 @@ impl Transaction {
         if self.ended.load(Ordering::Acquire) {
             return Err(Error::internal("the transaction has ended; ctx.db() cannot be used after the function returned"));
         }
-        self.query_inner(shape, params).await.map_err(|why| self.failed(why, shape))
+        match &self.guarded {
+            None => self.query_inner(shape, params).await.map_err(|why| self.failed(why, shape)),
+            Some(turn) => {
+                let _turn = turn.lock().await;
+                self.guarded_query(shape, params).await
+            }
+        }
+    }
+
+    /// A statement with a savepoint of its own.
+    async fn guarded_query(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer> {
+        let control =
+            async |shape: &Arc<Shape>| self.lease.query(shape, &[]).await.map(drop).map_err(|why| self.failed(why, shape));
+        control(&SAVEPOINT).await?;
+        match self.lease.query(shape, params).await {
+            Ok(answer) => control(&RELEASE).await.map(|()| answer),
+            Err(why) => {
+                let why = self.failed(why, shape);
+                control(&ROLLBACK_TO).await?;
+                self.failed.store(false, Ordering::Relaxed);
+                Err(why)
+            }
+        }
     }
 
     async fn query_inner(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer, tokio_postgres::Error> {
@@ -196,7 +253,7 @@ impl Transaction {
 
     /// Notes what a failed statement means for the transaction.
     fn failed(&self, why: tokio_postgres::Error, shape: &Shape) -> Error {
-        self.failed.store(true, Ordering::Relaxed);
+        let failed_before = self.failed.swap(true, Ordering::Relaxed);
         if error::is_stale_plan(&why) {
             // The whole transaction is run again; by then the connection knows the new schema.
             self.lease.forget_statements();
@@ -209,6 +266,10 @@ impl Transaction {
         if self.is_conflict() && why.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) {
             // The function went on after the statement that met the conflict.
             return error::conflict_with_others().with_source(why);
+        }
+        if failed_before && why.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) {
+            // What is to be known about it was said of the statement that failed first.
+            return Error::new(ErrorKind::Database, "an earlier statement of the transaction failed").with_source(why);
         }
         mapped(why, shape)
     }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use forge_core::auth::AuthContext;
 use sha2::{Digest as _, Sha256};
 
-use super::outbox::{Outbox, SessionId};
+use super::outbox::{News, Outbox, SessionId};
 use super::patch;
 use crate::db::new_uuid;
 use crate::function::{Caller, Entry, Looked};
@@ -116,6 +116,8 @@ pub(super) struct Group {
     pub(super) subscribers: BTreeMap<SubscriptionKey, Subscriber>,
     pub(super) result: Option<Arc<Told>>,
     pub(super) dependencies: Vec<Dependency>,
+    /// It runs apart from the rounds: it is slow.
+    pub(super) apart: bool,
 }
 
 impl Group {
@@ -127,6 +129,28 @@ impl Group {
             Some(Scope::Alone) => false,
             None => self.runner.fingerprint == who.fingerprint,
         }
+    }
+
+    /// The subscriptions of one session.
+    pub(super) fn of_session(&self, session: SessionId) -> impl Iterator<Item = u64> {
+        self.subscribers.range((session, 0)..=(session, u64::MAX)).map(|((_, id), _)| *id)
+    }
+
+    /// Hands the result to every subscriber who does not know it; `put` says whether it was taken. Returns whether everybody knows it now.
+    pub(super) fn tell(&mut self, mut put: impl FnMut(&Arc<Outbox>, u64, News) -> bool) -> bool {
+        let Some(result) = &self.result else { return false };
+        let mut all = true;
+        for ((_, id), subscriber) in &mut self.subscribers {
+            if subscriber.told.as_ref() == Some(&result.version) {
+                continue;
+            }
+            if put(&subscriber.outbox, *id, News::Result(result.clone())) {
+                subscriber.told = Some(result.version.clone());
+            } else {
+                all = false;
+            }
+        }
+        all
     }
 }
 

@@ -92,7 +92,7 @@ impl Index {
 }
 
 /// Whether a change can alter what the dependency stands for.
-fn matches(dependency: &Dependency, change: &Change) -> bool {
+pub(super) fn matches(dependency: &Dependency, change: &Change) -> bool {
     if let (Some(changed), Columns::These(read)) = (&change.columns, &dependency.columns)
         && !changed.iter().any(|column| read.contains(column))
     {

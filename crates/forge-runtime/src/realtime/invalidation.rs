@@ -6,20 +6,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use forge_core::{Error, ErrorKind, Result};
+use futures_util::StreamExt as _;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::apart::{Apart, Done, that_may_begin};
 use super::group::GroupId;
-use super::outbox::Outbox;
+use super::holds::Holds;
+use super::outbox::{Outbox, SessionId};
+use super::run::{Finished, Job};
 use super::subscriptions::{Deliveries, Ran, Subscribe, SubscriptionManager, Unsubscribe, not_live};
+use super::watches::{Watched, Watches};
 use crate::db::transaction::Transaction;
-use crate::db::{Database, Recorder, Shape};
-use crate::feed::{Capture, ChangeFeed, Snapshot};
+use crate::db::{Database, Shape};
+use crate::feed::ChangeFeed;
 use crate::function::FunctionExecutor;
 use crate::read_set::{Argument, Catalogue, Dependency, Reading, Unfollowable};
 
 /// How soon the commits of other nodes and programs are noticed while somebody is subscribed.
 const POLL_EVERY: Duration = Duration::from_millis(20);
+
+/// How many queries of a round are on their way at a time. PostgreSQL runs them one after the other, without waiting in between.
+const AT_A_TIME: usize = 16;
+
+/// What a statement, and a whole query, may take as part of a round. Those that take longer run apart, under their own limit.
+const STATEMENT_MAX: Duration = Duration::from_millis(250);
+const QUICK_MAX: Duration = Duration::from_secs(1);
+
+/// A query that takes so long by itself stays apart.
+const SLOW_FROM: Duration = Duration::from_millis(50);
 
 /// How long to wait after a round that failed, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -151,24 +166,40 @@ pub(crate) struct InvalidationEngine {
     subscriptions: SubscriptionManager,
     feed: ChangeFeed,
     readings: HashMap<u64, Arc<std::result::Result<Reading, Unfollowable>>>,
-    /// Tables whose changes are in the feed, with the columns by which rows are matched.
-    watched: HashMap<u32, BTreeSet<String>>,
+    watches: Watches,
+    /// Slow queries.
+    apart: Apart,
+    /// Some of them cannot begin before others are done.
+    apart_waits: bool,
+    /// Frames that wait for them.
+    holds: Holds,
     /// The schema has changed under a statement: nothing that was prepared before is used.
     fresh: bool,
+}
+
+/// What there is to do.
+enum Occasion {
+    /// Something may have been committed, or somebody is to be told something.
+    Look,
+    Wished(Option<Wish>),
+    Done(Done),
+    Watched(Option<Watched>),
+}
+
+/// What a run showed.
+enum Outcome {
+    Ran(Ran),
+    /// It says nothing; the group is to run again.
+    Again,
+    /// These tables were not watched while it ran.
+    Unwatched(BTreeSet<u32>),
+    Failed(Error),
 }
 
 /// Whether a round's snapshot can be ended in order.
 enum Snapshots {
     Whole,
     Lost,
-}
-
-/// What a group's run showed.
-enum Outcome {
-    Ran(Ran),
-    /// One of its tables was not watched while it ran.
-    Again,
-    Failed(Error),
 }
 
 impl InvalidationEngine {
@@ -181,7 +212,10 @@ impl InvalidationEngine {
             subscriptions: SubscriptionManager::default(),
             feed: ChangeFeed::default(),
             readings: HashMap::new(),
-            watched: HashMap::new(),
+            watches: Watches::default(),
+            apart: Apart::new(),
+            apart_waits: false,
+            holds: Holds::default(),
             fresh: false,
         }
     }
@@ -190,21 +224,11 @@ impl InvalidationEngine {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut pause = PAUSE.0;
         loop {
-            tokio::select! {
+            let occasion = tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.occasion() => {}
-            }
-            while let Ok(wish) = self.wishes.try_recv() {
-                self.grant(wish);
-            }
-            self.live.0.active.store(!self.subscriptions.is_empty(), Ordering::Relaxed);
-            let (subscriptions, groups) = self.subscriptions.counts();
-            crate::observability::live().subscribed(subscriptions, groups);
-            self.acknowledge_idle().await;
-            if self.subscriptions.is_empty() {
-                continue;
-            }
-            match self.round().await {
+                occasion = self.occasion() => occasion,
+            };
+            match self.attend(occasion).await {
                 Ok(()) => pause = PAUSE.0,
                 Err(why) => {
                     tracing::warn!(error = ?why, "live queries could not be brought up to date; trying again");
@@ -219,26 +243,58 @@ impl InvalidationEngine {
     }
 
     /// Waits for something to do.
-    async fn occasion(&mut self) {
-        if self.subscriptions.has_work() {
-            return;
+    async fn occasion(&mut self) -> Occasion {
+        if self.subscriptions.has_work(self.apart_waits) {
+            return Occasion::Look;
         }
         let idle = self.subscriptions.is_empty();
-        let live = self.live.clone();
-        let wish = tokio::select! {
-            wish = self.wishes.recv() => wish,
-            () = live.0.wake.notified() => None,
-            () = tokio::time::sleep(POLL_EVERY), if !idle => None,
-        };
-        if let Some(wish) = wish {
+        let watching = !self.watches.is_idle();
+        tokio::select! {
+            wish = self.wishes.recv() => Occasion::Wished(wish),
+            done = self.apart.next() => Occasion::Done(done),
+            watched = self.watches.next(&self.database), if watching => Occasion::Watched(watched),
+            () = self.live.0.wake.notified() => Occasion::Look,
+            () = tokio::time::sleep(POLL_EVERY), if !idle => Occasion::Look,
+        }
+    }
+
+    async fn attend(&mut self, occasion: Occasion) -> Result<()> {
+        match occasion {
+            Occasion::Done(Done::One(batch, run)) => return self.done_apart(batch, *run).await,
+            Occasion::Done(Done::Lost(left)) => {
+                self.apart_waits = false;
+                left.into_iter().for_each(|id| self.again(id));
+                self.release();
+                return Ok(());
+            }
+            Occasion::Watched(watched) => {
+                watched.into_iter().for_each(|watched| self.watched(watched));
+                return Ok(());
+            }
+            Occasion::Wished(wish) => wish.into_iter().for_each(|wish| self.grant(wish)),
+            Occasion::Look => {}
+        }
+        while let Ok(wish) = self.wishes.try_recv() {
             self.grant(wish);
         }
+        self.live.0.active.store(!self.subscriptions.is_empty(), Ordering::Relaxed);
+        let (subscriptions, groups) = self.subscriptions.counts();
+        crate::observability::live().subscribed(subscriptions, groups);
+        self.acknowledge_idle().await;
+        if self.subscriptions.is_empty() { Ok(()) } else { self.round().await }
     }
 
     fn grant(&mut self, wish: Wish) {
         match wish {
-            Wish::Subscribe(wish) => self.subscriptions.subscribe(*wish),
-            Wish::Unsubscribe(wish) => self.subscriptions.unsubscribe(&wish),
+            Wish::Subscribe(wish) => {
+                self.holds.forget(wish.outbox.id, Some(wish.id));
+                self.subscriptions.subscribe(*wish);
+            }
+            Wish::Unsubscribe(wish) => {
+                self.holds.forget(wish.session, wish.id);
+                self.subscriptions.unsubscribe(&wish);
+                self.release();
+            }
         }
     }
 
@@ -276,84 +332,236 @@ impl InvalidationEngine {
         }
         self.fresh = snapshot.is_stale();
         if self.fresh {
-            self.readings.clear();
-            self.watched.clear();
-            self.subscriptions.mark_all();
+            self.forget_schema();
         }
         done.map(drop)
+    }
+
+    /// A table has changed under a statement: what was known of statements and tables may not be so any more.
+    fn forget_schema(&mut self) {
+        self.readings.clear();
+        self.watches.forget();
+        self.subscriptions.mark_all();
     }
 
     async fn round_in(&mut self, snapshot: &Arc<Transaction>) -> Result<Snapshots> {
         let batch = self.feed.read(snapshot).await?;
         let concerned = self.subscriptions.mark(&batch);
         crate::observability::live().batch(batch.changes.len(), batch.gap, concerned);
-        let mut outcomes = Vec::new();
-        for id in self.subscriptions.dirty() {
-            let outcome = self.run_group(id, snapshot).await?;
-            let lost = matches!(&outcome, Outcome::Failed(why) if why.kind() == ErrorKind::Timeout);
-            outcomes.push((id, outcome));
-            if lost || snapshot.has_failed() {
-                // Nothing more can be read in this snapshot. Whose fault it was is told, unless a table had changed; the others run again,
-                // together, in the next.
-                if !snapshot.is_stale() {
-                    outcomes.retain(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
-                    self.settle(outcomes, None).await;
-                }
-                return Ok(if lost { Snapshots::Lost } else { Snapshots::Whole });
+        self.apart.note(&batch);
+        let finished = self.run_quick(snapshot).await;
+        let lost = finished.iter().any(|run| timed_out(&run.result));
+        if lost || snapshot.has_failed() {
+            // Nothing more can be read in this snapshot. Whoever it was runs apart from now on, where that harms nobody and shows whether it
+            // was their fault; the others run again, together, in the next.
+            if !snapshot.is_stale() {
+                self.set_apart(finished)?;
             }
+            return Ok(if lost { Snapshots::Lost } else { Snapshots::Whole });
         }
-        self.settle(outcomes, Some(&batch.snapshot)).await;
-        Ok(Snapshots::Whole)
-    }
-
-    /// Takes what the runs showed, and tells everybody.
-    async fn settle(&mut self, outcomes: Vec<(GroupId, Outcome)>, snapshot: Option<&Snapshot>) {
         let mut deliveries = Deliveries::default();
-        for (id, outcome) in outcomes {
-            match outcome {
+        for run in finished {
+            let id = run.id;
+            match self.judge(run).await? {
                 Outcome::Ran(ran) => {
-                    let known = self.subscriptions.group(id).is_some_and(|group| group.result.is_some());
-                    let new = self.subscriptions.ran(id, ran);
-                    crate::observability::live().ran(known && !new);
+                    self.subscriptions.clean(id);
+                    self.settle(id, ran);
                 }
                 Outcome::Again => {}
+                Outcome::Unwatched(tables) => self.subscriptions.park(id, tables),
                 Outcome::Failed(why) => self.subscriptions.failed(id, why, &mut deliveries),
             }
         }
-        let Some(snapshot) = snapshot.filter(|_| !self.subscriptions.has_dirty()) else {
+        if self.subscriptions.has_dirty() {
             // Of what is right already, nothing is shown before the rest is.
             deliveries.send(0);
-            return;
-        };
+            return Ok(Snapshots::Whole);
+        }
+        let position = batch.snapshot.position();
+        let begun = self.begin_apart(snapshot).await?;
         self.subscriptions.tell(&mut deliveries);
-        self.acknowledge(|expected| snapshot.sees(expected.xid), &mut deliveries).await;
-        deliveries.send(snapshot.position());
+        self.acknowledge(|expected| batch.snapshot.sees(expected.xid), &mut deliveries).await;
+        self.deliver(deliveries, position, &begun);
+        Ok(Snapshots::Whole)
     }
 
-    /// Runs a group's query. An error of this is the round's; one of the query is its outcome.
-    async fn run_group(&mut self, id: GroupId, snapshot: &Arc<Transaction>) -> Result<Outcome> {
-        let Some(group) = self.subscriptions.group(id) else { return Ok(Outcome::Again) };
-        let (entry, args, caller) = (group.entry.clone(), group.args.clone(), group.runner.for_run());
-        let recorder = Arc::new(Recorder::default());
-        let run = self.executor.run_live(&entry, &args, caller.clone(), snapshot.clone(), recorder.clone());
-        let json = match run.await {
+    /// Runs those of the marked groups that are quick, a few at a time, on the round's own connection.
+    async fn run_quick(&self, snapshot: &Arc<Transaction>) -> Vec<Finished> {
+        let (quick, _) = self.subscriptions.to_run();
+        if quick.is_empty() {
+            return Vec::new();
+        }
+        let jobs: Vec<Job> = quick.into_iter().filter_map(|id| self.subscriptions.job(id)).collect();
+        let run = async |job: Job| job.run_within(QUICK_MAX, &self.executor, snapshot).await;
+        let all = futures_util::stream::iter(jobs.into_iter().map(run)).buffer_unordered(AT_A_TIME);
+        // Sent first, as it is polled first.
+        let (limited, finished) = futures_util::join!(snapshot.limit_statements(STATEMENT_MAX), all.collect());
+        if let Err(why) = limited {
+            tracing::debug!(error = ?why, "the statements of a round could not be limited");
+        }
+        finished
+    }
+
+    /// The groups whose fault it may be that a round came to nothing run apart from now on.
+    ///
+    /// # Errors
+    /// When it was nobody's: the database is away.
+    fn set_apart(&mut self, finished: Vec<Finished>) -> Result<()> {
+        let suspect = |run: &Finished| run.stumbled || timed_out(&run.result);
+        let any = finished.iter().any(suspect);
+        for run in finished {
+            match run.result {
+                Err(why) if why.is_retryable() && !timed_out_with(&why) && run.stumbled => return Err(why),
+                // When none of them says so, it may have been any.
+                _ if run.stumbled || timed_out(&run.result) || !any => self.subscriptions.measured(run.id, false),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to run what is to run apart, if anything, over the round's snapshot. Returns what that is.
+    async fn begin_apart(&mut self, snapshot: &Arc<Transaction>) -> Result<Vec<GroupId>> {
+        let (_, slow) = self.subscriptions.to_run();
+        let count = slow.len();
+        let begin = if self.apart.has_room() {
+            that_may_begin(slow, self.apart.running(), |id| self.subscriptions.shown(id))
+        } else {
+            Vec::new()
+        };
+        self.apart_waits = begin.len() < count;
+        if !begin.is_empty() {
+            let jobs = begin.iter().filter_map(|id| self.subscriptions.job(*id)).collect();
+            self.apart.begin(jobs, snapshot, &self.database, &self.executor).await?;
+            self.subscriptions.begin_apart(begin.iter().copied());
+        }
+        Ok(begin)
+    }
+
+    /// A slow query is done.
+    async fn done_apart(&mut self, batch: u64, run: Finished) -> Result<()> {
+        let (id, stale) = (run.id, run.stale);
+        self.apart_waits = false;
+        self.subscriptions.ended_apart(id);
+        self.subscriptions.measured(id, run.took < SLOW_FROM && !run.stumbled);
+        let judged = if stale { Ok(Outcome::Again) } else { self.judge(run).await };
+        let mut deliveries = Deliveries::default();
+        let mut failed = None;
+        match judged {
+            Ok(Outcome::Ran(ran)) => {
+                // It may have read what it had not read before, and perhaps that has changed since.
+                let outdated = self.apart.is_outdated(batch, &ran.dependencies);
+                for session in self.settle(id, ran) {
+                    self.holds.thaw(session);
+                }
+                if outdated {
+                    self.subscriptions.mark_one(id);
+                }
+                self.subscriptions.tell_waiting(id, &mut self.holds);
+            }
+            Ok(Outcome::Failed(why)) => self.subscriptions.failed(id, why, &mut deliveries),
+            Ok(Outcome::Unwatched(tables)) => {
+                self.again(id);
+                self.subscriptions.park(id, tables);
+            }
+            Ok(Outcome::Again) => self.again(id),
+            Err(why) => {
+                self.again(id);
+                failed = Some(why);
+            }
+        }
+        if stale {
+            self.forget_schema();
+        }
+        self.deliver(deliveries, 0, &[]);
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// A group that ran apart has to do so again, and the frames that wait for it with it.
+    fn again(&mut self, id: GroupId) {
+        self.subscriptions.ended_apart(id);
+        self.subscriptions.mark_one(id);
+        for session in self.subscriptions.sessions(id) {
+            self.holds.thaw(session);
+        }
+    }
+
+    /// A group has a new result. Returns the sessions that it is not for.
+    fn settle(&mut self, id: GroupId, ran: Ran) -> Vec<SessionId> {
+        let known = self.subscriptions.group(id).is_some_and(|group| group.result.is_some());
+        let settled = self.subscriptions.ran(id, ran);
+        crate::observability::live().ran(known && !settled.new);
+        settled.moved
+    }
+
+    /// Tells the sessions that need not wait. What has begun to run apart is waited for by those who have been shown it before.
+    fn deliver(&mut self, deliveries: Deliveries, position: u64, begun: &[GroupId]) {
+        let unsettled = self.subscriptions.unsettled();
+        for (outbox, delivery) in deliveries.into_each() {
+            if self.holds.has(outbox.id) || unsettled.contains(&outbox.id) {
+                self.holds.keep(&outbox, position, delivery);
+            } else {
+                outbox.put(position, delivery);
+            }
+        }
+        for group in begun.iter().filter_map(|id| Some((*id, self.subscriptions.group(*id)?))) {
+            let (id, group) = group;
+            if group.result.is_some() {
+                group.subscribers.values().for_each(|one| self.holds.freeze(&one.outbox, position, id));
+            }
+        }
+        self.release();
+    }
+
+    /// Sends the frames that need not wait any more.
+    fn release(&mut self) {
+        if self.holds.is_empty() {
+            return;
+        }
+        let unsettled = self.subscriptions.unsettled();
+        let (apart, subscriptions) = (&self.apart, &self.subscriptions);
+        let runs = |session, id| apart.is_running(id) && subscriptions.is_subscribed(session, id);
+        self.holds.release(runs, |session| unsettled.contains(&session));
+    }
+
+    /// A table is watched, or cannot be: those who wait for that go on.
+    fn watched(&mut self, watched: Watched) {
+        let Err(why) = watched.result else {
+            self.subscriptions.watched(watched.table);
+            return;
+        };
+        let mut deliveries = Deliveries::default();
+        for id in self.subscriptions.waiting_for(watched.table) {
+            let copy = Error::new(why.kind(), why.message().to_owned()).with_code(why.code().to_owned());
+            self.subscriptions.failed(id, copy, &mut deliveries);
+        }
+        tracing::error!(error = ?why, "a table cannot be watched");
+        self.deliver(deliveries, 0, &[]);
+    }
+
+    /// What a run showed. An error of this is the round's; one of the query is its outcome.
+    async fn judge(&mut self, run: Finished) -> Result<Outcome> {
+        let json = match run.result {
             Ok(json) => json,
-            Err(why) if why.is_retryable() => return Err(why),
+            // A connection was lost, or a table has changed.
+            Err(why) if run.stumbled && why.is_retryable() => return Ok(Outcome::Again),
             Err(why) => return Ok(Outcome::Failed(why)),
         };
         let mut dependencies = Vec::new();
-        for (shape, arguments) in recorder.take() {
+        for (shape, arguments) in run.asked {
             match &*self.reading(&shape).await? {
                 Ok(reading) => bind(reading, &arguments, &mut dependencies),
                 Err(why) => {
-                    return Ok(Outcome::Failed(not_live(&entry, &format!("{}. The statement: {}", why.0, shape.text))));
+                    let text = format!("{}. The statement: {}", why.0, shape.text);
+                    return Ok(Outcome::Failed(not_live(&run.entry, &text)));
                 }
             }
         }
-        if self.watch(&dependencies).await? {
-            return Ok(Outcome::Again);
+        let unwatched = self.watches.missing(&dependencies);
+        if !unwatched.is_empty() {
+            return Ok(Outcome::Unwatched(unwatched));
         }
-        Ok(Outcome::Ran(Ran { json, looked: caller.looked.at(), dependencies }))
+        Ok(Outcome::Ran(Ran { json, looked: run.looked, dependencies }))
     }
 
     async fn reading(&mut self, shape: &Shape) -> Result<Arc<std::result::Result<Reading, Unfollowable>>> {
@@ -368,27 +576,14 @@ impl InvalidationEngine {
         self.readings.insert(shape.id, reading.clone());
         Ok(reading)
     }
+}
 
-    /// Makes sure that changes of these tables are in the feed. True when one of them was not.
-    async fn watch(&mut self, dependencies: &[Dependency]) -> Result<bool> {
-        let mut began = false;
-        for dependency in dependencies {
-            let keys = dependency.keys.iter().map(|(column, _)| column.clone());
-            let mut wanted: BTreeSet<String> = keys.collect();
-            if let Some(written) = self.watched.get(&dependency.table.oid) {
-                if wanted.is_subset(written) {
-                    continue;
-                }
-                wanted.extend(written.iter().cloned());
-            }
-            let lease = self.database.live().get().await?;
-            lease.busy();
-            began |= Capture { table: &dependency.table, keys: &wanted }.ensure(lease.client()).await?;
-            lease.clean();
-            self.watched.insert(dependency.table.oid, wanted);
-        }
-        Ok(began)
-    }
+fn timed_out(result: &Result<Vec<u8>>) -> bool {
+    result.as_ref().is_err_and(timed_out_with)
+}
+
+fn timed_out_with(why: &Error) -> bool {
+    why.kind() == ErrorKind::Timeout
 }
 
 fn bind(reading: &Reading, arguments: &[Argument], into: &mut Vec<Dependency>) {

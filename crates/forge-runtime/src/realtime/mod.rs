@@ -5,7 +5,7 @@
 //!                        │
 //!  feed ─▶ InvalidationEngine ─ round: one snapshot ─┬─ what changed up to it       (feed)
 //!                        ▲                           ├─ whom that concerns         (index)
-//!     this node's commits wake it                    ├─ run those groups, once each
+//!     this node's commits wake it                    ├─ run those groups, once each; slow ones apart, over the same snapshot
 //!                                                    └─ what is new ─▶ Outbox of each session ─▶ one frame ─▶ its client
 //! ```
 //!
@@ -21,18 +21,26 @@
 //! other. What the snapshot sees has been looked at, what it does not see will be in the next batch, and a group's new dependencies are
 //! in place before that is read: there is no gap to guard. Rounds are short, and whatever happens meanwhile is one batch of the next.
 //!
+//! A slow query holds up only the sessions that are subscribed to it (see `apart` and `holds`): their frames wait for it, as they are to be
+//! of one snapshot. Rounds go on meanwhile.
+//!
 //! Bounded: subscriptions per session and per node; what waits for a slow client is the newest result of each of its subscriptions.
 //!
 //! Not here: who a session is and what it sends (see [`crate::gateway`]).
 
+mod apart;
 mod group;
+mod holds;
 mod index;
 mod invalidation;
 mod local;
 mod outbox;
 mod patch;
+mod run;
 mod subscriptions;
+mod watches;
 
+pub(crate) use apart::LANES;
 pub(crate) use invalidation::{Acknowledge, InvalidationEngine, Live, Pledge};
 pub use local::Subscription;
 pub(crate) use outbox::Outbox;

@@ -44,8 +44,17 @@ pub(super) enum News {
 /// Everything that one round has for a session.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
-    pub(super) news: Vec<(u64, News)>,
+    /// By the session's number of the subscription.
+    pub(super) news: BTreeMap<u64, News>,
     pub(super) acks: Vec<String>,
+}
+
+impl Delivery {
+    /// Takes in what a later round has: what is newer takes the place of what is older.
+    pub(super) fn then(&mut self, later: Self) {
+        self.news.extend(later.news);
+        self.acks.extend(later.acks);
+    }
 }
 
 /// What to write next.
@@ -72,7 +81,7 @@ impl Outbox {
     /// Puts a round's delivery in.
     pub(super) fn put(&self, position: u64, delivery: Delivery) {
         let mut waiting = self.waiting();
-        waiting.position = position;
+        waiting.position = waiting.position.max(position);
         waiting.news.extend(delivery.news);
         waiting.acks.extend(delivery.acks);
         drop(waiting);
@@ -164,7 +173,7 @@ mod tests {
     fn a_client_gets_the_newest_as_a_patch_to_what_it_has() {
         let outbox = Outbox::new();
         let put =
-            |told: &Arc<Told>| outbox.put(7, Delivery { news: vec![(3, News::Result(told.clone()))], acks: Vec::new() });
+            |told: &Arc<Told>| outbox.put(7, Delivery { news: [(3, News::Result(told.clone()))].into(), acks: Vec::new() });
         let first = Arc::new(Told::new(list(9, "x"), None));
         let second = Arc::new(Told::new(list(9, "y"), Some(&first)));
         let third = Arc::new(Told::new(list(9, "missed"), Some(&second)));
@@ -188,7 +197,7 @@ mod tests {
     fn acknowledgements_come_with_the_round_that_shows_them() {
         let outbox = Outbox::new();
         let told = Arc::new(Told::new(b"1".to_vec(), None));
-        outbox.put(9, Delivery { news: vec![(1, News::Result(told))], acks: vec!["m\"1".into()] });
+        outbox.put(9, Delivery { news: [(1, News::Result(told))].into(), acks: vec!["m\"1".into()] });
         let frame = frame(&outbox);
         assert_eq!((frame["acks"][0].as_str(), frame["results"][0]["data"].as_i64()), (Some("m\"1"), Some(1)));
         assert_eq!(frame["position"], "9");
@@ -198,7 +207,7 @@ mod tests {
     fn nothing_is_said_of_what_was_given_up() {
         let outbox = Outbox::new();
         let told = Arc::new(Told::new(b"1".to_vec(), None));
-        outbox.put(9, Delivery { news: vec![(1, News::Result(told))], acks: Vec::new() });
+        outbox.put(9, Delivery { news: [(1, News::Result(told))].into(), acks: Vec::new() });
         outbox.forget(1);
         assert!(outbox.take().frame.is_none());
     }

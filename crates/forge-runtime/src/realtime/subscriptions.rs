@@ -6,8 +6,10 @@ use std::sync::Arc;
 use forge_core::{Error, ErrorKind};
 
 use super::group::{Group, GroupId, Scope, Subscribed, Subscriber, SubscriptionKey, Told};
+use super::holds::Holds;
 use super::index::Index;
 use super::outbox::{Delivery, News, Outbox, SessionId};
+use super::run::Job;
 use crate::feed::{Batch, Change};
 use crate::function::{Caller, Entry, Looked};
 use crate::read_set::Dependency;
@@ -51,9 +53,24 @@ pub(crate) struct SubscriptionManager {
     index: Index,
     /// Groups whose result may not be right any more.
     dirty: BTreeSet<GroupId>,
+    /// Groups that run apart from the rounds, now.
+    running: BTreeSet<GroupId>,
+    /// Groups that have to wait until these tables are watched, and run then.
+    parked: BTreeMap<GroupId, BTreeSet<u32>>,
     /// Groups with subscribers who may not have been told.
     untold: BTreeSet<GroupId>,
+    /// Functions that were slow when they ran last.
+    slow: HashSet<&'static str>,
     next: u64,
+}
+
+/// What became of a group with its new result.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// The result is not the one from before.
+    pub(super) new: bool,
+    /// Sessions whose subscription belongs to another group from now on, which is still to run.
+    pub(super) moved: Vec<SessionId>,
 }
 
 impl SubscriptionManager {
@@ -80,7 +97,7 @@ impl SubscriptionManager {
         self.end(key);
         if self.by_subscriber.len() >= SUBSCRIPTIONS_MAX {
             let why = Error::rate_limited("this node has as many subscriptions as it may; try again, perhaps elsewhere", 5);
-            wish.outbox.put(0, Delivery { news: vec![(wish.id, News::Failed(Arc::new(why)))], acks: Vec::new() });
+            wish.outbox.put(0, Delivery { news: [(wish.id, News::Failed(Arc::new(why)))].into(), acks: Vec::new() });
             return;
         }
         let subscriber = Subscriber { outbox: wish.outbox, caller: Arc::new(Subscribed::new(wish.caller)), told: None };
@@ -98,7 +115,8 @@ impl SubscriptionManager {
             of_call.push(id);
             let runner = subscriber.caller.clone();
             let (subscribers, dependencies) = (BTreeMap::new(), Vec::new());
-            let group = Group { entry, args, scope: None, runner, subscribers, result: None, dependencies };
+            let apart = self.slow.contains(entry.info.name);
+            let group = Group { entry, args, scope: None, runner, subscribers, result: None, dependencies, apart };
             self.groups.insert(id, group);
             self.dirty.insert(id);
             id
@@ -139,6 +157,8 @@ impl SubscriptionManager {
         let Some(group) = self.groups.remove(&id) else { return };
         self.index.remove(id, &group.dependencies);
         self.dirty.remove(&id);
+        self.running.remove(&id);
+        self.parked.remove(&id);
         self.untold.remove(&id);
         let call = (group.entry.info.name, group.args);
         if let Some(of_call) = self.by_call.get_mut(&call) {
@@ -167,25 +187,124 @@ impl SubscriptionManager {
         self.dirty.extend(self.groups.keys());
     }
 
-    /// The groups to run.
-    pub(super) fn dirty(&self) -> Vec<GroupId> {
-        self.dirty.iter().copied().collect()
+    /// What is to run: in the round, and apart from it.
+    pub(super) fn to_run(&self) -> (Vec<GroupId>, Vec<GroupId>) {
+        let free = |id: &&GroupId| !self.parked.contains_key(*id) && !self.running.contains(*id);
+        self.dirty.iter().filter(free).partition(|id| !self.runs_apart(**id))
     }
 
+    fn runs_apart(&self, id: GroupId) -> bool {
+        self.groups.get(&id).is_some_and(|group| group.apart)
+    }
+
+    /// Whether a group that runs in rounds is still to run.
     pub(super) fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        self.dirty.iter().any(|id| !self.parked.contains_key(id) && !self.runs_apart(*id))
     }
 
-    /// Whether there is anything to do without anything having changed.
-    pub(super) fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.untold.is_empty()
+    /// Whether there is anything to do without anything having changed. `apart_waits` when those that run apart cannot begin now.
+    pub(super) fn has_work(&self, apart_waits: bool) -> bool {
+        let waits = |id: &GroupId| {
+            self.parked.contains_key(id)
+                || self.running.contains(id)
+                || (apart_waits && self.dirty.contains(id) && self.runs_apart(*id))
+        };
+        self.dirty.iter().chain(&self.untold).any(|id| !waits(id))
     }
 
-    /// Takes the result of a run. Whoever may not share it goes to a group of their own, which is still to run. Returns whether the result
-    /// is new.
-    pub(super) fn ran(&mut self, id: GroupId, ran: Ran) -> bool {
-        let Some(group) = self.groups.get_mut(&id) else { return false };
+    /// These groups begin to run apart from the rounds. What changes from now on makes them dirty again.
+    pub(super) fn begin_apart(&mut self, ids: impl IntoIterator<Item = GroupId>) {
+        for id in ids {
+            self.dirty.remove(&id);
+            self.running.insert(id);
+        }
+    }
+
+    /// A group's run has ended.
+    pub(super) fn ended_apart(&mut self, id: GroupId) {
+        self.running.remove(&id);
+    }
+
+    /// Where a group is to run from now on, by how its last run by itself went.
+    pub(super) fn measured(&mut self, id: GroupId, quick: bool) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.apart = !quick;
+            if quick {
+                self.slow.remove(group.entry.info.name);
+            } else {
+                self.slow.insert(group.entry.info.name);
+            }
+        }
+    }
+
+    /// A group has to run again.
+    pub(super) fn mark_one(&mut self, id: GroupId) {
+        if self.groups.contains_key(&id) {
+            self.dirty.insert(id);
+        }
+    }
+
+    /// A group is right, once it gets its result.
+    pub(super) fn clean(&mut self, id: GroupId) {
         self.dirty.remove(&id);
+    }
+
+    /// A group waits until these tables are watched.
+    pub(super) fn park(&mut self, id: GroupId, tables: BTreeSet<u32>) {
+        if self.groups.contains_key(&id) {
+            self.dirty.insert(id);
+            self.parked.insert(id, tables);
+        }
+    }
+
+    /// A table is watched: the groups that waited for no other one run again.
+    pub(super) fn watched(&mut self, table: u32) {
+        self.parked.retain(|_, tables| {
+            tables.remove(&table);
+            !tables.is_empty()
+        });
+    }
+
+    /// The groups that wait for a table.
+    pub(super) fn waiting_for(&self, table: u32) -> Vec<GroupId> {
+        self.parked.iter().filter(|(_, tables)| tables.contains(&table)).map(|(id, _)| *id).collect()
+    }
+
+    /// Sessions that are shown nothing at the moment: one of their results, which they or others have had before, is being made anew
+    /// apart from the rounds.
+    pub(super) fn unsettled(&self) -> HashSet<SessionId> {
+        let apart = self.dirty.iter().filter(|id| self.parked.contains_key(id) || self.runs_apart(**id));
+        let groups = apart.chain(&self.running).filter_map(|id| self.groups.get(id));
+        let again = groups.filter(|group| group.result.is_some());
+        again.flat_map(|group| group.subscribers.keys().map(|(session, _)| *session)).collect()
+    }
+
+    /// A group's query, to be run.
+    pub(super) fn job(&self, id: GroupId) -> Option<Job> {
+        let group = self.groups.get(&id)?;
+        Some(Job { id, entry: group.entry.clone(), args: group.args.clone(), caller: group.runner.for_run() })
+    }
+
+    /// The sessions that are shown a group's result together with others. A first result waits for nothing and nothing for it.
+    pub(super) fn shown(&self, id: GroupId) -> Vec<SessionId> {
+        let had = self.groups.get(&id).is_some_and(|group| group.result.is_some());
+        if had { self.sessions(id) } else { Vec::new() }
+    }
+
+    /// The sessions of a group's subscribers.
+    pub(super) fn sessions(&self, id: GroupId) -> Vec<SessionId> {
+        let group = self.groups.get(&id);
+        group.iter().flat_map(|group| group.subscribers.keys().map(|(session, _)| *session)).collect()
+    }
+
+    /// Whether a session is subscribed to what a group is about.
+    pub(super) fn is_subscribed(&self, session: SessionId, id: GroupId) -> bool {
+        self.groups.get(&id).is_some_and(|group| group.of_session(session).next().is_some())
+    }
+
+    /// Takes the result of a run. Whoever may not share it goes to a group of their own, which is still to run.
+    pub(super) fn ran(&mut self, id: GroupId, ran: Ran) -> Settled {
+        let Some(group) = self.groups.get_mut(&id) else { return Settled::default() };
         let scope = match ran.looked {
             0 => Scope::Anybody,
             looked if looked & Looked::AT_REQUEST != 0 => Scope::Alone,
@@ -201,27 +320,24 @@ impl SubscriptionManager {
             group.result = Some(Arc::new(Told::new(ran.json, group.result.as_deref())));
             self.untold.insert(id);
         }
-        if group.scope.as_ref() == Some(&scope) {
-            return new;
-        }
         // A function may look at its caller in one run and not in another. What was once found to be private stays so.
         let widened = scope == Scope::Anybody && group.scope.is_some();
-        if !widened {
-            group.scope = Some(scope);
-            self.separate(id);
+        if group.scope.as_ref() == Some(&scope) || widened {
+            return Settled { new, moved: Vec::new() };
         }
-        new
+        group.scope = Some(scope);
+        Settled { new, moved: self.separate(id) }
     }
 
-    /// Moves the subscribers who do not fit their group's scope to others.
-    fn separate(&mut self, id: GroupId) {
-        let Some(group) = self.groups.get(&id) else { return };
+    /// Moves the subscribers who do not fit their group's scope to others. Returns whose they are.
+    fn separate(&mut self, id: GroupId) -> Vec<SessionId> {
+        let Some(group) = self.groups.get(&id) else { return Vec::new() };
         let (entry, args) = (group.entry.clone(), group.args.clone());
         let misfits: Vec<SubscriptionKey> = match group.scope {
             Some(Scope::Anybody) => {
                 // Others may have begun to run the same on behalf of callers who turn out not to matter.
                 self.merge(id);
-                return;
+                return Vec::new();
             }
             Some(Scope::Alone) => {
                 let runner = &group.runner;
@@ -229,11 +345,12 @@ impl SubscriptionManager {
             }
             _ => group.subscribers.iter().filter(|(_, one)| !group.takes(&one.caller)).map(|(key, _)| *key).collect(),
         };
-        for key in misfits {
-            if let Some(subscriber) = self.end(key) {
-                self.place(key, subscriber, entry.clone(), args.clone());
+        for key in &misfits {
+            if let Some(subscriber) = self.end(*key) {
+                self.place(*key, subscriber, entry.clone(), args.clone());
             }
         }
+        misfits.into_iter().map(|(session, _)| session).collect()
     }
 
     /// Takes in the subscribers of groups of the same call that have not run yet: they would get the same result.
@@ -262,26 +379,35 @@ impl SubscriptionManager {
             self.groups.get(&id).map(|group| group.subscribers.keys().copied().collect()).unwrap_or_default();
         for key in keys {
             if let Some(subscriber) = self.end(key) {
-                deliveries.of(&subscriber.outbox).news.push((key.1, News::Failed(why.clone())));
+                deliveries.of(&subscriber.outbox).news.insert(key.1, News::Failed(why.clone()));
             }
         }
     }
 
     /// Tells everybody who has not been told yet, about groups that are right.
     pub(super) fn tell(&mut self, deliveries: &mut Deliveries) {
-        let dirty = &self.dirty;
+        let (dirty, running) = (&self.dirty, &self.running);
         let groups = &mut self.groups;
         self.untold.retain(|id| {
             let Some(group) = groups.get_mut(id) else { return false };
-            let Some(told) = group.result.as_ref().filter(|_| !dirty.contains(id)) else { return true };
-            for ((_, number), subscriber) in &mut group.subscribers {
-                if subscriber.told.as_ref() != Some(&told.version) {
-                    subscriber.told = Some(told.version.clone());
-                    deliveries.of(&subscriber.outbox).news.push((*number, News::Result(told.clone())));
-                }
+            if group.result.is_none() || dirty.contains(id) || running.contains(id) {
+                return true;
             }
+            group.tell(|outbox, id, news| {
+                deliveries.of(outbox).news.insert(id, news);
+                true
+            });
             false
         });
+    }
+
+    /// Puts a group's result into the frames that wait for it.
+    pub(super) fn tell_waiting(&mut self, id: GroupId, holds: &mut Holds) {
+        if let Some(group) = self.groups.get_mut(&id)
+            && group.tell(|outbox, number, news| holds.put(outbox.id, id, number, news))
+        {
+            self.untold.remove(&id);
+        }
     }
 }
 
@@ -296,8 +422,12 @@ impl Deliveries {
         &mut self.by_session.entry(outbox.id).or_insert_with(|| (outbox.clone(), Delivery::default())).1
     }
 
+    pub(super) fn into_each(self) -> impl Iterator<Item = (Arc<Outbox>, Delivery)> {
+        self.by_session.into_values()
+    }
+
     pub(super) fn send(self, position: u64) {
-        for (outbox, delivery) in self.by_session.into_values() {
+        for (outbox, delivery) in self.into_each() {
             outbox.put(position, delivery);
         }
     }

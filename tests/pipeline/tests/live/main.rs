@@ -8,3 +8,4 @@ mod support;
 mod consistency;
 mod following;
 mod safety;
+mod slow;

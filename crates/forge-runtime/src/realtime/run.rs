@@ -1,0 +1,66 @@
+//! One run of a group's query.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forge_core::{Error, Result};
+
+use super::group::GroupId;
+use crate::db::transaction::Transaction;
+use crate::db::{Asked, Recorder};
+use crate::function::{Caller, Entry, FunctionExecutor};
+
+/// A group's query, to be run.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) id: GroupId,
+    pub(super) entry: Arc<Entry>,
+    pub(super) args: Arc<[u8]>,
+    pub(super) caller: Arc<Caller>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) id: GroupId,
+    pub(super) entry: Arc<Entry>,
+    pub(super) result: Result<Vec<u8>>,
+    /// What the function looked at of its caller, as [`crate::function::Looked`] has it.
+    pub(super) looked: u8,
+    /// Its statements with their arguments.
+    pub(super) asked: Asked,
+    /// One of its statements failed, whatever the function made of that.
+    pub(super) stumbled: bool,
+    /// A table had changed under a plan.
+    pub(super) stale: bool,
+    pub(super) took: Duration,
+}
+
+impl Job {
+    /// Runs it in a transaction over one snapshot.
+    pub(super) async fn run(self, executor: &FunctionExecutor, snapshot: &Arc<Transaction>) -> Finished {
+        self.run_within(Duration::MAX, executor, snapshot).await
+    }
+
+    /// The same, given up with `TIMEOUT` after some time.
+    pub(super) async fn run_within(
+        self,
+        limit: Duration,
+        executor: &FunctionExecutor,
+        snapshot: &Arc<Transaction>,
+    ) -> Finished {
+        let began = Instant::now();
+        let Self { id, entry, args, caller } = self;
+        let recorder = Arc::new(Recorder::default());
+        let result = if snapshot.has_failed() {
+            Err(Error::database_unavailable("another query's statement has failed"))
+        } else {
+            let run = executor.run_live(&entry, &args, caller.clone(), snapshot.clone(), recorder.clone());
+            let late = |_| Err(Error::timeout("it took too long for a round"));
+            tokio::time::timeout(limit, run).await.unwrap_or_else(late)
+        };
+        let (asked, stumbled) = recorder.take();
+        let (looked, stale) = (caller.looked.at(), snapshot.is_stale());
+        Finished { id, entry, result, looked, asked, stumbled, stale, took: began.elapsed() }
+    }
+}

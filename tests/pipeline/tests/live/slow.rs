@@ -1,0 +1,156 @@
+//! What is slow, or fails, holds up its own subscribers and nobody else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use forge::prelude::*;
+use forge::testing::TestApp;
+use serde_json::{Value, json};
+
+use crate::support::live::{Live, applied};
+
+fn number(value: &Value) -> i64 {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+/// Results by the number of their subscription, as the frames have it so far.
+#[derive(Default)]
+struct Shown(std::collections::BTreeMap<u64, Value>);
+
+impl Shown {
+    async fn next(&mut self, live: &mut Live) {
+        let frame = live.next().await;
+        assert_eq!(frame["type"], "frame", "{frame}");
+        for result in frame["results"].as_array().unwrap() {
+            let known = self.0.entry(result["id"].as_u64().unwrap()).or_default();
+            *known = applied(known, result);
+        }
+    }
+}
+
+#[forge::test]
+async fn a_slow_query_holds_up_only_its_own_session(app: TestApp) -> Result<()> {
+    let (sql, url) = (app.sql().await?, app.url());
+    sql.execute("INSERT INTO counters VALUES ('a', 1)", &[]).await.unwrap();
+    let (mut slow, mut quick) = (Live::open(&url, None).await, Live::open(&url, None).await);
+    assert_eq!(slow.subscribed(1, "total", json!({})).await, "1");
+    assert_eq!(slow.subscribed(2, "total_and_notes", json!({})).await, json!(["1", "0"]));
+    assert_eq!(quick.subscribed(1, "total", json!({})).await, "1");
+    let mut locked = app.sql().await?;
+    let lock = locked.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE notes IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    for n in 2..6_i64 {
+        sql.execute("UPDATE counters SET value = $1", &[&n]).await.unwrap();
+        assert_eq!(quick.next().await["results"][0]["data"], n.to_string(), "others are told meanwhile");
+    }
+    // It is shown nothing, not even what is known, as that would not fit what it was shown of the other.
+    assert!(slow.is_silent_for(Duration::from_millis(100)).await);
+    // New subscribers are served as well, also in the session that waits: nothing has been shown of that yet, so it fits.
+    let mut third = Live::open(&url, None).await;
+    assert_eq!(third.subscribed(1, "counter", json!({"name": "a"})).await, "5");
+    lock.rollback().await.unwrap();
+    let mut shown = Shown::default();
+    shown.0.insert(1, json!("1"));
+    shown.0.insert(2, json!(["1", "0"]));
+    while shown.0[&1] != "5" {
+        shown.next(&mut slow).await;
+        assert_eq!(shown.0[&1], shown.0[&2][0], "both are of one moment");
+    }
+    Ok(())
+}
+
+#[forge::test]
+async fn frames_are_of_one_moment_with_slow_queries_among_them(app: TestApp) -> Result<()> {
+    let url = app.url();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..4)
+        .map(|n| {
+            let (app, stop) = (app.clone(), stop.clone());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    app.anonymous().call(pipeline::bump, pipeline::Bump { name: format!("n{n}") }).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut live = Live::open(&url, None).await;
+    live.subscribe(1, "total", json!({})).await;
+    live.subscribe(2, "late_total", json!({"milliseconds": 70})).await;
+    live.subscribe(3, "counters", json!({})).await;
+    live.subscribe(4, "late_total", json!({"milliseconds": 110})).await;
+    let mut shown = Shown::default();
+    let (mut frames, mut steps) = (0, 0);
+    while frames < 25 {
+        let before = shown.0.clone();
+        shown.next(&mut live).await;
+        if shown.0.len() < 4 || before.len() < 4 {
+            continue;
+        }
+        frames += 1;
+        let sum: i64 = shown.0[&3].as_array().unwrap().iter().map(|pair| number(&pair[1])).sum();
+        let all = [1, 2, 4].map(|id| number(&shown.0[&id]));
+        assert_eq!(all, [sum; 3], "frame {frames}");
+        steps += usize::from(sum != number(&before[&1]));
+    }
+    assert!(steps > 10, "{steps} frames with news prove little");
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let last = app.anonymous().call(pipeline::total, ()).await?.to_string();
+    while [1, 2, 4].iter().any(|id| shown.0[id] != last.as_str()) {
+        shown.next(&mut live).await;
+    }
+    Ok(())
+}
+
+#[forge::test]
+async fn a_statement_that_fails_is_its_own_functions_affair(app: TestApp) -> Result<()> {
+    let (sql, url) = (app.sql().await?, app.url());
+    sql.execute("INSERT INTO counters VALUES ('a', 5), ('b', 0)", &[]).await.unwrap();
+    let mut live = Live::open(&url, None).await;
+    assert_eq!(live.subscribed(1, "share_if_any", json!({"name": "a"})).await, "20");
+    assert_eq!(live.subscribed(2, "share_if_any", json!({"name": "b"})).await, Value::Null);
+    let mut other = Live::open(&url, None).await;
+    assert_eq!(other.subscribed(1, "counter", json!({"name": "a"})).await, "5");
+    // It fails from now on, deals with that, and is followed nevertheless.
+    sql.execute("UPDATE counters SET value = 0 WHERE name = 'a'", &[]).await.unwrap();
+    assert_eq!(other.next().await["results"][0]["data"], "0");
+    assert_eq!(live.next().await["results"][0]["data"], Value::Null);
+    sql.execute("UPDATE counters SET value = 10", &[]).await.unwrap();
+    let mut shown = Shown::default();
+    while shown.0.len() < 2 {
+        shown.next(&mut live).await;
+    }
+    assert_eq!((&shown.0[&1], &shown.0[&2]), (&json!("10"), &json!("10")));
+    Ok(())
+}
+
+#[forge::test]
+async fn a_table_that_cannot_be_watched_yet_is_waited_for_by_its_own_subscribers(app: TestApp) -> Result<()> {
+    let (sql, url) = (app.sql().await?, app.url());
+    sql.execute("INSERT INTO counters VALUES ('a', 1)", &[]).await.unwrap();
+    let mut writer = app.sql().await?;
+    let open = writer.transaction().await.unwrap();
+    // A writer of the table: no trigger can be made before it ends.
+    open.batch_execute("LOCK TABLE kept IN ROW EXCLUSIVE MODE").await.unwrap();
+    let mut live = Live::open(&url, None).await;
+    live.subscribe(1, "kept_count", json!({})).await;
+    live.subscribe(2, "counter", json!({"name": "a"})).await;
+    let mut other = Live::open(&url, None).await;
+    assert_eq!(other.subscribed(1, "total", json!({})).await, "1");
+    let mut shown = Shown::default();
+    shown.next(&mut live).await;
+    assert_eq!((shown.0.get(&1), shown.0.get(&2)), (None, Some(&json!("1"))), "what can be shown is");
+    for n in 2..5_i64 {
+        sql.execute("UPDATE counters SET value = $1", &[&n]).await.unwrap();
+        assert_eq!(other.next().await["results"][0]["data"], n.to_string());
+        shown.next(&mut live).await;
+        assert_eq!(shown.0[&2], n.to_string());
+    }
+    open.rollback().await.unwrap();
+    shown.next(&mut live).await;
+    assert_eq!(shown.0[&1], "0");
+    Ok(())
+}
