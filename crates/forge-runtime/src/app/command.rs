@@ -17,6 +17,7 @@ usage: {name} [COMMAND]
   migrate          apply the migrations that are pending
   migrate status   show where each migration stands
   check            check the app's SQL and models against the migrated database
+  doctor           look at the database server: how live queries work on it, what is wrong, what to do
   manifest         describe the app as JSON
   help             this text
 
@@ -33,12 +34,13 @@ pub(super) async fn run(app: App) -> Result<()> {
         ["migrate"] => migrate(&app).await,
         ["migrate", "status"] => status(&app).await,
         ["check"] => check(&app).await,
+        ["doctor"] => doctor(&app).await,
         ["help" | "--help" | "-h"] => print(HELP.replace("{name}", app.name()).trim_end()),
         ["version" | "--version" | "-V"] => print(&format!("{} {}", app.name(), app.version())),
         other => Err(Error::config(
             "COMMAND_UNKNOWN",
             format!(
-                "`{}` is not a command of this program; there are serve, migrate, migrate status, check, manifest and help",
+                "`{}` is not a command of this program; there are serve, migrate, migrate status, check, doctor, manifest and help",
                 other.join(" ")
             ),
         )),
@@ -110,6 +112,12 @@ async fn check(app: &App) -> Result<()> {
     let checked = app.check(&database).await?;
     note(&format!("{checked} statements and {} models fit the database", app.tables.len()));
     Ok(())
+}
+
+async fn doctor(app: &App) -> Result<()> {
+    let report = super::doctor::examine(app.name(), &load(app)?.config).await?;
+    print(report.text.trim_end())?;
+    report.wrong.map_or(Ok(()), Err)
 }
 
 /// Data goes to stdout.

@@ -26,6 +26,8 @@ struct Inner {
     primary: Pool,
     side: Pool,
     live: Pool,
+    /// To the server itself, for the change feed's stream.
+    log: Connector,
     /// To `direct_url`, past a pooler.
     direct: Option<Pool>,
     shared: SharedReads,
@@ -105,10 +107,12 @@ impl Database {
             None => None,
         };
         let main = connect(primary_url, &route, "main", &[])?;
+        let log = connect(config.direct_url.as_ref().unwrap_or(primary_url), &Route::default(), "change feed", &[])?;
         Ok(Self(Arc::new(Inner {
             primary: Pool::new(main, config.pool_size as usize, config.pool_timeout),
             side: Pool::new(connect(primary_url, &route, "side", &[])?, SIDE_CONNECTIONS, config.pool_timeout),
             direct,
+            log,
             live: Pool::new(connect(primary_url, &route, "live queries", &[])?, LIVE_CONNECTIONS, config.pool_timeout),
             shared: SharedReads::new(
                 connect(primary_url, &route, "shared reads", &[read_only, short])?,
@@ -136,6 +140,16 @@ impl Database {
     /// The connections of live queries.
     pub(crate) fn live(&self) -> &Pool {
         &self.0.live
+    }
+
+    /// How the log is reached, past a pooler.
+    pub(crate) fn log_connector(&self) -> &Connector {
+        &self.0.log
+    }
+
+    /// Whether there is an address past a pooler.
+    pub(crate) fn has_direct(&self) -> bool {
+        self.0.direct.is_some()
     }
 
     /// One snapshot for a round of live queries.

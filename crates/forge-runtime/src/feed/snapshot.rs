@@ -18,6 +18,18 @@ impl Snapshot {
         xid < self.xmin || (xid < self.xmax && self.open.binary_search(&xid).is_err())
     }
 
+    /// The whole id of a transaction of which the log has only the lower half: of all that end like it, the one next to this snapshot.
+    pub(crate) fn widen(&self, xid: u32) -> u64 {
+        // How far ahead of the snapshot it is, or behind.
+        let ahead = xid.wrapping_sub(self.xmax as u32).cast_signed();
+        self.xmax.saturating_add_signed(ahead.into())
+    }
+
+    /// The transactions that it does not see although they had begun.
+    pub(crate) fn open(&self) -> &[u64] {
+        &self.open
+    }
+
     /// Names the place in the history of commits, for people who look.
     pub(crate) fn position(&self) -> u64 {
         self.xmax
@@ -50,5 +62,15 @@ mod tests {
         assert_eq!(seen, [8, 9, 11, 12, 13, 16, 17, 18, 19]);
         assert!("10:10:".parse::<Snapshot>().unwrap().sees(9));
         assert!("10:x:".parse::<Snapshot>().is_err());
+    }
+
+    #[test]
+    fn an_id_of_the_log_is_widened_to_the_nearest() {
+        let at = |xmax: u64| Snapshot { xmin: xmax, xmax, open: Vec::new() };
+        assert_eq!([7, 99, 101].map(|xid| at(100).widen(xid)), [7, 99, 101]);
+        let epoch = 5 << 32;
+        assert_eq!(at(epoch + 3).widen(2), epoch + 2);
+        assert_eq!(at(epoch + 3).widen(u32::MAX), epoch - 1, "from before the ids began anew");
+        assert_eq!(at(epoch - 2).widen(4), epoch + 4, "from after");
     }
 }

@@ -21,7 +21,8 @@ use super::router::FunctionRouter;
 use crate::auth::{Accounts, SessionChange, SessionSlot};
 use crate::config::FunctionConfig;
 use crate::db::transaction::{Purpose, Transaction};
-use crate::db::{Database, Db, Recorder, WriteDb};
+use crate::db::{Database, Db, Recorder, WriteDb, error};
+use crate::feed::{EventNote, Note, TELL};
 use crate::realtime::{Acknowledge, Live, Pledge};
 
 /// How often a mutation is run again when others got in its way.
@@ -207,9 +208,16 @@ impl FunctionExecutor {
             return Err(not_a_query(entry));
         }
         self.check_args(args)?;
-        let args: serde_json::Value = serde_json::from_slice(args)
-            .map_err(|why| Error::invalid_argument(format!("the arguments are not JSON: {why}")))?;
-        Ok((entry.clone(), args.to_string().into_bytes().into()))
+        Ok((entry.clone(), (entry.canonical)(args)?))
+    }
+
+    /// Says an event in a transaction of its own.
+    pub(crate) async fn tell(&self, event: EventNote) -> Result<()> {
+        let text = serde_json::to_string(&Note::Event(event))?;
+        let lease = self.0.database.primary().get().await?;
+        lease.query(&TELL, &[&text]).await.map_err(error::from_driver)?;
+        self.0.live.committed();
+        Ok(())
     }
 
     async fn query(&self, entry: &Entry, run: RunIn<QueryContext>, call: &Call<'_>, deadline: Instant) -> Result<Answer> {

@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(crate) use arguments::{Argument, capture};
-pub(crate) use catalogue::{Catalogue, Table};
+pub(crate) use catalogue::{Catalogue, Column, Table};
 
 /// What a statement reads, whatever its arguments are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -47,14 +47,16 @@ impl Fingerprint {
     }
 }
 
+/// What a result is recognised by. Made from its content, so that any node knows it again.
+pub(super) type Version = Arc<str>;
+
 /// A result, told to many.
 #[derive(Debug)]
 pub(super) struct Told {
-    /// Made from its content, so that any node knows it again.
-    pub(super) version: String,
+    pub(super) version: Version,
     pub(super) json: Vec<u8>,
     /// What makes it of the version before: that version, and the patch.
-    pub(super) patch: Option<(String, Vec<u8>)>,
+    pub(super) patch: Option<(Version, Vec<u8>)>,
 }
 
 impl Told {
@@ -65,8 +67,8 @@ impl Told {
 }
 
 /// The version of a result.
-fn version(json: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(&Sha256::digest(json)[..12])
+fn version(json: &[u8]) -> Version {
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(json)[..12]).into()
 }
 
 /// One subscription: of a session, under the number that the session gave it.
@@ -78,7 +80,7 @@ pub(super) struct Subscriber {
     pub(super) outbox: Arc<Outbox>,
     pub(super) caller: Arc<Subscribed>,
     /// It has been told a result, or holds one from before.
-    pub(super) told: Option<String>,
+    pub(super) told: Option<Version>,
 }
 
 /// Who subscribed.
@@ -121,6 +123,11 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// Whether it is of this query with these arguments.
+    pub(super) fn is_of(&self, entry: &Entry, args: &[u8]) -> bool {
+        self.entry.info.name == entry.info.name && *self.args == *args
+    }
+
     /// Whether this caller would get the same result.
     pub(super) fn takes(&self, who: &Subscribed) -> bool {
         match &self.scope {

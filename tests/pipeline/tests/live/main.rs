@@ -6,6 +6,11 @@
 mod support;
 
 mod consistency;
+mod events;
 mod following;
+mod limits;
+mod precision;
+mod presence;
 mod safety;
 mod slow;
+mod sse;
