@@ -84,8 +84,9 @@ const LASTING = 5_000;
  */
 const SPREAD = 300;
 const SPREAD_RESTARTING = 2_000;
-/** After so many WebSockets in a row that could not be opened, something else is tried. */
+/** After so many WebSockets in a row that could not be opened, something else is tried; the second after one was open before. */
 const UNOPENED_MAX = 2;
+const UNOPENED_AGAIN_MAX = 4;
 
 export class Connection {
   #status: ConnectionStatus = 'closed';
@@ -102,6 +103,7 @@ export class Connection {
   #unopened = 0;
   /** Whether it is known that requests get through where WebSockets do not. */
   #settled = false;
+  #unopenedMax = UNOPENED_MAX;
   #heardAnything = false;
   /** How often it was refused in a row, and what was refused last. */
   #refusals = 0;
@@ -328,6 +330,8 @@ export class Connection {
     this.#unopened = 0;
     // From now on it is known what gets through here.
     if (this.#transport === 'sse') this.#settled = true;
+    // A node that is too busy to open them looks just like a network that lets none through.
+    else this.#unopenedMax = UNOPENED_AGAIN_MAX;
     if (this.#pass) this.#session.learn(WELL, this.#pass);
     this.#heartbeat.beat();
     this.#become('open');
@@ -369,7 +373,7 @@ export class Connection {
     const before = this.#transport;
     // Where nothing gets through, nothing is known of WebSockets.
     this.#transport =
-      before === 'websocket' && ++this.#unopened >= UNOPENED_MAX ? 'sse' : 'websocket';
+      before === 'websocket' && ++this.#unopened >= this.#unopenedMax ? 'sse' : 'websocket';
     if (this.#transport !== before) this.#unopened = 0;
     return this.#transport === 'sse';
   }

@@ -74,6 +74,9 @@ export const NOTHING: Snapshot<never> = Object.freeze({
   updatedAt: undefined,
 });
 
+/** How far apart the states of one's own presence are told, at least, in milliseconds. */
+const SAID_EVERY = 100;
+
 interface Reader {
   listener: Listener<unknown>;
   told: Snapshot<unknown>;
@@ -156,6 +159,13 @@ export class Subscriptions {
     // Its own key: nobody shares it, and no query has it.
     const entry = this.#add({ key: `presence ${++this.#presences}`, name, args, at, state });
     const own = this.#read(entry, listener);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let saidAt = 0;
+    const say = () => {
+      timer = undefined;
+      saidAt = performance.now();
+      if (entry.id !== 0) this.#line.send(asking(entry));
+    };
     return {
       get current() {
         return own.current as Snapshot<PresenceMember<unknown>[]>;
@@ -163,13 +173,15 @@ export class Subscriptions {
       set: (next) => {
         if (JSON.stringify(next) === JSON.stringify(entry.state)) return;
         entry.state = next;
-        if (entry.id !== 0) this.#line.send(asking(entry));
+        // The last word counts: of a pointer that moves, say, not everything is told.
+        timer ??= setTimeout(say, Math.max(0, saidAt + SAID_EVERY - performance.now()));
       },
       retry: () => {
         query.retry();
         own.retry();
       },
       stop: () => {
+        clearTimeout(timer);
         own.stop();
         query.stop();
       },
@@ -327,6 +339,8 @@ export class Subscriptions {
     if (!entry) return;
     const error = errorOf(message);
     if (message['retryable'] !== true) {
+      // A presence that could not be changed is still there.
+      if (entry.at) this.#leave(entry);
       this.#byId.delete(entry.id);
       entry.id = 0;
       // What may not be seen any more is not shown any more.
@@ -335,6 +349,12 @@ export class Subscriptions {
     entry.error = error;
     entry.fresh = false;
     this.#tell([entry]);
+    const { retryAfter } = error;
+    if (error.code !== 'RATE_LIMITED' || retryAfter === undefined) return;
+    const again = () => {
+      if (entry.id === 0 && this.#entries.get(entry.key) === entry) this.#ask(entry);
+    };
+    setTimeout(again, retryAfter * 1000 * (1 + Math.random()));
   }
 
   #ask(entry: Entry): void {

@@ -4,6 +4,7 @@ use forge::prelude::*;
 use forge::{Db, WriteDb};
 
 use crate::access;
+use crate::boards::{GetBoard, get_board};
 use crate::columns::BoardColumn;
 use crate::errors::BoardError;
 use crate::limits::CARDS_PER_BOARD;
@@ -127,6 +128,15 @@ pub struct CardChange {
     pub assignee_id: Option<Uuid>,
 }
 
+/// What everybody who looks at a board is told as `moved`, beside the board as it is then: so that they see who it was.
+#[forge::input]
+pub struct CardMoved {
+    /// The card.
+    pub card_id: Uuid,
+    /// Who moved it.
+    pub by: Uuid,
+}
+
 /// A card with everything about it but its comments.
 #[forge::query]
 pub async fn get_card(ctx: &QueryContext, card_id: Uuid) -> Result<Card> {
@@ -208,6 +218,8 @@ pub async fn move_card(ctx: &MutationContext, card_id: Uuid, column_id: Uuid, be
     let column = BoardColumn::find(column_id).filter(BoardColumn::BOARD_ID.eq(board_id)).fetch_optional(ctx.db()).await?;
     let column = column.ok_or_else(|| Error::not_found("the column is not on this board; it may have been deleted"))?;
     let position = place_in(ctx.db(), &column, before, Some(card_id)).await?;
+    let moved = CardMoved { card_id, by: access::me(ctx.auth())? };
+    ctx.emit(get_board, GetBoard { board_id }, "moved", moved).await?;
     Card::update(card_id).set(Card::COLUMN_ID.set(column_id)).set(Card::POSITION.set(position)).fetch_one(ctx.db()).await
 }
 

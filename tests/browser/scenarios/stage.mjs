@@ -47,7 +47,7 @@ export const AWAY = /ERR_|WebSocket connection to/;
 export const url = (path = '/') => BOARD_URL + path;
 
 /** The network of one visitor, which can be cut: the browser's own way to be offline leaves WebSockets as they are. */
-async function network() {
+async function network({ tunnels }) {
   const sockets = new Set();
   let cut = false;
   const keep = (socket) => {
@@ -67,6 +67,8 @@ async function network() {
   });
   proxy.on('connection', (socket) => (cut ? socket.destroy() : keep(socket)));
   proxy.on('connect', ({ url: to }, socket) => {
+    // As proxies do that let pages through and nothing else: a WebSocket needs a tunnel.
+    if (!tunnels) return void socket.end('HTTP/1.1 405 Method Not Allowed\r\n\r\n');
     const onward = connect(to.split(':')[1], to.split(':')[0], () => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n');
       onward.pipe(socket).pipe(onward);
@@ -113,8 +115,8 @@ export async function scenario(play) {
     ],
   });
   const visitors = [];
-  const open = async ({ ownNetwork = false, ...options } = {}) => {
-    const own = ownNetwork ? await network() : undefined;
+  const open = async ({ ownNetwork = false, noSockets = false, ...options } = {}) => {
+    const own = ownNetwork || noSockets ? await network({ tunnels: !noSockets }) : undefined;
     const context = await browser.newContext({
       viewport: { width: 1280, height: 800 },
       ...(own ? { proxy: { server: own.address } } : {}),
@@ -126,7 +128,10 @@ export async function scenario(play) {
     visitors.push(visitor);
     const requests = new Set();
     underWay.set(page, requests);
-    page.on('request', (request) => requests.add(request));
+    page.on('request', (request) => {
+      // A stream of events goes on and on.
+      if (!request.url().endsWith('/events')) requests.add(request);
+    });
     page.on('requestfinished', (request) => requests.delete(request));
     page.on('requestfailed', (request) => requests.delete(request));
     page.on('websocket', (socket) => {

@@ -31,3 +31,13 @@ async fn what_one_does_the_other_sees() {
 async fn work_goes_on_while_the_server_is_away() {
     run_scenario("outage").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_see_who_else_is_there() {
+    run_scenario("company").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_where_no_websocket_gets_through() {
+    run_scenario("proxied").await;
+}

@@ -112,6 +112,7 @@ test('who may not be there any more sees nobody', async (t) => {
   assert.deepEqual([now.data, now.error.code, now.error.status], [undefined, 'NOT_A_MEMBER', 403]);
   while (!presence.current.error) await new Promise(setImmediate);
   assert.equal(presence.current.data, undefined);
+  assert.equal((await session.next('unsubscribe')).id, here.id);
   // Let in again: asked once more, both.
   presence.retry();
   assert.deepEqual([(await session.next('subscribe')).args, (await session.next('presence')).state], [args, 1]);
@@ -140,4 +141,31 @@ test('events reach whoever listens to that query, after the result of the same m
   session.frame([{ id: asked.id, version: '2', data: 'later' }]);
   while (order.at(-1) !== 'later') await new Promise(setImmediate);
   assert.equal(order.length, 4);
+});
+
+test('of many states in a row, the last one is told', async (t) => {
+  const { server, client } = await begin(t);
+  const presence = client.presence(getBoard, args, 0, () => {});
+  const session = await server.session();
+  await session.next('subscribe');
+  await session.next('presence');
+  for (let n = 1; n <= 50; n++) {
+    presence.set(n);
+    await new Promise(setImmediate);
+  }
+  let told = 0;
+  for (let state; state !== 50; told++) state = (await session.next('presence')).state;
+  assert.ok(told <= 10, `${told} of 50 were told`);
+});
+
+test('what was asked too often is asked again when it may be', async (t) => {
+  const { server, client } = await begin(t);
+  const board = watch(client, getBoard, args);
+  const session = await server.session();
+  const { id } = await session.next('subscribe');
+  session.send({ type: 'error', id, code: 'RATE_LIMITED', message: 'slower', retryAfter: 0.01 });
+  await board.until((now) => now.error);
+  const again = await session.next('subscribe');
+  session.frame([{ id: again.id, version: '1', data: {} }]);
+  assert.equal((await board.until((now) => now.data)).error, undefined);
 });

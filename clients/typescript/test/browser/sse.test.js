@@ -118,6 +118,19 @@ test('where no WebSocket gets through, events do, for as long as the client live
   assert.equal(server.upgrades, 2);
 });
 
+test('where WebSockets got through before, it takes longer to believe that they do not', async (t) => {
+  const server = await wire(t);
+  const client = createForgeClient({ url: server.url, live: { retryDelay: 5, retryDelayMax: 5 } });
+  t.after(() => client.connection.close());
+  watch(client, listCards, a);
+  const first = await server.session();
+  await first.next('subscribe');
+  server.refuse = 'upgrades';
+  first.cut();
+  await (await server.session()).next('subscribe');
+  assert.deepEqual([server.upgrades, client.connection.transport], [1 + 4, 'sse']);
+});
+
 test('a back end that is away is no reason to do without WebSockets', async (t) => {
   const server = await wire(t);
   server.refuse = true;

@@ -32,6 +32,9 @@ async fn one_sees_what_the_other_does(app: TestApp) -> Result<()> {
 
     eve.calls.call(move_card, MoveCard { card_id, column_id: second, before: None }).await?;
     assert_eq!(shown.next().await?.columns[1].cards[0].id, card_id);
+    let event = shown.next_event().await?;
+    assert_eq!(event.name, "moved");
+    assert_eq!(event.data, serde_json::json!({"cardId": card_id, "by": eve.id}));
     assert_eq!(watched.next().await?.column_id, second);
 
     eve.calls.call(add_comment, AddComment { card_id, text: "Done soon".into(), id: None }).await?;
