@@ -22,5 +22,6 @@ const middleware = postgraphile(url, 'public', {
   retryOnInitFail: false,
 });
 const server = http.createServer(middleware);
-enhanceHttpServerWithSubscriptions(server, middleware);
+// Listens when it is ready.
+await enhanceHttpServerWithSubscriptions(server, middleware);
 server.listen(Number(port), '127.0.0.1');

@@ -34,7 +34,7 @@ impl Speech {
             }
             Self::Graphql => {
                 let query = format!(
-                    "subscription {{ allTodos(condition: {{listId: \\\"{list}\\\"}}, orderBy: PRIMARY_KEY_ASC) {{ nodes {{ id listId title done revision }} }} }}"
+                    "subscription {{ allTodos(condition: {{listId: {list}}}, orderBy: PRIMARY_KEY_ASC) {{ nodes {{ id listId title done revision }} }} }}"
                 );
                 format!(r#"{{"type":"start","id":"1","payload":{{"query":"{query}"}}}}"#)
             }

@@ -19,6 +19,7 @@ pub(super) fn measure(stage: &Stage, sink: Sink, figures: &mut Figures) -> Resul
     let node = Node::start(stage, sink)?;
     let mut subscriber = Audience::open(node.door(), 1, Speech::Forge)?;
     subscriber.subscribe()?;
+    node.until_following()?;
     let ratio = |lists_each, name, on_name, aim: f64, figures: &mut Figures| {
         let hammer = Hammer {
             writers: WRITERS,

@@ -53,6 +53,7 @@ pub(super) fn measure(stage: &Stage, sink: Sink, files: usize, figures: &mut Fig
     // What the first connection of all makes is not counted.
     let mut first = Crowd::open(node.door(), 1, 1)?;
     first.until_told()?;
+    node.until_following()?;
     let before = cpu::resident_bytes(node.pid())?;
     let nobody = transactions(&node)?;
     let mut crowd = Crowd::open(node.door(), sockets, SUBSCRIBERS)?;

@@ -16,10 +16,13 @@ pub(super) fn measure(stage: &Stage, sink: Sink, figures: &mut Figures) -> Resul
     let node = Node::start(stage, sink)?;
     let mut audience = Audience::open(node.door(), CLIENTS, Speech::Forge)?;
     let mut first = Vec::new();
-    for _ in 0..ROUNDS {
+    for round in 1..=ROUNDS {
         first.push(audience.subscribe()?.as_secs_f64());
+        if round == 1 {
+            node.until_following()?;
+        }
         // The last time they stay.
-        if first.len() < ROUNDS {
+        if round < ROUNDS {
             audience.unsubscribe()?;
             node.until_metric("live_subscriptions", 0.0)?;
         }

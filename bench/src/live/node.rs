@@ -77,6 +77,24 @@ impl Node {
         value.ok_or_else(|| format!("the node has no metric `{name}`").into())
     }
 
+    /// Waits until changes reach it one by one: at first everything counts as changed, and it may be a while until the log can be read.
+    pub(super) fn until_following(&self) -> Result<()> {
+        let began = Instant::now();
+        let mut gaps = self.metric("live_gaps_total")?;
+        loop {
+            // As long as the log is not there, everything runs again once a second.
+            std::thread::sleep(Duration::from_millis(1_500));
+            let now = self.metric("live_gaps_total")?;
+            if now == gaps {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(format!("the node does not follow changes within {PATIENCE:?}").into());
+            }
+            gaps = now;
+        }
+    }
+
     /// Waits until a metric has a value.
     pub(super) fn until_metric(&self, name: &str, wanted: f64) -> Result<()> {
         let began = Instant::now();

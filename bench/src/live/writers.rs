@@ -12,7 +12,8 @@ use super::wire::State;
 use super::{LISTS, ROWS};
 use crate::Result;
 
-const ONE_ROW: &str = "UPDATE todo SET revision = $2 WHERE id = $1";
+/// The peer has smaller numbers.
+const ONE_ROW: &str = "UPDATE todo SET revision = $2 WHERE id = $1::bigint";
 
 static REVISION: AtomicI64 = AtomicI64::new(1);
 

@@ -21,6 +21,20 @@ CREATE TABLE forge_feed_objections (
 -- The text is made by the triggers and read by the nodes; the database has no need to look into it.
 ALTER TABLE forge_changes ALTER COLUMN change TYPE text;
 
--- The trigger's function, but for the sink. Functions of before are written anew when their table is next read.
+-- The functions of the triggers on insert, update, delete and truncate, but for the sink. Each has one of its own from now on, made when its
+-- table is next read.
 DELETE FROM forge_watches;
-ALTER TABLE forge_watches ADD COLUMN body text NOT NULL;
+DO $$
+DECLARE
+    before regprocedure;
+BEGIN
+    FOR before IN
+        SELECT p.oid FROM pg_proc p
+        WHERE p.proname ~ '^forge_capture_[0-9]+$'
+          AND p.pronamespace = (SELECT c.relnamespace FROM pg_class c WHERE c.oid = 'forge_watches'::regclass)
+    LOOP
+        EXECUTE format('DROP FUNCTION %s CASCADE', before);
+    END LOOP;
+END
+$$;
+ALTER TABLE forge_watches ADD COLUMN bodies text[] NOT NULL;

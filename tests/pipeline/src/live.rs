@@ -79,18 +79,6 @@ pub async fn kept_count(ctx: &QueryContext) -> Result<i64> {
     forge::sql!(i64, "SELECT count(*) FROM kept").fetch_one(ctx.db()).await
 }
 
-/// The total of ten counters again, by a statement that takes its time: joined with themselves they are 100,000 rows.
-#[forge::query(public)]
-pub async fn slow_total(ctx: &QueryContext) -> Result<i64> {
-    forge::sql!(
-        i64,
-        "SELECT coalesce(sum(a.value) / 10000, 0)::bigint
-         FROM counters a CROSS JOIN counters b CROSS JOIN counters c CROSS JOIN counters d CROSS JOIN counters e"
-    )
-    .fetch_one(ctx.db())
-    .await
-}
-
 /// What is in a room, for those who are let in.
 #[forge::query]
 pub async fn room(ctx: &QueryContext, name: String) -> Result<i64> {

@@ -67,20 +67,26 @@ impl Capture<'_> {
         keys.retain(|column| self.table.column(column).is_some());
         keys.extend(self.keys.iter().cloned());
         let keys: BTreeSet<String> = keys.into_iter().take(KEYS_MAX).collect();
-        let trigger = Trigger { table: self.table, keys: &keys };
+        // Whoever read the table's columns may have done so before one was added.
+        let attributes: i32 = state.try_get("attributes").map_err(step)?;
+        let trigger = Trigger { table: self.table, keys: &keys, whole: attributes == self.table.attributes };
         let shape = trigger.shape();
         let sink: String = state.try_get("sink").map_err(step)?;
         let same: bool = state.try_get::<_, Option<String>>("shape").map_err(step)? == Some(shape.clone())
             && written.is_some_and(|written| written.into_iter().eq(keys.iter().cloned()));
         if !same {
-            let body = trigger.body();
-            client.batch_execute(&Sink::named(&sink)?.function(&schema, self.table.oid, &body)).await.map_err(step)?;
+            let bodies = trigger.bodies();
+            client.batch_execute(&Sink::named(&sink)?.functions(&schema, self.table.oid, &bodies)).await.map_err(step)?;
             let keys: Vec<&String> = keys.iter().collect();
-            let upsert = "INSERT INTO forge_watches (table_oid, keys, shape, body) VALUES ($1, $2, $3, $4)
+            let upsert = "INSERT INTO forge_watches (table_oid, keys, shape, bodies) VALUES ($1, $2, $3, $4)
                           ON CONFLICT (table_oid) DO UPDATE
-                          SET keys = excluded.keys, shape = excluded.shape, body = excluded.body";
-            let params: [(&(dyn postgres_types::ToSql + Sync), Type); 4] =
-                [(&self.table.oid, Type::OID), (&keys, Type::TEXT_ARRAY), (&shape, Type::TEXT), (&body, Type::TEXT)];
+                          SET keys = excluded.keys, shape = excluded.shape, bodies = excluded.bodies";
+            let params: [(&(dyn postgres_types::ToSql + Sync), Type); 4] = [
+                (&self.table.oid, Type::OID),
+                (&keys, Type::TEXT_ARRAY),
+                (&shape, Type::TEXT),
+                (&&bodies[..], Type::TEXT_ARRAY),
+            ];
             client.query_typed(upsert, &params).await.map_err(step)?;
         }
         for (_, member) in &missing {

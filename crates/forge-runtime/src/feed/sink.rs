@@ -8,7 +8,7 @@ use forge_core::{Error, Result};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::trigger::SINK;
+use super::trigger::{EVENTS, SINK};
 use super::wal::{PREFIX, PUBLICATION};
 use crate::db::Database;
 use crate::db::error::from_driver;
@@ -54,25 +54,29 @@ impl Sink {
         }
     }
 
-    /// The statement that makes a trigger's function with this sink.
-    pub(super) fn function(self, schema: &str, table: u32, body: &str) -> String {
+    /// The statements that make the functions of a table's triggers with this sink.
+    pub(super) fn functions(self, schema: &str, table: u32, bodies: &[String]) -> String {
         let (rights, write) = match self {
             // The writer need not have any right to the table of changes, nor know where it is.
             Self::Changelog => (
                 "SECURITY DEFINER SET search_path = pg_catalog, pg_temp",
                 format!("INSERT INTO {schema}.forge_changes (change) VALUES (forge_said);"),
             ),
-            // Anybody may write a message. Without other rights and settings a call costs a fifth less.
+            // Anybody may write a message. Without other rights and settings a call costs less.
             Self::Wal => ("", format!("forge_at := pg_catalog.pg_logical_emit_message(true, '{PREFIX}', forge_said);")),
         };
-        let mut quote = "$forge$".to_owned();
-        while body.contains(&quote) {
-            quote.insert(quote.len() - 1, '_');
-        }
-        let body = body.replace(SINK, &write);
-        format!(
-            "CREATE OR REPLACE FUNCTION {schema}.forge_capture_{table}() RETURNS trigger LANGUAGE plpgsql {rights} AS {quote}{body}{quote}"
-        )
+        let one = |((event, _), body): (&(&str, &str), &String)| {
+            let mut quote = "$forge$".to_owned();
+            while body.contains(&quote) {
+                quote.insert(quote.len() - 1, '_');
+            }
+            let body = body.replace(SINK, &write);
+            format!(
+                "CREATE OR REPLACE FUNCTION {schema}.forge_capture_{table}_{event}() RETURNS trigger LANGUAGE plpgsql {rights} \
+                 AS {quote}{body}{quote};\n"
+            )
+        };
+        EVENTS.iter().zip(bodies).map(one).collect()
     }
 }
 
@@ -104,15 +108,15 @@ async fn change_in(client: &Client, to: Sink, why: &str) -> Result<Recorded> {
         client.batch_execute("ROLLBACK").await.map_err(from_driver)?;
         return Ok(now);
     }
-    let ask = "SELECT quote_ident(s.nspname), w.table_oid, w.body FROM pg_class c
+    let ask = "SELECT quote_ident(s.nspname), w.table_oid, w.bodies FROM pg_class c
                JOIN pg_namespace s ON s.oid = c.relnamespace CROSS JOIN forge_watches w WHERE c.oid = 'forge_watches'::regclass";
     for row in client.query_typed(ask, &[]).await.map_err(from_driver)? {
-        let (schema, table, body): (String, u32, String) = (
+        let (schema, table, bodies): (String, u32, Vec<String>) = (
             row.try_get(0).map_err(from_driver)?,
             row.try_get(1).map_err(from_driver)?,
             row.try_get(2).map_err(from_driver)?,
         );
-        client.batch_execute(&to.function(&schema, table, &body)).await.map_err(from_driver)?;
+        client.batch_execute(&to.functions(&schema, table, &bodies)).await.map_err(from_driver)?;
     }
     let update = "UPDATE forge_feed SET sink = $1, epoch = epoch + 1, why = $2, changed_at = now(), xid = pg_current_xact_id() RETURNING epoch";
     let row = client.query_one(update, &[&to.name(), &why]).await.map_err(from_driver)?;

@@ -1,10 +1,10 @@
 //! The text of the triggers: what a statement changed, said in as little time as possible.
 //!
-//! The function is called once per statement of whoever writes, inside of their transaction, so it is written for its cost. A statement
-//! that changes one row asks the database once. One that changes a few compares old and new rows. One that changes many only says so.
+//! A function is called once per statement of whoever writes, inside of their transaction, so it is written for its cost. One row is one query
+//! and nothing else; a few rows are compared; of many it only says so. Every further expression would cost every transaction its preparation.
 //!
 //! It names the table's columns, and those whose values are written down are the ones that some live query matches rows by. Names of its
-//! own begin with `forge_`, and everything it uses is named with its schema, as it may run under anybody's search path.
+//! own begin with `forge_`, and everything it calls is named with its schema, as it may run under anybody's search path.
 
 use std::collections::BTreeSet;
 
@@ -19,8 +19,16 @@ const LOOKED_AT_MAX: usize = 1000;
 /// How many columns' values are written down; a function takes 100 arguments. Changes without a column match every query.
 pub(super) const KEYS_MAX: usize = 90;
 
-/// Stands in the function's text where the change, `forge_said`, is written to the sink.
+/// Stands in a function's text where the change, `forge_said`, is written to the sink.
 pub(super) const SINK: &str = "/* to the sink */";
+
+/// Each has a trigger and a function of its own: with what it changed, under which names.
+pub(super) const EVENTS: [(&str, &str); 4] = [
+    ("insert", "REFERENCING NEW TABLE AS forge_new"),
+    ("update", "REFERENCING OLD TABLE AS forge_old NEW TABLE AS forge_new"),
+    ("delete", "REFERENCING OLD TABLE AS forge_old"),
+    ("truncate", ""),
+];
 
 /// The triggers of a table.
 #[derive(Debug)]
@@ -28,13 +36,165 @@ pub(super) struct Trigger<'a> {
     pub(super) table: &'a Table,
     /// The columns whose values are written down.
     pub(super) keys: &'a BTreeSet<String>,
+    /// The table has no other columns than those that are known here. Else any column may change.
+    pub(super) whole: bool,
 }
 
 impl Trigger<'_> {
-    /// What the function was written for. When this differs, it is written anew; the number counts the versions of its text.
+    /// What the functions were written for. When this differs, they are written anew; the number counts the versions of their text.
     pub(super) fn shape(&self) -> String {
         let columns = self.table.columns.iter().map(|column| format!("{}:{}", column.name, column.ty));
-        format!("2 {} {}", self.table.attributes, columns.collect::<Vec<_>>().join(","))
+        let kind = if self.table.family.len() > 1 { "family" } else { "table" };
+        let whole = if self.whole { "whole" } else { "part" };
+        format!("2 {kind} {whole} {} {}", self.table.attributes, columns.collect::<Vec<_>>().join(","))
+    }
+
+    /// The functions' texts, but for the sink, in the order of [`EVENTS`].
+    pub(super) fn bodies(&self) -> [String; 4] {
+        let truncated = format!("forge_said := {};", self.anything());
+        [
+            self.function(&self.came_or_went("forge_new")),
+            self.function(&self.updated()),
+            self.function(&self.came_or_went("forge_old")),
+            self.function(&truncated),
+        ]
+    }
+
+    /// The statements that put the triggers on a table.
+    pub(super) fn triggers(&self, schema: &str, member: &str) -> String {
+        let oid = self.table.oid;
+        let one = |(event, transition): (&str, &str)| {
+            format!(
+                "CREATE TRIGGER forge_capture_{oid}_{event} AFTER {event} ON {member} {transition} FOR EACH STATEMENT \
+                 EXECUTE FUNCTION {schema}.forge_capture_{oid}_{event}();\n"
+            )
+        };
+        EVENTS.map(one).concat()
+    }
+
+    /// What a change is written as, from expressions for the JSON of its columns and of its rows.
+    fn said(&self, columns: &str, rows: &str) -> String {
+        let keys = serde_json::Value::from_iter(self.keys.iter().map(String::as_str));
+        let head = literal(&format!("{{\"t\":{},\"k\":{keys},\"c\":", self.table.oid));
+        format!("{head} || {columns} || ',\"r\":' || {rows} || '}}'")
+    }
+
+    /// Any row, any column.
+    fn anything(&self) -> String {
+        self.said("'null'", "'null'")
+    }
+
+    /// A function: `look` sets `forge_said`, or returns when nothing has changed.
+    fn function(&self, look: &str) -> String {
+        let anything = self.anything();
+        format!(
+            r"
+DECLARE
+    -- Whether there is one row (1), or more (2); of one that was updated, also whether nothing of it has changed (0).
+    forge_case int;
+    forge_columns text;
+    forge_rows text;
+    forge_count bigint;
+    forge_said text;
+    forge_at pg_lsn;
+BEGIN
+    BEGIN
+        {look}
+    EXCEPTION WHEN undefined_column OR undefined_table OR datatype_mismatch OR undefined_function THEN
+        -- The table was changed under this function. The writer is not to suffer.
+        forge_said := {anything};
+    END;
+    {SINK}
+    RETURN NULL;
+END
+"
+        )
+    }
+
+    fn came_or_went(&self, transition: &str) -> String {
+        format!(
+            r"SELECT CASE WHEN EXISTS (SELECT FROM {transition} OFFSET 1) THEN 2 ELSE 1 END, {one}
+        INTO forge_case, forge_said
+        FROM (SELECT {row} AS forge_rows FROM {transition} forge_r LIMIT 1) forge_d;
+        IF forge_case IS DISTINCT FROM 1 THEN
+            IF forge_case IS NULL THEN
+                RETURN NULL;
+            ELSIF EXISTS (SELECT FROM {transition} OFFSET {LOOKED_AT_MAX}) THEN
+                forge_said := {anything};
+            ELSE
+                SELECT pg_catalog.string_agg(forge_d.forge_row, ','), pg_catalog.count(*) INTO forge_rows, forge_count
+                FROM (SELECT DISTINCT {row} AS forge_row FROM {transition} forge_r LIMIT {limit}) forge_d;
+                forge_said := {several};
+            END IF;
+        END IF;",
+            one = self.said("'null'", &bounded("forge_d.forge_rows", "1")),
+            several = self.said("'null'", &bounded("forge_rows", "forge_count")),
+            anything = self.anything(),
+            row = self.row("forge_r"),
+            limit = ROWS_MAX + 1,
+        )
+    }
+
+    fn updated(&self) -> String {
+        let (oid, attributes) = (self.table.oid, self.table.attributes);
+        // Those who have partitions or heirs share their function with them, and a heir may have more columns.
+        let this = if self.table.family.len() > 1 { format!("TG_RELID = {oid}") } else { "true".to_owned() };
+        let columns = |text: &str| match self.whole {
+            true if this == "true" => format!("'[' || {text} || ']'"),
+            true => format!("CASE WHEN {this} THEN '[' || {text} || ']' ELSE 'null' END"),
+            false => "'null'".to_owned(),
+        };
+        let same = if self.whole { format!("{{}} = '' AND {this}") } else { "false".to_owned() };
+        let both = "CASE WHEN forge_d.forge_old = forge_d.forge_new THEN forge_d.forge_old \
+                    ELSE forge_d.forge_old || ',' || forge_d.forge_new END";
+        format!(
+            r"SELECT CASE WHEN EXISTS (SELECT FROM forge_new OFFSET 1) THEN 2 WHEN {same_one} THEN 0 ELSE 1 END, {one}
+        INTO forge_case, forge_said
+        FROM (
+            SELECT {differing} AS forge_columns, {old} AS forge_old, {new} AS forge_new
+            FROM forge_old forge_o, forge_new forge_n LIMIT 1
+        ) forge_d;
+        IF forge_case IS DISTINCT FROM 1 THEN
+            IF forge_case IS NULL THEN
+                RETURN NULL;
+            ELSIF forge_case = 2 THEN
+                IF EXISTS (SELECT FROM forge_new OFFSET {LOOKED_AT_MAX}) THEN
+                    forge_said := {anything};
+                ELSE
+                    -- Old and new rows come in the same order.
+                    SELECT {any_differing} INTO forge_columns
+                    FROM (SELECT pg_catalog.row_number() OVER () AS forge_row, r.* FROM forge_old r) forge_o
+                    JOIN (SELECT pg_catalog.row_number() OVER () AS forge_row, r.* FROM forge_new r) forge_n USING (forge_row);
+                    IF {same_several} THEN
+                        forge_case := 0;
+                    ELSE
+                        SELECT pg_catalog.string_agg(forge_d.forge_row, ','), pg_catalog.count(*) INTO forge_rows, forge_count
+                        FROM (
+                            SELECT {old} AS forge_row FROM forge_old forge_o UNION SELECT {new} FROM forge_new forge_n LIMIT {limit}
+                        ) forge_d;
+                        forge_said := {several};
+                    END IF;
+                END IF;
+            END IF;
+            IF forge_case = 0 THEN
+                IF EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = {oid} AND c.relnatts = {attributes}) THEN
+                    RETURN NULL;
+                END IF;
+                -- It has a column that is not known here.
+                forge_said := {anything};
+            END IF;
+        END IF;",
+            same_one = same.replace("{}", "forge_d.forge_columns"),
+            same_several = same.replace("{}", "forge_columns"),
+            one = self.said(&columns("forge_d.forge_columns"), &bounded(&format!("({both})"), "1")),
+            several = self.said(&columns("forge_columns"), &bounded("forge_rows", "forge_count")),
+            anything = self.anything(),
+            differing = self.differing(""),
+            any_differing = self.differing("pg_catalog.bool_or"),
+            old = self.row("forge_o"),
+            new = self.row("forge_n"),
+            limit = ROWS_MAX + 1,
+        )
     }
 
     /// The values of a row of `of`, as JSON.
@@ -54,131 +214,12 @@ impl Trigger<'_> {
         let columns: Vec<String> = self.table.columns.iter().map(column).collect();
         format!("pg_catalog.array_to_string(ARRAY[{}]::pg_catalog.text[], ',')", columns.join(", "))
     }
-
-    /// Reads one of the transition tables of rows that came or went.
-    fn came_or_went(&self, transition: &str) -> String {
-        format!(
-            "SELECT {count}, {row} INTO forge_count, forge_rows FROM {transition} forge_r LIMIT 1;
-            IF forge_count IS NULL THEN
-                RETURN NULL;
-            ELSIF forge_count = 2 THEN
-                SELECT pg_catalog.string_agg(forge_d.forge_row, ','), pg_catalog.count(*) INTO forge_rows, forge_count
-                FROM (SELECT DISTINCT {row} AS forge_row FROM {transition} forge_r LIMIT {limit}) forge_d;
-            END IF;",
-            count = count(transition),
-            row = self.row("forge_r"),
-            limit = ROWS_MAX + 1,
-        )
-    }
-
-    /// The function's text, but for the sink.
-    pub(super) fn body(&self) -> String {
-        let keys: Vec<&String> = self.keys.iter().collect();
-        let keys = serde_json::Value::from_iter(keys.into_iter().map(String::as_str));
-        format!(
-            r#"
-DECLARE
-    -- How many rows there are: one, a few (then: how many different ones), or {LOOKED_AT_MAX} and more.
-    forge_count bigint;
-    -- Values of rows; of an updated row, before and after.
-    forge_rows text;
-    forge_after text;
-    forge_columns text;
-    -- Whether the table has exactly the columns that are named here.
-    forge_known boolean := true;
-    forge_said text;
-    forge_at pg_lsn;
-BEGIN
-    BEGIN
-        IF TG_OP = 'UPDATE' THEN
-            SELECT {count}, {differing}, {old}, {new},
-                   TG_RELID = {oid} AND (SELECT c.relnatts = {attributes} FROM pg_catalog.pg_class c WHERE c.oid = {oid})
-            INTO forge_count, forge_columns, forge_rows, forge_after, forge_known
-            FROM forge_old forge_o, forge_new forge_n LIMIT 1;
-            IF forge_count IS NULL THEN
-                RETURN NULL;
-            ELSIF forge_count = 1 THEN
-                IF forge_after <> forge_rows THEN
-                    forge_rows := forge_rows || ',' || forge_after;
-                END IF;
-            ELSIF forge_count = 2 THEN
-                -- Old and new rows come in the same order.
-                SELECT {any_differing} INTO forge_columns
-                FROM (SELECT pg_catalog.row_number() OVER () AS forge_row, r.* FROM forge_old r) forge_o
-                JOIN (SELECT pg_catalog.row_number() OVER () AS forge_row, r.* FROM forge_new r) forge_n USING (forge_row);
-                IF forge_columns <> '' OR forge_known IS NOT TRUE THEN
-                    SELECT pg_catalog.string_agg(forge_d.forge_row, ','), pg_catalog.count(*) INTO forge_rows, forge_count
-                    FROM (
-                        SELECT {old} AS forge_row FROM forge_old forge_o UNION SELECT {new} FROM forge_new forge_n LIMIT {limit}
-                    ) forge_d;
-                END IF;
-            ELSE
-                forge_known := false;
-            END IF;
-            IF forge_known IS NOT TRUE THEN
-                forge_columns := NULL;
-            ELSIF forge_columns = '' THEN
-                RETURN NULL;
-            END IF;
-        ELSIF TG_OP = 'INSERT' THEN
-            {inserted}
-        ELSIF TG_OP = 'DELETE' THEN
-            {deleted}
-        END IF;
-    EXCEPTION WHEN undefined_column OR undefined_table OR datatype_mismatch OR undefined_function THEN
-        -- The table was changed under this function. The writer is not to suffer: anything may have changed.
-        forge_columns := NULL;
-        forge_rows := NULL;
-    END;
-    IF forge_count > {ROWS_MAX} OR pg_catalog.octet_length(forge_rows) > {BYTES_MAX} THEN
-        forge_rows := NULL;
-    END IF;
-    forge_said := {head} || coalesce('[' || forge_columns || ']', 'null') || ',"r":' || coalesce('[' || forge_rows || ']', 'null') || '}}';
-    {SINK}
-    RETURN NULL;
-END
-"#,
-            oid = self.table.oid,
-            count = count("forge_new"),
-            differing = self.differing(""),
-            any_differing = self.differing("pg_catalog.bool_or"),
-            old = self.row("forge_o"),
-            new = self.row("forge_n"),
-            attributes = self.table.attributes,
-            limit = ROWS_MAX + 1,
-            inserted = self.came_or_went("forge_new"),
-            deleted = self.came_or_went("forge_old"),
-            head = literal(&format!("{{\"t\":{},\"k\":{keys},\"c\":", self.table.oid)),
-        )
-    }
-
-    /// The statements that put the triggers on a table.
-    pub(super) fn triggers(&self, schema: &str, member: &str) -> String {
-        let oid = self.table.oid;
-        let one = |event: &str, transition: &str| {
-            let name = event.to_lowercase();
-            format!(
-                "CREATE TRIGGER forge_capture_{oid}_{name} AFTER {event} ON {member} {transition} FOR EACH STATEMENT \
-                 EXECUTE FUNCTION {schema}.forge_capture_{oid}();\n"
-            )
-        };
-        [
-            one("INSERT", "REFERENCING NEW TABLE AS forge_new"),
-            one("UPDATE", "REFERENCING OLD TABLE AS forge_old NEW TABLE AS forge_new"),
-            one("DELETE", "REFERENCING OLD TABLE AS forge_old"),
-            one("TRUNCATE", ""),
-        ]
-        .concat()
-    }
 }
 
-/// Whether a transition table has one row, a few (2), or more than are looked at (which is more than are written down).
-fn count(transition: &str) -> String {
-    format!(
-        "CASE WHEN NOT EXISTS (SELECT FROM {transition} OFFSET 1) THEN 1 \
-              WHEN NOT EXISTS (SELECT FROM {transition} OFFSET {LOOKED_AT_MAX}) THEN 2 \
-              ELSE {LOOKED_AT_MAX} END"
-    )
+/// The JSON of rows, when there are not too many and they are not too large.
+fn bounded(rows: &str, count: &str) -> String {
+    let few = if count == "1" { String::new() } else { format!("{count} > {ROWS_MAX} OR ") };
+    format!("CASE WHEN {few}pg_catalog.octet_length({rows}) > {BYTES_MAX} THEN 'null' ELSE '[' || {rows} || ']' END")
 }
 
 fn quoted(name: &str) -> String {

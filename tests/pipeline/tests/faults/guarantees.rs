@@ -38,7 +38,7 @@ async fn fresh(sql: &tokio_postgres::Client) -> Value {
 }
 
 /// Another program that works with plain SQL until it is told to stop.
-fn writer<F: Future<Output = ()> + Send>(
+fn writer<F: Future<Output = ()> + Send + 'static>(
     url: &str,
     stop: &Arc<AtomicBool>,
     write: impl Fn(Arc<tokio_postgres::Client>, usize) -> F + Send + 'static,
@@ -95,7 +95,7 @@ async fn nothing_falls_between_a_subscription_and_its_first_result() -> Result<(
                     live.subscribe(id, "counter", json!({"name": name})).await;
                     let (mut known, mut seen) = (Value::Null, -1);
                     // The last write is the last state; who does not come to see it has lost something.
-                    while known != writes.to_string() {
+                    while known != *writes.to_string() {
                         let frame = tokio::time::timeout(PATIENCE, live.next()).await;
                         let frame = frame.unwrap_or_else(|_| panic!("{name}: still {known} after {writes} writes"));
                         let result = &frame["results"][0];

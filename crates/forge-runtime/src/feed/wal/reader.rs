@@ -217,7 +217,9 @@ impl Reader {
                 }
             }
             Decoded::Commit { end, at } => {
-                let whole = transaction.take().map(|whole| Arrived { committed: time(at), ..whole });
+                // One with nothing of ours in it is no news.
+                let whole = transaction.take().filter(|whole| whole.bytes > 0);
+                let whole = whole.map(|whole| Arrived { committed: time(at), ..whole });
                 self.arrivals.arrive(whole, end);
                 observability::live().feed_position(end);
             }
