@@ -70,6 +70,11 @@ pub use forge_runtime::observability;
 pub use jiff::Timestamp;
 pub use uuid::Uuid;
 
+/// The Rust in the documentation compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/live-queries.md")]
+struct LiveQueries;
+
 /// What the attributes expand to. Not for use by hand: it changes without notice.
 #[doc(hidden)]
 pub mod __rt {
