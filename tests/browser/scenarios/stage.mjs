@@ -84,7 +84,10 @@ async function network({ tunnels }) {
       for (const socket of sockets) socket.destroy();
     },
     mend: () => (cut = false),
-    close: () => proxy.close(),
+    close() {
+      for (const socket of sockets) socket.destroy();
+      proxy.close();
+    },
   };
 }
 
