@@ -60,6 +60,15 @@ pub enum Isolation {
     ReadCommitted,
 }
 
+/// How long a query's results are kept, and what ends that before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CachePolicy {
+    /// No result that is older is answered.
+    pub ttl: Duration,
+    /// Whether a change of what the query read ends it. Otherwise age alone does.
+    pub follow: bool,
+}
+
 /// Everything a function says about itself. Built by the macros.
 #[derive(Debug, Clone, Copy)]
 pub struct FunctionInfo {
@@ -77,6 +86,8 @@ pub struct FunctionInfo {
     pub isolation: Isolation,
     /// Whether all statements of a query see one snapshot of the data.
     pub snapshot: bool,
+    /// Whether a query's results are kept for the next callers.
+    pub cache: Option<CachePolicy>,
     /// The module it stands in.
     pub module: &'static str,
     /// The file it stands in.

@@ -79,7 +79,8 @@ struct LiveQueries;
 #[doc(hidden)]
 pub mod __rt {
     pub use forge_core::function::{
-        Access, BoxFuture, ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo, FunctionKind, Isolation,
+        Access, BoxFuture, CachePolicy, ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo, FunctionKind,
+        Isolation,
     };
     pub use forge_core::{Error, Result, schema, validate, wire};
     pub use forge_runtime::app::Module;

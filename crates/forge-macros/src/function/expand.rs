@@ -6,7 +6,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::{ItemFn, Type};
 
 use super::Kind;
-use super::keys::{Access, Options};
+use super::keys::{Access, Cache, Options};
 use super::signature::Signature;
 use crate::attrs::{derive, doc_attrs};
 use crate::names::plain;
@@ -131,6 +131,13 @@ fn info(kind: Kind, options: &Options, doc: &str) -> TokenStream {
     };
     let isolation = if options.read_committed { quote!(ReadCommitted) } else { quote!(Serializable) };
     let snapshot = options.snapshot;
+    let cache = match &options.cache {
+        Some(Cache { ttl_ms, follow }) => quote!(::core::option::Option::Some(::forge::__rt::CachePolicy {
+            ttl: ::core::time::Duration::from_millis(#ttl_ms),
+            follow: #follow,
+        })),
+        None => quote!(::core::option::Option::None),
+    };
     quote! {
         ::forge::__rt::FunctionInfo {
             name: #name,
@@ -140,6 +147,7 @@ fn info(kind: Kind, options: &Options, doc: &str) -> TokenStream {
             timeout: #timeout,
             isolation: ::forge::__rt::Isolation::#isolation,
             snapshot: #snapshot,
+            cache: #cache,
             module: ::core::module_path!(),
             file: ::core::file!(),
             line: ::core::line!(),

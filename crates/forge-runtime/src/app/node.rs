@@ -17,7 +17,7 @@ use crate::auth::{Accounts, Principal};
 use crate::config::{Config, Mode, Role, Secret};
 use crate::db::Database;
 use crate::feed::{ChangeSweep, FeedKeeper};
-use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, sweep_mutation_ids};
+use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, Written, sweep_mutation_ids};
 use crate::gateway::{Authenticator, GatewayServer};
 use crate::migrate::{Migrator, Progress, State};
 use crate::observability;
@@ -165,6 +165,12 @@ impl Node {
         tasks.spawn(engine.run(stop.clone()));
         tasks.spawn(parts.live.roll().clone().run(database.clone(), stop.clone()));
         tasks.spawn(reader.run(stop.clone()));
+        if parts.executor.cache().follows() {
+            // A reader of its own, which does not wait for rounds. The keeper of the first looks after the sink of both.
+            let (feed, reader, _) = crate::feed::feed(&database, &config.reactivity);
+            tasks.spawn(parts.executor.cache().clone().run(feed, stop.clone()));
+            tasks.spawn(reader.run(stop.clone()));
+        }
         tasks.spawn(sweep_changes(database.clone(), stage.subscribe(), stop.clone()));
         tasks.spawn(sweep(database, accounts, stage.subscribe(), stop.clone()));
         let (failing, failure) = tokio::sync::mpsc::channel(1);
@@ -263,7 +269,8 @@ fn caller_for(auth: AuthContext) -> Arc<Caller> {
     Arc::new(Caller {
         principal: Arc::new(Principal { auth, expires_at: i64::MAX, session: None }),
         request: Arc::new(request),
-        position: 0,
+        // Tests write by other ways as well, and call when they have.
+        written: Written::until_now(),
         looked: Looked::default(),
     })
 }

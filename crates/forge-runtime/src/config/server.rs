@@ -109,6 +109,9 @@ section! {
         max_result_size: u64 = mi(1), size(ki(1)..=mi(1024));
         /// The largest arguments, as JSON, wherever the call comes from. Over HTTP `gateway.max_body_size` holds too.
         max_args_size: u64 = mi(1), size(ki(1)..=mi(1024));
+        /// How much memory the results that queries with `cache` keep may take on a node; those that were asked for least recently go
+        /// first, and one that takes more than a hundredth of it is not kept. 0 keeps none: every call runs.
+        cache_size: u64 = mi(100), size(0..=mi(65_536));
     }
 }
 

@@ -219,7 +219,7 @@ impl Db {
         match &self.access {
             Access::Read { database, .. } => raw::RawClient::new(database.session().await?)?.read_only().await,
             Access::ReadIn(_) | Access::Write(..) => Err(Error::internal(
-                "ctx.db().raw() is not available inside a transaction: the driver's client could commit or abort it behind the mutation's back; read with a query that is called on its own, or use ctx.db().query_dyn(..)",
+                "ctx.db().raw() is not available inside a transaction (of a mutation, or of a query that says `snapshot` or `cache` or is live): the driver's client could commit or abort it behind its back; read with a query that is called on its own, or use ctx.db().query_dyn(..)",
             )),
         }
     }

@@ -20,7 +20,8 @@
 //!
 //! Both are looked at in every batch, so that a change of the sink loses nothing; see [`settling`].
 //!
-//! Beside changes it carries notes ([`Note`]), which code says in a transaction: they too are heard by every node, of what committed only.
+//! Beside changes it carries notes ([`Note`]), which code says in a transaction: they too are heard by every node, of what committed only. They
+//! are rows whatever the sink.
 //!
 //! Not seen: what no trigger sees (`session_replication_role = replica`, the apply of logical replication).
 //!
@@ -231,7 +232,7 @@ impl ChangeFeed {
             self.settling = None;
         }
         self.shared.note(looked.recorded);
-        let (mut changes, mut said) = (looked.changes, looked.said);
+        let mut changes = looked.changes;
         let logged = looked.recorded.sink == Sink::Wal || self.settling.is_some() || settled;
         let caught = if logged { self.catch_up(&before, &looked.server, looked.position).await } else { Caught::Up };
         gap |= caught != Caught::Up;
@@ -244,7 +245,6 @@ impl ChangeFeed {
         for one in arrived {
             observability::live().feed_arrived(now.duration_since(one.committed).unwrap_or_default());
             changes.extend(one.changes);
-            said.extend(one.said);
         }
         self.invisible = (invisible > 0).then(|| {
             let pause = self.invisible.map_or(INVISIBLE_EVERY.0, |(_, pause)| (pause * 2).min(INVISIBLE_EVERY.1));
@@ -255,7 +255,7 @@ impl ChangeFeed {
             Instant::now() + BLIND_EVERY
         });
         self.seen = Some(Seen { snapshot: looked.snapshot, at, life, epoch: looked.recorded.epoch });
-        Ok(Batch { snapshot, changes, notes: Said::in_order(said), gap })
+        Ok(Batch { snapshot, changes, notes: Said::in_order(looked.said), gap })
     }
 
     /// Waits until there may be something new.

@@ -13,6 +13,7 @@ use forge_core::wire::WireType;
 
 use super::executor::FunctionExecutor;
 use super::http::HttpClient;
+use super::position::Written;
 use crate::auth::{Accounts, Claims, IssuedToken, PasswordAccess, Principal, SessionAccess, SessionSlot, SessionView};
 use crate::db::{Db, WriteDb};
 use crate::feed::{Note, TELL};
@@ -23,8 +24,8 @@ use crate::realtime::event_note;
 pub(crate) struct Caller {
     pub(crate) principal: Arc<Principal>,
     pub(crate) request: Arc<RequestMetadata>,
-    /// A log position that the caller's reads must not fall behind; 0 when it has written nothing.
-    pub(crate) position: u64,
+    /// What the caller has written, as far as it says so: its reads must not fall behind that.
+    pub(crate) written: Written,
     /// What the functions have looked at of all this.
     pub(crate) looked: Looked,
 }

@@ -11,12 +11,12 @@ use sha2::{Digest as _, Sha256};
 use super::outbox::{News, Outbox, SessionId};
 use super::patch;
 use crate::db::new_uuid;
-use crate::function::{Caller, Entry, Looked};
+use crate::function::{Caller, Entry, Looked, Written};
 use crate::read_set::Dependency;
 
 /// A group's number on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct GroupId(pub(super) u64);
+pub(crate) struct GroupId(pub(crate) u64);
 
 /// What all callers who share a result have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +31,10 @@ pub(super) enum Scope {
 
 /// Of everything that a function can see of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fingerprint([u8; 32]);
+pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    pub(super) fn of(auth: &AuthContext) -> Self {
+    pub(crate) fn of(auth: &AuthContext) -> Self {
         let mut hash = Sha256::new();
         if let Some(user) = auth.user() {
             // As JSON, which tells where one part ends and the next begins. When a token was made and ends is no part of a caller: the next
@@ -44,6 +44,10 @@ impl Fingerprint {
             hash.update(serde_json::json!([user.id, user.roles, claims]).to_string());
         }
         Self(hash.finalize().into())
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 
@@ -101,7 +105,7 @@ impl Subscribed {
         let mut request = (*self.caller.request).clone();
         request.request_id = new_uuid().to_string();
         let principal = self.caller.principal.clone();
-        Arc::new(Caller { principal, request: Arc::new(request), position: 0, looked: Looked::default() })
+        Arc::new(Caller { principal, request: Arc::new(request), written: Written::default(), looked: Looked::default() })
     }
 }
 

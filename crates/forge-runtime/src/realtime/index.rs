@@ -11,7 +11,7 @@ use crate::read_set::{Columns, Dependency};
 
 /// Dependencies of all groups.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(crate) struct Index {
     tables: HashMap<u32, OfTable>,
 }
 
@@ -25,7 +25,7 @@ struct OfTable {
 type ByValue = HashMap<Option<String>, Vec<(GroupId, Dependency)>>;
 
 impl Index {
-    pub(super) fn add(&mut self, group: GroupId, dependencies: &[Dependency]) {
+    pub(crate) fn add(&mut self, group: GroupId, dependencies: &[Dependency]) {
         for dependency in dependencies {
             let table = self.tables.entry(dependency.table.oid).or_default();
             // The key with the fewest values is the one that the fewest changes match.
@@ -67,7 +67,7 @@ impl Index {
     }
 
     /// Notes the groups that a change concerns.
-    pub(super) fn concerned(&self, change: &Change, found: &mut HashSet<GroupId>) {
+    pub(crate) fn concerned(&self, change: &Change, found: &mut HashSet<GroupId>) {
         let Some(table) = self.tables.get(&change.table) else { return };
         let mut look = |list: &[(GroupId, Dependency)]| {
             for (group, dependency) in list {

@@ -48,6 +48,8 @@ mod watches;
 pub(crate) use apart::LANES;
 pub use events::ReceivedEvent;
 pub(crate) use events::note as event_note;
+pub(crate) use group::{Fingerprint, GroupId};
+pub(crate) use index::Index;
 pub(crate) use invalidation::{Acknowledge, InvalidationEngine, Live, Pledge};
 pub use local::Subscription;
 pub(crate) use outbox::{End, Outbox};

@@ -207,6 +207,16 @@ impl Outbox {
         });
     }
 
+    /// The session ends with this last word. One that ends already has had it.
+    pub(crate) fn end_saying(&self, json: String, end: End) {
+        self.change(|waiting| {
+            if waiting.end.is_none() {
+                waiting.said.push(json);
+                waiting.end = Some(end);
+            }
+        });
+    }
+
     /// Whether something has waited for longer than this.
     pub(crate) fn is_stalled(&self, longest: Duration) -> bool {
         self.waiting().since.is_some_and(|since| since.elapsed() > longest)

@@ -74,6 +74,7 @@ impl Function for WhoIsPresent {
         access: Access::Public,
         timeout: None,
         isolation: Isolation::Serializable,
+        cache: None,
         snapshot: false,
         module: module_path!(),
         file: file!(),

@@ -25,6 +25,9 @@ fn random<T: rand::distr::uniform::SampleUniform + PartialOrd>(range: std::ops::
     rand::rng().random_range(range)
 }
 
+/// How long a node believes that a session is alive, when another one has ended it.
+const BELIEVED: Duration = Duration::from_secs(5);
+
 const FILL: &str = "INSERT INTO counters SELECT 'n' || n, 100 FROM generate_series(0, 9) n";
 
 async fn two_nodes(database: &str) -> [Process; 2] {
@@ -236,8 +239,16 @@ async fn whoever_looks_after_a_mutation_sees_it_on_either_node() -> Result<()> {
         }
         if n % 10 == 0 {
             let live = &mut coming[usize::from(n % 20 == 0)];
-            assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, n.to_string(), "by a new subscription");
-            live.send(json!({"type": "unsubscribe", "id": 1})).await;
+            live.subscribe(n as u64, "counter", json!({"name": "a"})).await;
+            // Of the subscription before this one something may still be under way.
+            let first = loop {
+                let frame = live.next().await;
+                if frame["results"][0]["id"] == n {
+                    break frame["results"][0]["data"].clone();
+                }
+            };
+            assert_eq!(first, n.to_string(), "by a new subscription");
+            live.send(json!({"type": "unsubscribe", "id": n})).await;
         }
         if !is_long() && n >= 2_000 {
             break;
@@ -359,8 +370,9 @@ async fn whoever_was_signed_out_is_shown_nothing_of_later() -> Result<()> {
     let ticking = writer(database.url(), &stop, tick);
     let mut last_frames = 0;
     for round in 0..if is_long() { 400 } else { 40 } {
-        // The connection is to one node, and the session ends on the other, every second time.
-        let (on, ending) = (&nodes[round % 2], &nodes[round / 2 % 2]);
+        // Now and then it ends on the other node, where this one hears of it within five seconds; else there and then.
+        let elsewhere = round % 20 == 19;
+        let (on, ending) = (&nodes[round % 2], &nodes[(round + usize::from(elsewhere)) % 2]);
         let mut connection = Connection::open(ending.url()).await.unwrap();
         let signed_in = connection.send(&Request::call("sign_in_as", &json!({"name": "ada"}))).await.unwrap().data();
         let access = signed_in["access"].as_str().unwrap().to_owned();
@@ -391,8 +403,12 @@ async fn whoever_was_signed_out_is_shown_nothing_of_later() -> Result<()> {
             last
         };
         let ((over_at, over), last) = tokio::join!(leaving, watching);
-        assert!(shown <= over_at, "shown {shown} on a session that had ended at {over_at}");
-        println!("the last frame came {:?} before the end", over.saturating_duration_since(last));
+        if elsewhere {
+            let late = last.saturating_duration_since(over);
+            assert!(late < BELIEVED + Duration::from_secs(1), "shown something {late:?} after the session ended elsewhere");
+        } else {
+            assert!(shown <= over_at, "shown {shown} on a session that had ended at {over_at}");
+        }
     }
     assert!(last_frames > 40, "{last_frames} frames prove little");
     stop.store(true, Ordering::Relaxed);
@@ -430,7 +446,8 @@ async fn what_is_not_committed_is_never_shown() -> Result<()> {
             }
             2 => {
                 sql.batch_execute(&format!("BEGIN; {no}; PREPARE TRANSACTION 'p'")).await.unwrap();
-                sql.batch_execute(&format!("ROLLBACK PREPARED 'p'; {yes}")).await.unwrap();
+                sql.batch_execute("ROLLBACK PREPARED 'p'").await.unwrap();
+                sql.batch_execute(&yes).await.unwrap();
             }
             3 => {
                 sql.batch_execute(&format!("BEGIN; {yes}; PREPARE TRANSACTION 'p'")).await.unwrap();

@@ -17,7 +17,7 @@ use super::limits::{Holder, Pace, Seat, exceeded};
 use super::message::{self, Wanted};
 use crate::app::{NodeParts, Stage};
 use crate::auth::Principal;
-use crate::function::{Call, Caller, Entry, Looked, permit};
+use crate::function::{Call, Caller, Entry, Looked, Written, permit};
 use crate::observability;
 use crate::realtime::{
     Acknowledge, End, MAIL_MAX, Outbox, Presence, STATE_BYTES_MAX, Subscribe, Unsubscribe, nowhere, presence_entry,
@@ -124,13 +124,12 @@ impl Session {
 
     fn sign_out(&self) {
         let why = Error::unauthorized("the token has ended; renew it and connect again");
-        self.fail(None, &why, End::SIGNED_OUT);
+        self.fail(&why, End::SIGNED_OUT);
     }
 
     /// Ends the session, with a reason for the client.
-    fn fail(&self, id: Option<u64>, why: &Error, end: End) {
-        self.outbox.say(message::error(id, why));
-        self.outbox.end(end);
+    fn fail(&self, why: &Error, end: End) {
+        self.outbox.end_saying(message::error(None, why), end);
     }
 
     /// Takes what is to be written. Before anything of it is shown, it is made sure that it still may be.
@@ -179,7 +178,7 @@ impl Session {
                 let mut held = self.held.lock().await;
                 self.hear_one(wanted, &mut held).await;
             }
-            Err(why) => self.fail(None, &why, End::broken("the message is not understood")),
+            Err(why) => self.fail(&why, End::broken("the message is not understood")),
         }
     }
 
@@ -189,7 +188,7 @@ impl Session {
         let why = Error::payload_too_large(format!(
             "the message has {bytes} bytes, more than gateway.max_body_size = {max}; the session ends"
         ));
-        self.fail(None, &why, End::TOO_LARGE);
+        self.fail(&why, End::TOO_LARGE);
     }
 
     /// Takes in messages that came by POST, after those that were sent before and came to another node.
@@ -261,7 +260,7 @@ impl Session {
 
     fn caller(&self) -> Arc<Caller> {
         let (principal, request) = (self.principal(), self.metadata.clone());
-        Arc::new(Caller { principal, request, position: 0, looked: Looked::default() })
+        Arc::new(Caller { principal, request, written: Written::default(), looked: Looked::default() })
     }
 
     fn call(&self, id: u64, function: String, args: Option<Box<RawValue>>, mutation_id: Option<String>) {
@@ -376,23 +375,23 @@ impl Session {
     async fn authenticate(&self, token: &str, held: &mut Held) {
         let principal = match self.hub.parts.authenticator.verify(token).await {
             Ok(principal) => principal,
-            Err(why) => return self.fail(None, &why, End::SIGNED_OUT),
+            Err(why) => return self.fail(&why, End::SIGNED_OUT),
         };
         let before = self.principal();
         if before.auth.user_id().is_some() && before.auth.user_id() != principal.auth.user_id() {
             let why = Error::forbidden("a session speaks for one user; connect anew for another");
-            return self.fail(None, &why, End::broken("another user"));
+            return self.fail(&why, End::broken("another user"));
         }
         if let (None, Some(user)) = (before.auth.user_id(), principal.auth.user_id()) {
             match self.hub.seats.take(Holder::User(user.to_owned())) {
                 Ok(seat) => held.user = Some(seat),
-                Err(why) => return self.fail(None, &why, End::BUSY),
+                Err(why) => return self.fail(&why, End::BUSY),
             }
             // Its messages come as this user from now on, at every node.
             if self.hub.find(&self.id).is_some()
                 && let Err(why) = self.hub.parts.live.open(&self.id, Some(user)).await
             {
-                return self.fail(None, &why, End::AWAY);
+                return self.fail(&why, End::AWAY);
             }
         }
         let auth = principal.auth.clone();

@@ -52,7 +52,8 @@ pub(super) async fn open(
         // As on a WebSocket, whose page cannot see an answer of 401.
         Ok(None) => {
             let why = Error::unauthorized("the session wants renewal; renew it and connect again");
-            Body::from([data(&message::error(None, &why)), last(End::SIGNED_OUT)].concat())
+            let chunk = [data(&message::error(None, &why)), last(End::SIGNED_OUT)].concat();
+            Body::from_stream(stream::iter([Ok::<_, Infallible>(Bytes::from(chunk))]))
         }
         Err(why) => return answer::failure(&why, &request_id),
     };

@@ -46,13 +46,13 @@ pub(super) async fn upgrade(
     };
     let max = message_max(&hub) + EXCESS_READ;
     let socket = socket.protocols([PROTOCOL]).max_message_size(max).max_frame_size(max);
-    // The usual buffers are 128 kB for each connection, idle ones too.
-    let socket = socket.read_buffer_size(4096).write_buffer_size(0);
+    // The usual buffers are 128 kB for each connection, idle ones too. Messages are rarely larger than this one.
+    let socket = socket.read_buffer_size(2048).write_buffer_size(0);
     socket.on_upgrade(async move |socket| {
         // On the heap: most connections are idle.
         match session {
             Some(session) => Box::pin(run(hub, session, socket)).await,
-            None => refuse(socket).await,
+            None => Box::pin(refuse(socket)).await,
         }
     })
 }
