@@ -35,7 +35,9 @@ pub async fn run_scenario(name: &str) {
         .kill_on_drop(true);
     let node = node.spawn();
     let mut node = node.unwrap_or_else(|why| panic!("node cannot be run ({why}); the browser tests need Node 20 or later"));
-    let (Some(orders), Some(answers)) = (node.stdout.take(), node.stdin.take()) else { panic!("node's streams were piped") };
+    let (Some(orders), Some(answers)) = (node.stdout.take(), node.stdin.take()) else {
+        panic!("node's streams were piped")
+    };
     let played = timeout(PATIENCE, async {
         obey(orders, answers, &mut board).await;
         node.wait().await

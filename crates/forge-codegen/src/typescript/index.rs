@@ -32,7 +32,8 @@ const CLIENT_TYPES: &[&str] = &[
     "Transport",
 ];
 
-const SVELTE_TYPES: &[&str] = &["Call", "CallSetup", "ConnectionState", "LiveQuery", "LiveSetup", "Loaded", "Present", "UseOptions"];
+const SVELTE_TYPES: &[&str] =
+    &["Call", "CallSetup", "ConnectionState", "LiveQuery", "LiveSetup", "Loaded", "Present", "UseOptions"];
 
 /// Writes the file. A type of the app goes before one of the runtime with the same name, which can still be imported
 /// from the runtime's own file.

@@ -2,8 +2,8 @@
 
 use board::boards::{GetBoard, get_board, list_boards};
 use board::users::{RevokeSession, SignIn, SignUp, list_sessions, me, revoke_session, sign_in, sign_up};
-use forge::prelude::*;
 use forge::Result;
+use forge::prelude::*;
 use forge::testing::TestApp;
 
 use crate::people::{person, refused};
