@@ -12,7 +12,7 @@ export async function wire(t, { answer, greet = (session) => session.hello() } =
     let body = '';
     for await (const chunk of incoming) body += chunk;
     if (incoming.url === '/events') {
-      if (refuse === true) return void response.destroy();
+      if (refused('events')) return void response.destroy();
       const session = new Stream(incoming, response, `s${streams.size + 1}`);
       streams.set(session.id, session);
       greet(session);
@@ -38,11 +38,13 @@ export async function wire(t, { answer, greet = (session) => session.hello() } =
   const streams = new Map();
   const sockets = new Set();
   let refuse = false;
+  const refused = (kind) =>
+    typeof refuse === 'function' ? refuse(kind) : refuse === true || refuse === kind;
   let upgrades = 0;
   server.on('upgrade', (request, socket) => {
     socket.on('error', () => {});
     upgrades += 1;
-    if (refuse) return void socket.destroy();
+    if (refused('upgrades')) return void socket.destroy();
     assert.equal(request.headers['sec-websocket-protocol'], 'forge.v1');
     assert.equal(request.url, '/ws');
     const accept = createHash('sha1')
@@ -72,7 +74,7 @@ export async function wire(t, { answer, greet = (session) => session.hello() } =
     get waiting() {
       return sessions.size;
     },
-    /** `true` refuses connections of both kinds, `'upgrades'` WebSockets only. */
+    /** `true` refuses connections of both kinds, `'upgrades'` WebSockets only; a function is asked. */
     set refuse(now) {
       refuse = now;
     },

@@ -41,8 +41,8 @@ export const server = {
   start: () => order('start'),
 };
 
-/** What the browser reports of its own accord while the server is away. */
-export const AWAY = /ERR_|WebSocket connection to/;
+/** What the browser reports of its own accord while the server is away, or not ready yet. */
+export const AWAY = /ERR_|WebSocket connection to|status of 503/;
 
 export const url = (path = '/') => BOARD_URL + path;
 
@@ -51,6 +51,7 @@ async function network({ tunnels }) {
   const sockets = new Set();
   let cut = false;
   const keep = (socket) => {
+    if (sockets.has(socket)) return;
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
@@ -60,6 +61,8 @@ async function network({ tunnels }) {
     const onward = send(to, { method, headers }, (answer) => {
       outgoing.writeHead(answer.statusCode, answer.headers);
       answer.pipe(outgoing);
+      // What breaks off there breaks off here.
+      answer.on('close', () => answer.complete || outgoing.destroy());
     });
     onward.on('error', () => outgoing.destroy());
     onward.on('socket', keep);
@@ -84,7 +87,10 @@ async function network({ tunnels }) {
       for (const socket of sockets) socket.destroy();
     },
     mend: () => (cut = false),
-    close: () => proxy.close(),
+    close() {
+      for (const socket of sockets) socket.destroy();
+      proxy.close();
+    },
   };
 }
 

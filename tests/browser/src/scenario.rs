@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::{artifacts, board::Board, build};
 
 /// How long a scenario may take. Each of its steps has a shorter limit of its own, and says which one it was.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Browsers that the scenarios know how to start.
 const BROWSERS: &[&str] = &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
