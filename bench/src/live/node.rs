@@ -50,6 +50,8 @@ impl Node {
             command.current_dir(&programs.app_folder).env("FORGE_SECRET", SECRET).env("FORGE_PORT", port.to_string());
             command.env("DATABASE_URL", url).env("FORGE_REACTIVITY_CAPTURE", sink.name());
             command.env("FORGE_GATEWAY_MAX_CONNECTIONS", "20000");
+            // All of them are this one.
+            command.env("FORGE_GATEWAY_MAX_SESSIONS_PER_ADDRESS", "20000");
             command
         })?;
         let mut request = Vec::new();

@@ -21,7 +21,7 @@ async fn a_keyed_query_runs_for_its_own_rows_and_for_no_others(app: TestApp) -> 
     const WRITES: u64 = 400;
     let (sql, url, ada) = (app.sql().await?, app.url(), token::of("ada", &[]));
     let batches: Vec<Uuid> = (0..BATCHES).map(|_| forge::new_uuid()).collect();
-    let fill = "INSERT INTO notes (id, batch, title, position) SELECT gen_random_uuid(), $1, $1::text || n, n FROM generate_series(0, 9) n";
+    let fill = "INSERT INTO notes (id, batch, title, position) SELECT gen_random_uuid(), $1::uuid, $1::uuid::text || n, n FROM generate_series(0, 9) n";
     for batch in &batches {
         sql.execute(fill, &[batch]).await.unwrap();
     }

@@ -137,18 +137,14 @@ impl Session {
         if self.outbox.is_empty() {
             return Outgoing::default();
         }
-        let principal = self.principal();
-        if until(principal.expires_at).is_zero() {
-            self.sign_out();
-        } else if let Some(session) = principal.session {
-            match self.hub.parts.accounts.revocations.is_revoked(session).await {
-                Ok(false) => {}
-                Ok(true) => self.sign_out(),
-                // Perhaps ended is not alive: the client connects again, and is told then.
-                Err(_) => self.outbox.end(End::AWAY),
-            }
+        // Taken before anything is asked, so that what is shown is no newer than the answer.
+        let mut taken = self.outbox.take();
+        if !self.may_be_shown().await {
+            // Of what was taken, the answers to its calls, and then its last word.
+            let said = std::mem::take(&mut taken.said);
+            taken = self.outbox.take();
+            taken.said.splice(0..0, said);
         }
-        let taken = self.outbox.take();
         let mut texts = taken.said;
         for (id, why) in taken.failures {
             self.held.lock().await.subscriptions.remove(&id);
@@ -161,6 +157,23 @@ impl Session {
         }
         texts.extend(taken.events);
         Outgoing { texts, end: taken.end }
+    }
+
+    /// Whether the client may be shown anything more; ends the session otherwise.
+    async fn may_be_shown(&self) -> bool {
+        let principal = self.principal();
+        if until(principal.expires_at).is_zero() {
+            self.sign_out();
+            return false;
+        }
+        let Some(session) = principal.session else { return true };
+        match self.hub.parts.accounts.revocations.is_revoked(session).await {
+            Ok(false) => return true,
+            Ok(true) => self.sign_out(),
+            // Perhaps ended is not alive: the client connects again, and is told then.
+            Err(_) => self.outbox.end(End::AWAY),
+        }
+        false
     }
 
     /// The client is gone, or is to go.
