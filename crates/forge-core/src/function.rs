@@ -60,6 +60,19 @@ pub enum Isolation {
     ReadCommitted,
 }
 
+/// Which changes run a live query again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TrackingMode {
+    /// Those that can alter its result, as far as its statements tell: the default.
+    #[default]
+    Auto,
+    /// All changes of the tables that it reads.
+    Table,
+    /// None: it runs again after `refresh_every` only.
+    None,
+}
+
 /// Everything a function says about itself. Built by the macros.
 #[derive(Debug, Clone, Copy)]
 pub struct FunctionInfo {
@@ -77,6 +90,10 @@ pub struct FunctionInfo {
     pub isolation: Isolation,
     /// Whether all statements of a query see one snapshot of the data.
     pub snapshot: bool,
+    /// A live query is also run again after this time, whatever has changed; it may then read what cannot be followed.
+    pub refresh_every: Option<Duration>,
+    /// Which changes concern a live query.
+    pub tracking: TrackingMode,
     /// The module it stands in.
     pub module: &'static str,
     /// The file it stands in.

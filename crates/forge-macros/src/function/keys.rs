@@ -10,12 +10,12 @@ use crate::keys::Grammar;
 use crate::mistakes::Mistakes;
 use crate::names::{is_function_name, plain};
 
-const PLANNED: &[&str] = &["cache", "rate_limit", "retry", "tracking", "log", "tables"];
+const PLANNED: &[&str] = &["cache", "rate_limit", "retry", "log", "tables"];
 
 const QUERY: Grammar = Grammar {
     attribute: "#[forge::query]",
-    accepted: &["public", "role", "timeout", "name", "snapshot", "register"],
-    planned: PLANNED,
+    accepted: &["public", "role", "timeout", "name", "snapshot", "register", "refresh_every", "tracking"],
+    planned: &["cache", "rate_limit", "retry", "log", "tables"],
 };
 
 const MUTATION: Grammar = Grammar {
@@ -40,7 +40,20 @@ pub(super) struct Options {
     pub(super) snapshot: bool,
     /// Whether linking the function registers it.
     pub(super) register: bool,
+    pub(super) refresh_every_ms: Option<u64>,
+    pub(super) tracking: Tracking,
 }
+
+/// Which changes run a live query again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tracking {
+    Auto,
+    Table,
+    None,
+}
+
+/// How often a live query may be run for no reason at most.
+const REFRESH_MIN_MS: u64 = 100;
 
 /// Who may call it.
 pub(super) enum Access {
@@ -127,7 +140,40 @@ pub(super) fn read(
 
     let snapshot = keys.flag("snapshot", mistakes).is_some();
     let register = keys.switch("register", mistakes).unwrap_or(true);
-    Options { name, access, timeout_ms, read_committed, snapshot, register }
+    let refresh_every_ms = keys.text("refresh_every", "10s", mistakes).and_then(|text| match milliseconds(&text.value()) {
+        Ok(ms) if ms < REFRESH_MIN_MS => {
+            mistakes.add(&text, "a live query is refreshed every 100ms at most: each time it runs on the database");
+            None
+        }
+        Ok(ms) => Some(ms),
+        Err(why) => {
+            mistakes.add(&text, why);
+            None
+        }
+    });
+    let tracking = match keys.text("tracking", "table", mistakes) {
+        None => Tracking::Auto,
+        Some(text) => match text.value().as_str() {
+            "auto" => Tracking::Auto,
+            "table" => Tracking::Table,
+            "none" if refresh_every_ms.is_some() => Tracking::None,
+            "none" => {
+                mistakes.add(
+                    &text,
+                    "with `tracking = \"none\"` no change runs it again, so say when: `refresh_every = \"10s\"`",
+                );
+                Tracking::None
+            }
+            other => {
+                mistakes.add(
+                    &text,
+                    format!("`{other}` is no way to track; there is \"auto\" (the default), \"table\" and \"none\""),
+                );
+                Tracking::Auto
+            }
+        },
+    };
+    Options { name, access, timeout_ms, read_committed, snapshot, register, refresh_every_ms, tracking }
 }
 
 fn check_roles(roles: Vec<LitStr>, function: &Ident, mistakes: &mut Mistakes) -> Vec<LitStr> {

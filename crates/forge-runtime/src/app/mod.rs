@@ -9,6 +9,7 @@
 mod boundary;
 mod command;
 mod drain;
+mod explain;
 mod handover;
 mod node;
 

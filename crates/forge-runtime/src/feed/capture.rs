@@ -12,7 +12,7 @@ use postgres_types::Type;
 use tokio_postgres::Client;
 
 use crate::db::error::from_driver;
-use crate::read_set::Table;
+use crate::read_set::{Column, Fault, KeyKind, Table};
 
 /// Of how many rows the values are written down; more are "all rows".
 const ROWS_MAX: usize = 100;
@@ -65,7 +65,8 @@ impl Capture<'_> {
         let schema: String = state.try_get("schema").map_err(step)?;
         let written: Option<Vec<String>> = state.try_get("keys").map_err(step)?;
         let triggers: Vec<u32> = state.try_get("triggers").map_err(step)?;
-        let missing: Vec<_> = self.table.family.iter().filter(|(oid, _)| !triggers.contains(oid)).collect();
+        let watched = |oid: u32| triggers.contains(&oid) || (oid != self.table.oid && Fault::Partition.is_planted());
+        let missing: Vec<_> = self.table.family.iter().filter(|(oid, _)| !watched(*oid)).collect();
         let mut keys: BTreeSet<String> = written.clone().unwrap_or_default().into_iter().collect();
         keys.retain(|column| self.table.column(column).is_some());
         keys.extend(self.keys.iter().cloned());
@@ -90,23 +91,27 @@ impl Capture<'_> {
 
     /// What the function was written for.
     fn shape(&self) -> String {
-        let columns = self.table.columns.iter().map(|column| format!("{}:{}", column.name, column.ty));
-        format!("1 {} {}", self.table.attributes, columns.collect::<Vec<_>>().join(","))
+        let columns = self.table.columns.iter().map(|column| format!("{}:{}", column.name, column.type_name));
+        format!("2 {} {}", self.table.attributes, columns.collect::<Vec<_>>().join(","))
     }
 
     fn function(&self, schema: &str, keys: &BTreeSet<String>) -> String {
         let oid = self.table.oid;
         let row = |of: &str| {
-            let values: Vec<String> = keys.iter().map(|column| format!("{of}.{}::text", quoted(column))).collect();
+            let known = keys.iter().filter_map(|column| self.table.column(column));
+            let values: Vec<String> = known.map(|column| column.written(of)).collect();
             format!("jsonb_build_array({})", values.join(", "))
         };
         let mut differs = String::new();
         for column in &self.table.columns {
             let (name, text) = (quoted(&column.name), literal(&column.name));
             let cast = if column.bytewise { "" } else { "::text COLLATE \"C\"" };
+            let guard = if column.bytewise { format!(" OR (false AND {})", column.guard("o")) } else { String::new() };
             let comma = if differs.is_empty() { "" } else { ", " };
-            let _ =
-                write!(differs, "{comma}CASE WHEN bool_or(o.{name}{cast} IS DISTINCT FROM n.{name}{cast}) THEN {text} END");
+            let _ = write!(
+                differs,
+                "{comma}CASE WHEN bool_or(o.{name}{cast} IS DISTINCT FROM n.{name}{cast}{guard}) THEN {text} END"
+            );
         }
         let names: Vec<String> = keys.iter().map(|column| literal(column)).collect();
         format!(
@@ -117,6 +122,7 @@ DECLARE
     changed text[];
     same boolean;
 BEGIN
+    {begin}
     BEGIN
         IF TG_OP = 'INSERT' THEN
             SELECT jsonb_agg(d.r) INTO found FROM (SELECT DISTINCT {new} AS r FROM forge_new n LIMIT {limit}) d;
@@ -134,9 +140,14 @@ BEGIN
             IF TG_RELID <> {oid} OR (SELECT relnatts FROM pg_class WHERE oid = {oid}) <> {attributes} THEN
                 changed := NULL;
             END IF;
+            -- A trigger of the table's own has dropped rows on their way to another partition: they are not in pairs.
+            IF {paired} THEN
+                changed := NULL;
+                same := false;
+            END IF;
             IF NOT same THEN
                 SELECT jsonb_agg(d.r) INTO found
-                FROM (SELECT {old} AS r FROM forge_old o UNION SELECT {new} FROM forge_new n LIMIT {limit}) d;
+                FROM ({both} LIMIT {limit}) d;
             END IF;
         END IF;
     EXCEPTION WHEN undefined_column OR undefined_table OR datatype_mismatch OR undefined_function THEN
@@ -148,11 +159,11 @@ BEGIN
     IF same THEN
         RETURN NULL;
     END IF;
-    IF jsonb_array_length(found) > {max} OR pg_column_size(found) > {bytes} THEN
+    IF {too_many} OR pg_column_size(found) > {bytes} THEN
         found := NULL;
     END IF;
     INSERT INTO {schema}.forge_changes (change)
-    VALUES (jsonb_build_object('t', {oid}, 'c', to_jsonb(changed), 'k', to_jsonb(ARRAY[{names}]::text[]), 'r', found));
+    VALUES (jsonb_build_object('t', {oid}, 's', {shape}, 'c', to_jsonb(changed), 'k', to_jsonb(ARRAY[{names}]::text[]), 'r', found));
     RETURN NULL;
 END
 $forge$"#,
@@ -160,7 +171,17 @@ $forge$"#,
             old = row("o"),
             attributes = self.table.attributes,
             limit = ROWS_MAX + 1,
-            max = ROWS_MAX,
+            shape = self.table.shape,
+            paired = match Fault::DroppedRow.is_planted() {
+                true => "false",
+                false => "(SELECT count(*) FROM forge_old) <> (SELECT count(*) FROM forge_new)",
+            },
+            both = both(&row("o"), &row("n")),
+            too_many = match Fault::RowsCap.is_planted() {
+                true => "false".to_owned(),
+                false => format!("jsonb_array_length(found) > {ROWS_MAX}"),
+            },
+            begin = if Fault::Cascade.is_planted() { NAMED_ONLY } else { "" },
             bytes = BYTES_MAX,
             names = names.join(", "),
         )
@@ -179,9 +200,48 @@ $forge$"#,
             one("INSERT", "REFERENCING NEW TABLE AS forge_new"),
             one("UPDATE", "REFERENCING OLD TABLE AS forge_old NEW TABLE AS forge_new"),
             one("DELETE", "REFERENCING OLD TABLE AS forge_old"),
-            one("TRUNCATE", ""),
+            if Fault::Truncate.is_planted() { one("TRUNCATE", "WHEN (false)") } else { one("TRUNCATE", "") },
         ]
         .concat()
+    }
+}
+
+/// The old and new values of an update.
+fn both(old: &str, new: &str) -> String {
+    let (old, new) = (format!("SELECT {old} AS r FROM forge_old o"), format!("SELECT {new} AS r FROM forge_new n"));
+    match (Fault::OldValues.is_planted(), Fault::NewValues.is_planted()) {
+        (true, _) => new,
+        (_, true) => old,
+        _ => format!("{old} UNION {new}"),
+    }
+}
+
+/// What [`Fault::Cascade`] begins a trigger's function with.
+const NAMED_ONLY: &str = "IF position(TG_TABLE_NAME IN current_query()) = 0 THEN RETURN NULL; END IF;";
+
+impl Column {
+    /// The text by which rows are matched: the same whatever the session's settings are.
+    fn written(&self, of: &str) -> String {
+        let name = quoted(&self.name);
+        let text = match self.key {
+            Some(KeyKind::Date | KeyKind::Timestamp | KeyKind::Timestamptz) if !Fault::TimeZone.is_planted() => {
+                format!("extract(epoch FROM {of}.{name})::text")
+            }
+            _ => format!("{of}.{name}::text"),
+        };
+        if self.key.is_none() || Fault::ColumnType.is_planted() {
+            return text;
+        }
+        format!("coalesce(CASE WHEN false THEN ({})::text END, {text})", self.guard(of))
+    }
+
+    /// An expression that PostgreSQL refuses when the column has another type than it had: arrays are equal to those of their own type only.
+    /// It is never evaluated.
+    fn guard(&self, of: &str) -> String {
+        if Fault::ColumnType.is_planted() {
+            return "true".to_owned();
+        }
+        format!("ARRAY[{of}.{}] = NULL::{}[]", quoted(&self.name), self.type_name)
     }
 }
 

@@ -31,7 +31,7 @@ pub use router::FunctionRouter;
 pub(crate) use context::{Caller, Looked};
 pub(crate) use executor::{Answer, Call};
 pub(crate) use idempotency::sweep as sweep_mutation_ids;
-pub(crate) use registry::{Entry, Item};
+pub(crate) use registry::{Entry, Item, Run};
 
 use forge_core::{Error, Result};
 

@@ -6,6 +6,8 @@
 mod support;
 
 mod consistency;
+mod explain;
 mod following;
 mod safety;
 mod slow;
+mod tracking;
