@@ -16,7 +16,8 @@ fn is_noticed(fault: Fault) {
         Fault::plant(Some(fault));
         let mut tally = Tally::default();
         for seed in 1.. {
-            let world = World::new(&place, seed).await.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+            let world =
+                World::new(&place, seed, &mut tally.invalid).await.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
             if let Err(why) = world.run(WRITES, &mut tally).await {
                 assert!(why.starts_with("a result changed and nobody noticed"), "{fault:?} broke something else: {why}");
                 eprintln!("{fault:?} is noticed with seed {seed}, after {} transactions", tally.writes);

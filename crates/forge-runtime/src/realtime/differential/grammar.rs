@@ -45,7 +45,7 @@ pub(super) struct Grammar<'a> {
 
 impl<'a> Grammar<'a> {
     pub(super) fn new(dice: &'a mut Dice, schema: &'a Schema) -> Self {
-        Self { dice, schema, args: Vec::new(), with_arguments: true, ctes: Vec::new(), aliases: 0, depth: 0 }
+        Self { dice, schema, args: Vec::new(), with_arguments: true, ctes: Vec::new(), aliases: 1, depth: 0 }
     }
 
     pub(super) fn without_arguments(mut self) -> Self {
@@ -153,8 +153,8 @@ impl<'a> Grammar<'a> {
     }
 
     fn select(&mut self, outer: &[Item], named: bool, ordered: bool) -> Part {
-        let (first, mut from) = if self.depth > 0 && self.dice.chance(12) {
-            // An alias that hides one of outside.
+        let (first, mut from) = if self.dice.chance(if self.depth == 0 { 40 } else { 15 }) {
+            // The same alias everywhere, so that one hides another.
             let table = self.dice.pick(&self.tables()).clone();
             let columns = table.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
             (Item { alias: "x1".into(), columns }, format!("{} x1", table.name))

@@ -43,7 +43,8 @@ fn a_result_that_changed_was_marked() {
         let place = world::Place::make().await;
         let mut tally = Tally::default();
         for seed in first.. {
-            let world = World::new(&place, seed).await.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+            let world =
+                World::new(&place, seed, &mut tally.invalid).await.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
             if let Err(why) = world.run(WRITES.min(cases - tally.writes), &mut tally).await {
                 panic!("seed {seed} (FORGE_DIFFERENTIAL_SEED={seed} shows it again): {why}");
             }

@@ -74,6 +74,8 @@ pub(super) struct Tally {
     shapes: usize,
     whole: usize,
     refused: BTreeMap<String, usize>,
+    /// What the grammar made that is no SQL.
+    pub(super) invalid: BTreeMap<String, usize>,
     runs: usize,
     false_runs: usize,
     keyed: usize,
@@ -117,6 +119,11 @@ impl Tally {
         assert!(self.whole * 100 <= self.shapes * 10, "too many queries fall back to whole tables: {self}");
         assert!(self.keyed_false * 100 <= self.keyed * 5, "too many re-runs of keyed queries show nothing new: {self}");
         assert!(self.spared > 0 && self.refused.values().sum::<usize>() * 20 <= self.shapes, "{self}");
+        assert!(
+            self.invalid.values().sum::<usize>() * 20 <= self.shapes,
+            "the grammar makes too much that is no SQL: {:?}",
+            self.invalid
+        );
     }
 }
 
@@ -145,22 +152,30 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn new(place: &Place, seed: u64) -> Outcome<Self> {
+    pub(super) async fn new(place: &Place, seed: u64, invalid: &mut BTreeMap<String, usize>) -> Outcome<Self> {
         let mut dice = Dice::new(seed);
         let client = connect(&place.url).await;
         client
             .batch_execute("SET client_min_messages = error; DROP SCHEMA IF EXISTS w CASCADE; CREATE SCHEMA w")
             .await
             .map_err(said)?;
-        let schema = Schema::random(&mut dice);
-        client.batch_execute(&schema.ddl).await.map_err(|why| format!("{}\n{}", said(why), schema.ddl))?;
+        let mut schema = Schema::random(&mut dice);
+        // What the grammar makes is not always SQL.
+        while let Err(why) = client.batch_execute(&format!("BEGIN; {}; COMMIT", schema.ddl)).await {
+            *invalid.entry(said(why)).or_default() += 1;
+            client.batch_execute("ROLLBACK").await.map_err(said)?;
+            schema = Schema::random(&mut dice);
+        }
         client.batch_execute("SET lock_timeout = '10ms'").await.map_err(said)?;
         let mut queries = Vec::new();
         while queries.len() < QUERIES.0 {
             let grammar = Grammar::new(&mut dice, &schema);
             let query = if queries.len() < QUERIES.1 { grammar.keyed() } else { grammar.any() };
-            client.prepare(&query.text).await.map_err(|why| format!("{}\n{}\n{}", said(why), query.text, schema.ddl))?;
-            queries.push(query);
+            let args: Vec<&(dyn postgres_types::ToSql + Sync)> = query.args.iter().map(|arg| arg as _).collect();
+            match client.query(&query.text, &args).await {
+                Ok(_) => queries.push(query),
+                Err(why) => *invalid.entry(said(why)).or_default() += 1,
+            }
         }
         let mut config = Config::defaults(Mode::Test);
         config.database.url = Some(Secret::new(place.url.clone()));
