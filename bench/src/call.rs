@@ -7,11 +7,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::cpu::Used;
 use crate::load::Load;
 use crate::programs::Programs;
 use crate::report::{Aim, Ratio, Report, Sample, Series};
 use crate::server::Server;
-use crate::{Result, cores, cpu, http};
+use crate::{Result, cores, http};
 
 /// Many short rounds rather than a few long ones: what a machine's speed does from second to second then meets all alike.
 const ROUNDS: usize = 15;
@@ -106,6 +107,7 @@ fn ratios() -> Vec<Ratio> {
 }
 
 fn start(programs: &Programs, url: &str, logs: &Path) -> Result<Vec<Server>> {
+    let core = Some(cores::SERVER);
     let floor = |mode: &'static str| {
         move |port: u16| {
             let mut command = Command::new(&programs.floors);
@@ -114,15 +116,15 @@ fn start(programs: &Programs, url: &str, logs: &Path) -> Result<Vec<Server>> {
         }
     };
     Ok(vec![
-        Server::start(FORGE, logs, |port| {
+        Server::start(FORGE, logs, core, |port| {
             let mut command = Command::new(&programs.app);
             command.current_dir(&programs.app_folder);
             command.env("FORGE_SECRET", SECRET).env("FORGE_PORT", port.to_string()).env("DATABASE_URL", url);
             command
         })?,
-        Server::start(FLOOR, logs, floor("dp"))?,
-        Server::start(SQLX, logs, floor("sqlx"))?,
-        Server::start(FASTIFY, logs, |port| {
+        Server::start(FLOOR, logs, core, floor("dp"))?,
+        Server::start(SQLX, logs, core, floor("sqlx"))?,
+        Server::start(FASTIFY, logs, core, |port| {
             let mut command = Command::new("node");
             command.env("NODE_ENV", "production").arg(&programs.fastify).args([&port.to_string(), url]);
             command
@@ -153,7 +155,7 @@ impl Bench {
     fn check(&mut self) -> Result<()> {
         let mut request = Vec::new();
         for workload in [QUERY, MUTATION] {
-            http::write_request(&mut request, workload.function, &self.token, &(workload.body)(42));
+            http::write_request(&mut request, workload.function, Some(&self.token), &(workload.body)(42));
             for server in &mut self.servers {
                 if workload.contestants.contains(&server.name) {
                     server.expect(&request, workload.expected)?;
@@ -182,7 +184,7 @@ impl Bench {
         let mut looks = Vec::with_capacity(2);
         let random = &mut self.random;
         let request = |buffer: &mut Vec<u8>| {
-            http::write_request(buffer, workload.function, &self.token, &(workload.body)(1 + next(random) % ITEMS));
+            http::write_request(buffer, workload.function, Some(&self.token), &(workload.body)(1 + next(random) % ITEMS));
         };
         let measured = load.run(request, || {
             looks.push(Used::now(server.pid(), self.postgres)?);
@@ -200,39 +202,6 @@ impl Bench {
             postgres_us: per_call_us(used.postgres),
             others: used.others().as_secs_f64() / measured.took.as_secs_f64(),
         })
-    }
-}
-
-/// Who has used how much of the cores.
-struct Used {
-    server: Duration,
-    postgres: Duration,
-    load: Duration,
-    all: Duration,
-}
-
-impl Used {
-    fn now(server: u32, postgres: u32) -> Result<Self> {
-        Ok(Self {
-            server: cpu::used_by(server)?,
-            postgres: cpu::used_by_family(postgres)?,
-            load: cpu::used_by(std::process::id())?,
-            all: cpu::used_on(&[cores::SERVER, cores::LOAD])?,
-        })
-    }
-
-    fn since(&self, before: &Self) -> Self {
-        Self {
-            server: self.server.saturating_sub(before.server),
-            postgres: self.postgres.saturating_sub(before.postgres),
-            load: self.load.saturating_sub(before.load),
-            all: self.all.saturating_sub(before.all),
-        }
-    }
-
-    /// Everybody else.
-    fn others(&self) -> Duration {
-        self.all.saturating_sub(self.server + self.postgres + self.load)
     }
 }
 

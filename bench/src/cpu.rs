@@ -4,7 +4,41 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::Result;
+use crate::{Result, cores};
+
+/// Who has used how much of the cores.
+#[derive(Debug)]
+pub(crate) struct Used {
+    pub(crate) server: Duration,
+    pub(crate) postgres: Duration,
+    load: Duration,
+    all: Duration,
+}
+
+impl Used {
+    pub(crate) fn now(server: u32, postgres: u32) -> Result<Self> {
+        Ok(Self {
+            server: used_by(server)?,
+            postgres: used_by_family(postgres)?,
+            load: used_by(std::process::id())?,
+            all: used_on(&[cores::SERVER, cores::LOAD])?,
+        })
+    }
+
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            server: self.server.saturating_sub(before.server),
+            postgres: self.postgres.saturating_sub(before.postgres),
+            load: self.load.saturating_sub(before.load),
+            all: self.all.saturating_sub(before.all),
+        }
+    }
+
+    /// Everybody else.
+    pub(crate) fn others(&self) -> Duration {
+        self.all.saturating_sub(self.server + self.postgres + self.load)
+    }
+}
 
 /// What a process has used since it began, in its own code and in the system's.
 pub(crate) fn used_by(pid: u32) -> Result<Duration> {
@@ -46,6 +80,15 @@ fn busy_ticks(stat: &str, core: usize) -> Option<u64> {
     let ticks: Vec<u64> = line.split_ascii_whitespace().map_while(|number| number.parse().ok()).collect();
     // user, nice, system, idle, iowait, irq, softirq, steal; what follows is contained in them.
     [0, 1, 2, 5, 6, 7].iter().map(|n| ticks.get(*n)).sum()
+}
+
+/// How much memory a process has.
+pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
+    let file = Path::new("/proc").join(pid.to_string()).join("statm");
+    let text = fs::read_to_string(&file).map_err(|why| format!("cannot read {}: {why}", file.display()))?;
+    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let pages = pages.ok_or_else(|| format!("{} is not as proc(5) describes it", file.display()))?;
+    Ok(pages * rustix::param::page_size() as u64)
 }
 
 struct Process {

@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use crate::Result;
 
-/// Writes a call's request into a buffer, the same for every server.
-pub(crate) fn write_request(buffer: &mut Vec<u8>, function: &str, token: &str, body: &str) {
+/// Writes a call's request into a buffer, the same for every server. Without a token nobody makes it.
+pub(crate) fn write_request(buffer: &mut Vec<u8>, function: &str, token: Option<&str>, body: &str) {
     buffer.clear();
     // Writing into a Vec cannot fail.
-    let _ = write!(
-        buffer,
-        "POST /rpc/{function} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\nauthorization: Bearer {token}\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let _ = write!(buffer, "POST /rpc/{function} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n");
+    if let Some(token) = token {
+        let _ = write!(buffer, "authorization: Bearer {token}\r\n");
+    }
+    let _ = write!(buffer, "content-length: {}\r\n\r\n{body}", body.len());
 }
 
 /// How long the answer at the beginning of a buffer is, once all of it is there.

@@ -1,10 +1,11 @@
 //! Benchmarks: one per promise, each run beside its floor, and stated as a ratio to it.
 //!
-//! `cargo run --release -p bench -- call` prints tables for people and then one line of JSON for machines. What is measured, and
-//! what came of it, is in `docs/benchmarks.md`.
+//! `cargo run --release -p bench -- call` prints tables for people and then one line of JSON for machines; so does `live`. What is
+//! measured, and what came of it, is in `docs/benchmarks.md`.
 //!
 //! ```text
-//!  core 0: the server that is measured          core 1: load client, PostgreSQL
+//!  call:   core 0: the server that is measured          core 1: load client, PostgreSQL
+//!  live:   cores 0 and 1: all of them
 //! ```
 //!
 //! Everything is real: release builds in processes of their own, a private PostgreSQL that syncs to disk, HTTP over loopback. A
@@ -16,6 +17,7 @@ mod call;
 mod cores;
 mod cpu;
 mod http;
+mod live;
 mod load;
 mod postgres;
 mod programs;
@@ -25,19 +27,23 @@ mod server;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use postgres::Postgres;
+use programs::Programs;
 use tokio::signal::unix::{SignalKind, signal};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const USAGE: &str = "usage: bench call
+const USAGE: &str = "usage: bench call|live
 
   call   a query by primary key and a mutation of one insert, beside bare handlers
+  live   live queries: what following costs, how soon and how surely subscribers are told, beside bare readers and broadcasts
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["call"] => run(),
+        ["call"] => run(call),
+        ["live"] => run(live),
         ["help" | "--help" | "-h"] => say(USAGE.trim_end()),
         _ => Err(USAGE.into()),
     };
@@ -51,23 +57,39 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<()> {
+/// Builds the programs, and runs a benchmark with them until it ends or is told to stop.
+fn run<F: Future<Output = Result<()>>>(benchmark: fn(Programs) -> F) -> Result<()> {
     let programs = programs::build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(benchmark(programs))
+    // A measurement that was told to stop ends now, as its servers have lost their database.
+}
+
+async fn call(programs: Programs) -> Result<()> {
     // Before there is a second thread: threads and processes inherit it.
     cores::pin_to(cores::LOAD)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let postgres = postgres::Postgres::start().await?;
-        let (url, pid) = (postgres.url(), postgres.pid());
-        let measured = tokio::select! {
-            done = tokio::task::spawn_blocking(move || call::run(&programs, &url, pid)) => done?,
-            () = told_to_stop()? => Err("stopped".into()),
-        };
-        // Whatever came of it, nothing is left behind.
-        postgres.remove().await?;
-        measured
-    })
-    // A measurement that was told to stop ends now, as its servers have lost their database.
+    let postgres = Postgres::start(include_str!("../floors/schema.sql")).await?;
+    let (url, pid) = (postgres.url(), postgres.pid());
+    let measured = unless_stopped(move || call::run(&programs, &url, pid)).await;
+    // Whatever came of it, nothing is left behind.
+    postgres.remove().await?;
+    measured
+}
+
+async fn live(programs: Programs) -> Result<()> {
+    let databases = live::Databases::start().await?;
+    let places = databases.places();
+    let measured = unless_stopped(move || live::run(&programs, &places)).await;
+    databases.remove().await?;
+    measured
+}
+
+/// Does work that blocks, unless it is told to stop meanwhile.
+async fn unless_stopped(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+    tokio::select! {
+        done = tokio::task::spawn_blocking(work) => done?,
+        () = told_to_stop()? => Err("stopped".into()),
+    }
 }
 
 /// Ends at SIGINT or SIGTERM.

@@ -6,9 +6,8 @@ use tempfile::TempDir;
 use crate::Result;
 
 const DATABASE: &str = "bench";
-const SCHEMA: &str = include_str!("../floors/schema.sql");
 
-/// A server with the data of the floors. It runs where the caller runs: pin first.
+/// A server with data. It runs where the caller runs: pin first.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     server: PrivateServer,
@@ -17,12 +16,13 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    pub(crate) async fn start() -> Result<Self> {
+    /// A server with one database, which a schema fills.
+    pub(crate) async fn start(schema: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("forge-bench-").tempdir()?;
         let server = PrivateServer::ensure(Options::dev(folder.path())).await?;
         let postgres = Self { server, _folder: folder };
-        match postgres.fill().await {
-            Ok(()) => Ok(postgres),
+        match postgres.database(DATABASE, schema).await {
+            Ok(_) => Ok(postgres),
             Err(why) => {
                 postgres.remove().await?;
                 Err(why)
@@ -30,16 +30,19 @@ impl Postgres {
         }
     }
 
-    async fn fill(&self) -> Result<()> {
-        self.server.create_database_if_missing(DATABASE).await?;
-        let (client, connection) = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await?;
+    /// Another database. Returns its address.
+    pub(crate) async fn database(&self, name: &str, schema: &str) -> Result<String> {
+        self.server.create_database_if_missing(name).await?;
+        let url = self.server.url(name);
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await?;
         let connection = tokio::spawn(connection);
-        client.batch_execute(SCHEMA).await?;
+        client.batch_execute(schema).await?;
         // Neither may be part of a transaction. What they write now is not written in the middle of a measurement.
-        client.batch_execute("VACUUM ANALYZE items").await?;
+        client.batch_execute("VACUUM ANALYZE").await?;
         client.batch_execute("CHECKPOINT").await?;
         drop(client);
-        Ok(connection.await??)
+        connection.await??;
+        Ok(url)
     }
 
     /// The database's address: a unix socket.

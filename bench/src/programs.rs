@@ -16,6 +16,8 @@ pub(crate) struct Programs {
     pub(crate) floors: PathBuf,
     /// The script for Node.js.
     pub(crate) fastify: PathBuf,
+    /// The folder of the peer with live queries; its packages are installed when it is its turn.
+    pub(crate) postgraphile: PathBuf,
 }
 
 /// Builds what has changed since the last time.
@@ -37,15 +39,22 @@ pub(crate) fn build() -> Result<Programs> {
     let floors_target = target.join("floors");
     finish(cargo().arg("--target-dir").arg(&floors_target).current_dir(&floors))?;
     let fastify = floors.join("fastify");
-    if !is_installed(&fastify) {
-        finish(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&fastify))?;
-    }
+    install(&fastify)?;
     Ok(Programs {
         app: release.join("bench-app"),
         app_folder: bench.join("app"),
         floors: floors_target.join("release/floors"),
         fastify: fastify.join("server.js"),
+        postgraphile: floors.join("postgraphile"),
     })
+}
+
+/// Installs what a package's lock file says, when that has not been done yet.
+pub(crate) fn install(package: &Path) -> Result<()> {
+    if is_installed(package) {
+        return Ok(());
+    }
+    finish(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(package))
 }
 
 /// Whether what is installed is what the lock file says.
@@ -55,7 +64,7 @@ fn is_installed(package: &Path) -> bool {
 }
 
 /// Runs a command, whose output goes where ours goes, to its end.
-fn finish(command: &mut Command) -> Result<()> {
+pub(crate) fn finish(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status =
         command.stdout(std::io::stderr()).status().map_err(|why| format!("cannot run {name}: {why}; is it installed?"))?;

@@ -86,14 +86,14 @@ impl Series {
 
 /// A median with its range.
 #[derive(Debug, Clone, Copy)]
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
 }
 
 impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
         values.sort_unstable_by(f64::total_cmp);
         let middle = values.len() / 2;
@@ -105,7 +105,7 @@ impl Spread {
         Some(Self { median, least: *values.first()?, most: *values.last()? })
     }
 
-    fn show(&self, decimals: usize) -> String {
+    pub(crate) fn show(&self, decimals: usize) -> String {
         format!("{:.decimals$} ({:.decimals$}–{:.decimals$})", self.median, self.least, self.most)
     }
 }
@@ -117,6 +117,18 @@ pub(crate) enum Aim {
     AtMost(f64),
     /// It is stated for its own sake.
     None,
+}
+
+impl Aim {
+    /// The aim in words, and whether a value meets it.
+    pub(crate) fn of(self, value: f64) -> (String, &'static str) {
+        let (aim, met) = match self {
+            Self::AtLeast(least) => (format!("at least {least:.2}"), Some(value >= least)),
+            Self::AtMost(most) => (format!("at most {most:.2}"), Some(value <= most)),
+            Self::None => (String::new(), None),
+        };
+        (aim, met.map_or("", |met| if met { "met" } else { "missed" }))
+    }
 }
 
 /// A ratio between the first contestant of a series and another one, taken within each round.
@@ -172,27 +184,28 @@ impl Report {
             let series = self.series.iter().find(|series| (series.workload, series.connections) == ratio.series);
             let spread = series.and_then(|series| series.ratios(ratio.to, ratio.of));
             let spread = spread.ok_or_else(|| format!("`{}` was not measured", ratio.name))?;
-            let (aim, met) = match ratio.aim {
-                Aim::AtLeast(least) => (format!("at least {least:.2}"), Some(spread.median >= least)),
-                Aim::AtMost(most) => (format!("at most {most:.2}"), Some(spread.median <= most)),
-                Aim::None => (String::new(), None),
-            };
-            let verdict = met.map_or("", |met| if met { "met" } else { "missed" });
+            let (aim, verdict) = ratio.aim.of(spread.median);
             say(format!("  {:24}{:22}{aim:16}{verdict}", ratio.name, spread.show(2)).trim_end())?;
             line.ratios.insert(ratio.name, rounded(spread.median));
             line.ranges.insert(ratio.name, [rounded(spread.least), rounded(spread.most)]);
         }
-        if others > DISTURBED {
-            say(&format!(
-                "\nthe machine was busy with other things ({others:.2} cores of 2): repeat this when it is quiet"
-            ))?;
-        }
+        say_if_disturbed(others)?;
         say(&serde_json::to_string(&line)?)
     }
 }
 
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
+/// Warns when other things kept so many of the two cores busy that the figures mean less.
+pub(crate) fn say_if_disturbed(others: f64) -> Result<()> {
+    if others > DISTURBED {
+        say(&format!("\nthe machine was busy with other things ({others:.2} cores of 2): repeat this when it is quiet"))?;
+    }
+    Ok(())
+}
+
+/// To three digits behind the point, or to three that say something when there are none before it.
+pub(crate) fn rounded(value: f64) -> f64 {
+    let digits = if value != 0.0 && value.abs() < 0.1 { 1e6 } else { 1e3 };
+    (value * digits).round() / digits
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! A server under measurement: a process of its own, on a core of its own.
+//! A server under measurement: a process of its own.
 
 use std::fs::{File, OpenOptions};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -21,21 +21,41 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server; what it prints goes to a file in `folder`. `command` is told the port to listen on.
-    pub(crate) fn start(name: &'static str, folder: &Path, command: impl FnOnce(u16) -> Command) -> Result<Self> {
+    /// Starts a server, on one core or wherever the system puts it; what it prints goes to a file in `folder`. `command` is told the port
+    /// to listen on.
+    pub(crate) fn start(
+        name: &'static str,
+        folder: &Path,
+        core: Option<usize>,
+        command: impl FnOnce(u16) -> Command,
+    ) -> Result<Self> {
         // Free now; that somebody takes it before the server does would be a strange coincidence, and is noticed.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = command(address.port());
         let log = OpenOptions::new().create(true).append(true).open(folder.join(format!("{name}.log")))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
-        let child = cores::on(cores::SERVER, || {
-            command.spawn().map_err(|why| format!("cannot start {name} ({command:?}): {why}").into())
-        })?;
+        let mut spawn = || command.spawn().map_err(|why| format!("cannot start {name} ({command:?}): {why}").into());
+        let child = match core {
+            Some(core) => cores::on(core, spawn)?,
+            None => spawn()?,
+        };
         Ok(Self { name, address, child, log })
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until it takes connections.
+    pub(crate) fn until_listening(&self) -> Result<()> {
+        let began = Instant::now();
+        while TcpStream::connect(self.address).is_err() {
+            if began.elapsed() > PATIENCE {
+                return Err(format!("{} does not listen within {PATIENCE:?}", self.name).into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Waits until a call is answered with a text that contains the one expected.

@@ -1,5 +1,7 @@
-//! The app that the benchmarks measure. Its tables come with their rows from `bench/floors/schema.sql`, as the bare handlers that
-//! it is held against use them too.
+//! The app that the benchmarks measure. Its tables come with their rows from `bench/floors/schema.sql` and `live.sql` there, as the bare
+//! handlers and readers that it is held against use them too.
+
+mod todos;
 
 use forge::prelude::*;
 

@@ -1,8 +1,12 @@
-//! The floors of the benchmark `call`: what a person would write by hand who wants nothing but speed.
+//! The floors of the benchmarks: what a person would write by hand who wants nothing but speed.
 //!
 //! `floors dp PORT URL` serves a read by primary key and a mutation of one insert with axum, tokio-postgres and a pool;
 //! `floors sqlx PORT URL` serves the read with sqlx and its defaults. One thread, 16 connections, no log, no metrics, nobody to
 //! sign in. Whatever fails here ends in a 500, which the load client takes as the end of the measurement.
+//!
+//! `floors broadcast PORT` tells everybody who is connected what it is told, see `broadcast`.
+
+mod broadcast;
 
 use std::sync::Arc;
 
@@ -60,9 +64,12 @@ struct Entry {
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [mode, port, url] = arguments.as_slice() else { return Err("usage: floors dp|sqlx PORT URL".into()) };
-    let port: u16 = port.parse()?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(mode, port, url))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["broadcast", port] => runtime.block_on(broadcast::serve(port.parse()?)),
+        [mode, port, url] => runtime.block_on(serve(mode, port.parse()?, url)),
+        _ => Err("usage: floors dp|sqlx PORT URL, or floors broadcast PORT".into()),
+    }
 }
 
 async fn serve(mode: &str, port: u16, url: &str) -> Result<()> {

@@ -112,6 +112,17 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ROLE", requires = "args")]
         role: Vec<String>,
     },
+    /// Look at the database server of an app: how live queries work on it, what is wrong, what to do
+    #[command(
+        before_help = "Example: forge doctor",
+        after_help = "Where the app runs without this command, its own binary does the same: `app doctor`.\n\
+                      Exit codes: 0 fine, 1 something is wrong."
+    )]
+    Doctor {
+        /// The app's folder
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
     /// The database of an app
     #[command(before_help = "Example: forge db psql")]
     Db {

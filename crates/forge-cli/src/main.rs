@@ -93,6 +93,8 @@ async fn once(command: Command) -> Result<()> {
             words.extend(role.iter().flat_map(|role| ["--role", role.as_str()]));
             migrate::run(&path, &words, &status).await
         }
+        // The app looks itself, as its configuration and its way to the server are what matters.
+        Command::Doctor { path } => migrate::run(&path, &["doctor"], &status).await,
         Command::Db { command: DbCommand::Stop { path } } => db::stop(&path).await,
         Command::Db { command: DbCommand::Url { path } } => db::url(&path, &status).await,
         Command::Db { command: DbCommand::Psql { path, arguments } } => db::psql(&path, &arguments, &status).await,

@@ -78,6 +78,9 @@ fn a_new_app_works() {
     let status = succeeds(on(&["migrate", "status"])).out;
     assert!(status.lines().any(|line| line.starts_with("applied") && line.contains("0001_items")), "{status}");
 
+    let looked = succeeds(on(&["doctor"])).out;
+    assert!(looked.contains("changes are written to") && looked.contains("wal_level"), "{looked}");
+
     // A statement that does not fit is found, with its place.
     edit(&app.join("src/lib.rs"), "INSERT INTO items (title)", "INSERT INTO items (name)");
     let unfit: Said = command(&["check"]).output().unwrap().into();

@@ -224,6 +224,21 @@ impl Error {
         self
     }
 
+    /// The same error for another one who waited for the same thing: all that a caller is told. Its cause stays with the original.
+    #[must_use]
+    pub fn for_another(&self) -> Self {
+        let Repr { kind, code, status, message, details, retry_after_s, source: _ } = &*self.0;
+        Self(Box::new(Repr {
+            kind: *kind,
+            code: code.clone(),
+            status: *status,
+            message: message.clone(),
+            details: details.clone(),
+            retry_after_s: *retry_after_s,
+            source: None,
+        }))
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

@@ -73,6 +73,15 @@ pub enum TrackingMode {
     None,
 }
 
+/// How long a query's results are kept, and what ends that before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CachePolicy {
+    /// No result that is older is answered.
+    pub ttl: Duration,
+    /// Whether a change of what the query read ends it. Otherwise age alone does.
+    pub follow: bool,
+}
+
 /// Everything a function says about itself. Built by the macros.
 #[derive(Debug, Clone, Copy)]
 pub struct FunctionInfo {
@@ -94,6 +103,8 @@ pub struct FunctionInfo {
     pub refresh_every: Option<Duration>,
     /// Which changes concern a live query.
     pub tracking: TrackingMode,
+    /// Whether a query's results are kept for the next callers.
+    pub cache: Option<CachePolicy>,
     /// The module it stands in.
     pub module: &'static str,
     /// The file it stands in.

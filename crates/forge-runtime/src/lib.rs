@@ -8,6 +8,7 @@
 
 pub mod app;
 pub mod auth;
+pub(crate) mod cache;
 pub mod config;
 pub mod db;
 pub(crate) mod feed;

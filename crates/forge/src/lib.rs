@@ -76,8 +76,8 @@ pub use uuid::Uuid;
 #[doc(hidden)]
 pub mod __rt {
     pub use forge_core::function::{
-        Access, BoxFuture, ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo, FunctionKind, Isolation,
-        TrackingMode,
+        Access, BoxFuture, CachePolicy, ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo, FunctionKind,
+        Isolation, TrackingMode,
     };
     pub use forge_core::{Error, Result, schema, validate, wire};
     pub use forge_runtime::app::Module;

@@ -15,7 +15,8 @@
 //!
 //! The database server is `FORGE_TEST_DATABASE_URL` when that is set, else a private one that all tests of a run share and
 //! that ends by itself. Each test gets a database cloned from a migrated template: some 20 ms. The template is
-//! made anew when a migration changes, and only when every `sql!` statement and every model fits it.
+//! made anew when a migration changes, and only when every `sql!` statement and every model fits it. Live queries read the server's log where
+//! they can; with `FORGE_REACTIVITY_CAPTURE=changelog` they do as on a server where they cannot.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -30,7 +31,7 @@ use forge_runtime::app::{App, Node};
 use forge_runtime::config::{Config, Mode, Secret};
 use forge_runtime::db::Database;
 use forge_runtime::migrate::Migrator;
-pub use forge_runtime::realtime::Subscription;
+pub use forge_runtime::realtime::{ReceivedEvent, Subscription};
 use serde_json::Value;
 
 /// What a test may return: nothing, or a `Result`.
@@ -103,7 +104,9 @@ impl TestApp {
     pub async fn start_app(app: App, change: impl FnOnce(&mut Config)) -> Result<Self> {
         let database = test_database(&app).await?;
         let url = database.url().to_owned();
-        let mut config = Config::defaults(Mode::Test);
+        // So that all tests of an app can be run on either sink.
+        let said = |name: &str| std::env::var(name).ok().filter(|_| name == "FORGE_REACTIVITY_CAPTURE");
+        let mut config = Config::load_for(None, &said, Mode::Test)?.config;
         config.database.url = Some(Secret::new(url.clone()));
         config.database.pool_size = 5;
         config.database.shared_connections = 1;

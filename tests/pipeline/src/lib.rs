@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use forge::prelude::*;
 
 mod accounts;
+mod cached;
 mod gates;
 mod kept;
 mod live;
 mod stars;
 
 pub use accounts::*;
+pub use cached::*;
 pub use gates::*;
 pub use kept::*;
 pub use live::*;

@@ -2,6 +2,8 @@
 
 use forge::prelude::*;
 
+use crate::{bump, counter};
+
 /// All that is counted.
 #[forge::query(public)]
 pub async fn total(ctx: &QueryContext) -> Result<i64> {
@@ -39,6 +41,14 @@ pub async fn clock(ctx: &QueryContext) -> Result<Timestamp> {
 #[forge::query(public)]
 pub async fn share(ctx: &QueryContext, name: String) -> Result<i64> {
     forge::sql!(i64, "SELECT 100 / value FROM counters WHERE name = {name}").fetch_one(ctx.db()).await
+}
+
+/// The sum of a sensor's readings.
+#[forge::query(public)]
+pub async fn reading(ctx: &QueryContext, sensor: String) -> Result<i64> {
+    forge::sql!(i64, "SELECT coalesce(sum(value), 0)::bigint FROM readings WHERE sensor = {sensor}")
+        .fetch_one(ctx.db())
+        .await
 }
 
 /// All that is counted, and how many notes there are: who holds the notes' lock holds this up.
@@ -96,4 +106,39 @@ pub async fn counters_above(ctx: &QueryContext, value: i64) -> Result<Vec<(Strin
     )
     .fetch_all(ctx.db())
     .await
+}
+
+/// What is in a room, for those who are let in.
+#[forge::query]
+pub async fn room(ctx: &QueryContext, name: String) -> Result<i64> {
+    let place = format!("{name} {}", ctx.require_user()?.id);
+    let found = forge::sql!(i64, "SELECT value FROM counters WHERE name = {place}").fetch_optional(ctx.db()).await?;
+    found.ok_or_else(|| Error::forbidden("you are not let into this room"))
+}
+
+/// Counts, and tells whoever looks at the count.
+#[forge::mutation(public)]
+pub async fn announce(ctx: &MutationContext, name: String, text: String, fails: bool) -> Result<i64> {
+    let value = ctx.mutate(bump, name.clone()).await?;
+    ctx.emit(counter, name.clone(), "counted", value).await?;
+    ctx.emit(counter, name.clone(), "said", text).await?;
+    if fails { Err(Error::conflict("on purpose")) } else { Ok(value) }
+}
+
+/// Tells whoever is in a room.
+#[forge::mutation(public)]
+pub async fn shout(ctx: &MutationContext, name: String, text: String) -> Result<()> {
+    ctx.emit(room, name, "shouted", text).await
+}
+
+/// Tells whoever looks at a count, without counting.
+#[forge::action(public)]
+pub async fn call_out(ctx: &ActionContext, name: String, text: String) -> Result<()> {
+    ctx.emit(counter, name, "called", text).await
+}
+
+/// Gives back a number.
+#[forge::query(public)]
+pub async fn echo_number(_ctx: &QueryContext, number: i32) -> Result<i32> {
+    Ok(number)
 }

@@ -6,7 +6,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::{ItemFn, Type};
 
 use super::Kind;
-use super::keys::{Access, Options, Tracking};
+use super::keys::{Access, Cache, Options, Tracking};
 use super::signature::Signature;
 use crate::attrs::{derive, doc_attrs};
 use crate::names::plain;
@@ -138,6 +138,13 @@ fn info(kind: Kind, options: &Options, doc: &str) -> TokenStream {
     };
     let isolation = if options.read_committed { quote!(ReadCommitted) } else { quote!(Serializable) };
     let snapshot = options.snapshot;
+    let cache = match &options.cache {
+        Some(Cache { ttl_ms, follow }) => quote!(::core::option::Option::Some(::forge::__rt::CachePolicy {
+            ttl: ::core::time::Duration::from_millis(#ttl_ms),
+            follow: #follow,
+        })),
+        None => quote!(::core::option::Option::None),
+    };
     quote! {
         ::forge::__rt::FunctionInfo {
             name: #name,
@@ -149,6 +156,7 @@ fn info(kind: Kind, options: &Options, doc: &str) -> TokenStream {
             snapshot: #snapshot,
             refresh_every: #refresh_every,
             tracking: ::forge::__rt::TrackingMode::#tracking,
+            cache: #cache,
             module: ::core::module_path!(),
             file: ::core::file!(),
             line: ::core::line!(),

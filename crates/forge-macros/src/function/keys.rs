@@ -2,20 +2,21 @@
 
 use proc_macro2::{Ident, TokenStream};
 use syn::spanned::Spanned;
-use syn::{Attribute, LitStr};
+use syn::{Attribute, LitStr, Meta};
 
 use super::Kind;
 use crate::durations::milliseconds;
 use crate::keys::Grammar;
 use crate::mistakes::Mistakes;
 use crate::names::{is_function_name, plain};
+use crate::types::string_literal;
 
-const PLANNED: &[&str] = &["cache", "rate_limit", "retry", "log", "tables"];
+const PLANNED: &[&str] = &["rate_limit", "retry", "log", "tables"];
 
 const QUERY: Grammar = Grammar {
     attribute: "#[forge::query]",
-    accepted: &["public", "role", "timeout", "name", "snapshot", "register", "refresh_every", "tracking"],
-    planned: &["cache", "rate_limit", "retry", "log", "tables"],
+    accepted: &["public", "role", "timeout", "name", "snapshot", "cache", "register", "refresh_every", "tracking"],
+    planned: PLANNED,
 };
 
 const MUTATION: Grammar = Grammar {
@@ -30,6 +31,8 @@ const ACTION: Grammar = Grammar {
     planned: PLANNED,
 };
 
+const CACHE: Grammar = Grammar { attribute: "cache(..)", accepted: &["ttl", "follow"], planned: &[] };
+
 /// What was said, with the defaults filled in.
 pub(super) struct Options {
     /// The name on the wire.
@@ -38,6 +41,7 @@ pub(super) struct Options {
     pub(super) timeout_ms: Option<u64>,
     pub(super) read_committed: bool,
     pub(super) snapshot: bool,
+    pub(super) cache: Option<Cache>,
     /// Whether linking the function registers it.
     pub(super) register: bool,
     pub(super) refresh_every_ms: Option<u64>,
@@ -54,6 +58,15 @@ pub(super) enum Tracking {
 
 /// How often a live query may be run for no reason at most.
 const REFRESH_MIN_MS: u64 = 100;
+
+/// How long results are kept.
+pub(super) struct Cache {
+    pub(super) ttl_ms: u64,
+    pub(super) follow: bool,
+}
+
+/// How long results are kept at most: a day.
+const CACHE_MAX_MS: u64 = 86_400_000;
 
 /// Who may call it.
 pub(super) enum Access {
@@ -139,6 +152,7 @@ pub(super) fn read(
     });
 
     let snapshot = keys.flag("snapshot", mistakes).is_some();
+    let cache = keys.take("cache").and_then(|meta| read_cache(meta, mistakes));
     let register = keys.switch("register", mistakes).unwrap_or(true);
     let refresh_every_ms = keys.text("refresh_every", "10s", mistakes).and_then(|text| match milliseconds(&text.value()) {
         Ok(ms) if ms < REFRESH_MIN_MS => {
@@ -173,7 +187,43 @@ pub(super) fn read(
             }
         },
     };
-    Options { name, access, timeout_ms, read_committed, snapshot, register, refresh_every_ms, tracking }
+    Options { name, access, timeout_ms, read_committed, snapshot, cache, register, refresh_every_ms, tracking }
+}
+
+/// `cache = "30s"` or `cache(ttl = "30s", follow = false)`.
+fn read_cache(meta: Meta, mistakes: &mut Mistakes) -> Option<Cache> {
+    let (text, follow) = match &meta {
+        Meta::List(list) => {
+            let mut keys = CACHE.read(list.tokens.clone(), mistakes);
+            let follow = keys.switch("follow", mistakes).unwrap_or(true);
+            let Some(ttl) = keys.take("ttl") else {
+                mistakes.add(&meta, "`cache(..)` says how old a result may be: write `cache(ttl = \"30s\")`");
+                return None;
+            };
+            (text_of(&ttl).ok_or((ttl.clone(), "`ttl` takes a text: write `ttl = \"30s\"`")), follow)
+        }
+        other => (text_of(other).ok_or((other.clone(), "`cache` takes a text: write `cache = \"30s\"`")), true),
+    };
+    let text = text.map_err(|(place, why)| mistakes.add(&place, why)).ok()?;
+    match milliseconds(&text.value()) {
+        Ok(0) => mistakes.add(&text, "results that are kept for no time are not kept; leave `cache` out"),
+        Ok(ms) if ms > CACHE_MAX_MS => {
+            mistakes.add(
+                &text,
+                "results are kept in memory, for a day (\"24h\") at most; what has to last longer belongs into a table",
+            );
+        }
+        Ok(ttl_ms) => return Some(Cache { ttl_ms, follow }),
+        Err(why) => mistakes.add(&text, why),
+    }
+    None
+}
+
+fn text_of(meta: &Meta) -> Option<LitStr> {
+    match meta {
+        Meta::NameValue(pair) => string_literal(&pair.value).cloned(),
+        _ => None,
+    }
 }
 
 fn check_roles(roles: Vec<LitStr>, function: &Ident, mistakes: &mut Mistakes) -> Vec<LitStr> {

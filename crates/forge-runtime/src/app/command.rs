@@ -18,6 +18,7 @@ usage: {name} [COMMAND]
   migrate          apply the migrations that are pending
   migrate status   show where each migration stands
   check            check the app's SQL and models against the migrated database
+  doctor           look at the database server: how live queries work on it, what is wrong, what to do
   manifest         describe the app as JSON
   explain-query NAME [--args JSON [--user ID] [--role ROLE]..]
                    what a live query reads, and which changes run it again
@@ -37,12 +38,13 @@ pub(super) async fn run(app: App) -> Result<()> {
         ["migrate", "status"] => status(&app).await,
         ["check"] => check(&app).await,
         ["explain-query", words @ ..] => explain_query(&app, words).await,
+        ["doctor"] => doctor(&app).await,
         ["help" | "--help" | "-h"] => print(HELP.replace("{name}", app.name()).trim_end()),
         ["version" | "--version" | "-V"] => print(&format!("{} {}", app.name(), app.version())),
         other => Err(Error::config(
             "COMMAND_UNKNOWN",
             format!(
-                "`{}` is not a command of this program; there are serve, migrate, migrate status, check, manifest, explain-query and help",
+                "`{}` is not a command of this program; there are serve, migrate, migrate status, check, doctor, manifest, explain-query and help",
                 other.join(" ")
             ),
         )),
@@ -120,6 +122,12 @@ async fn explain_query(app: &App, words: &[&str]) -> Result<()> {
     let wish = Wish::of(words)?;
     let config = load(app)?.config;
     print(explain::explain(app, &config, &wish).await?.trim_end())
+}
+
+async fn doctor(app: &App) -> Result<()> {
+    let report = super::doctor::examine(app.name(), &load(app)?.config).await?;
+    print(report.text.trim_end())?;
+    report.wrong.map_or(Ok(()), Err)
 }
 
 /// Data goes to stdout.

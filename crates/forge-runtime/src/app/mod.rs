@@ -8,6 +8,7 @@
 
 mod boundary;
 mod command;
+mod doctor;
 mod drain;
 mod explain;
 mod handover;
@@ -243,7 +244,7 @@ impl Forge {
         App::of(&self.modules, &self.functions)
     }
 
-    /// Does what the command line says: `serve` (the default), `migrate`, `manifest`, `check`, `help`.
+    /// Does what the command line says: `serve` (the default), `migrate`, `manifest`, `check`, `doctor`, `help`.
     ///
     /// # Errors
     /// What is wrong with the configuration, the command line, the database's schema or the address to listen on.

@@ -16,8 +16,8 @@ use super::App;
 use crate::auth::{Accounts, Principal};
 use crate::config::{Config, Mode, Role, Secret};
 use crate::db::Database;
-use crate::feed::ChangeSweep;
-use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, sweep_mutation_ids};
+use crate::feed::{ChangeSweep, FeedKeeper};
+use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, Written, sweep_mutation_ids};
 use crate::gateway::{Authenticator, GatewayServer};
 use crate::migrate::{Migrator, Progress, State};
 use crate::observability;
@@ -79,7 +79,7 @@ impl NodeParts {
         wire::write_json(&args, &mut json)?;
         let (entry, args) = self.executor.subscribable(F::INFO.name, &json, &caller.principal.auth)?;
         let outbox = Outbox::new();
-        let wish = Subscribe { outbox: outbox.clone(), id: 0, entry, args, caller };
+        let wish = Subscribe { outbox: outbox.clone(), id: 0, entry, args, caller, presence: None };
         Ok(Subscription::begin(self.live.clone(), outbox, wish).await)
     }
 
@@ -160,8 +160,17 @@ impl Node {
                 () = fetching.preload() => {}
             }
         });
-        let engine = InvalidationEngine::new(live, wishes, database.clone(), parts.executor.clone());
+        let (feed, reader, mut keeper) = crate::feed::feed(&database, &config.reactivity);
+        let engine = InvalidationEngine::new(live, wishes, database.clone(), parts.executor.clone(), feed);
         tasks.spawn(engine.run(stop.clone()));
+        tasks.spawn(parts.live.roll().clone().run(database.clone(), stop.clone()));
+        tasks.spawn(reader.run(stop.clone()));
+        if parts.executor.cache().follows() {
+            // A reader of its own, which does not wait for rounds. The keeper of the first looks after the sink of both.
+            let (feed, reader, _) = crate::feed::feed(&database, &config.reactivity);
+            tasks.spawn(parts.executor.cache().clone().run(feed, stop.clone()));
+            tasks.spawn(reader.run(stop.clone()));
+        }
         tasks.spawn(sweep_changes(database.clone(), stage.subscribe(), stop.clone()));
         tasks.spawn(sweep(database, accounts, stage.subscribe(), stop.clone()));
         let (failing, failure) = tokio::sync::mpsc::channel(1);
@@ -169,7 +178,7 @@ impl Node {
         tasks.spawn(async move {
             let prepared = tokio::select! {
                 () = stopping.cancelled() => return,
-                prepared = prepare(&preparing) => prepared,
+                prepared = prepare(&preparing, &mut keeper) => prepared,
             };
             let ready = prepared.and_then(|()| {
                 // Not over a stop that came meanwhile.
@@ -183,7 +192,12 @@ impl Node {
                 super::handover::tell_ready()
             });
             match ready {
-                Ok(()) => tracing::info!("ready"),
+                Ok(()) => {
+                    tracing::info!("ready");
+                    if preparing.config.node.has(Role::Gateway) {
+                        keeper.run(stopping).await;
+                    }
+                }
                 // Only one failure is ever sent, so there is room; when nobody listens any more, the node is being stopped.
                 Err(why) => drop(failing.send(why).await),
             }
@@ -255,13 +269,14 @@ pub(super) fn caller_for(auth: AuthContext) -> Arc<Caller> {
     Arc::new(Caller {
         principal: Arc::new(Principal { auth, expires_at: i64::MAX, session: None }),
         request: Arc::new(request),
-        position: 0,
+        // Tests write by other ways as well, and call when they have.
+        written: Written::until_now(),
         looked: Looked::default(),
     })
 }
 
 /// Brings the schema up to date, waiting for the database as long as it takes.
-async fn prepare(parts: &NodeParts) -> Result<()> {
+async fn prepare(parts: &NodeParts, keeper: &mut FeedKeeper) -> Result<()> {
     let config = &parts.config;
     let migrator = Migrator::new(&config.database, &config.migrations, parts.app.migrations()?)?;
     let mut pause = Duration::from_millis(100);
@@ -283,7 +298,16 @@ async fn prepare(parts: &NodeParts) -> Result<()> {
                     Ok(()) | Err(_) => {}
                 }
                 parts.database.check().await;
-                return Ok(());
+                // Before anybody subscribes, so that it does not change under them. Who has no subscribers need not be able to follow.
+                let decided = if config.node.has(Role::Gateway) { keeper.decide().await } else { Ok(()) };
+                return match decided {
+                    Err(why) if why.kind() == ErrorKind::Config => Err(why),
+                    Err(why) => {
+                        tracing::warn!(error = ?why, "where changes are to be written could not be decided; trying again later");
+                        Ok(())
+                    }
+                    Ok(()) => Ok(()),
+                };
             }
         }
         tokio::time::sleep(pause).await;

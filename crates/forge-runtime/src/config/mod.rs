@@ -46,7 +46,8 @@ pub use secret::Secret;
 pub(crate) use security::is_loopback;
 pub use security::{Algorithm, AuthConfig, CorsConfig, PreviousSecret, PublicKey, SecurityConfig};
 pub use server::{
-    FunctionConfig, GatewayConfig, LogFormat, NodeConfig, ObservabilityConfig, ProjectConfig, Role, ShutdownConfig,
+    CaptureMode, FunctionConfig, GatewayConfig, LogFormat, NodeConfig, ObservabilityConfig, ProjectConfig,
+    ReactivityConfig, Role, ShutdownConfig,
 };
 
 use table::{Key, Section};
@@ -68,6 +69,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// `[function]`.
     pub function: FunctionConfig,
+    /// `[reactivity]`.
+    pub reactivity: ReactivityConfig,
     /// `[security.…]`.
     pub security: SecurityConfig,
     /// `[observability]`.
@@ -107,6 +110,7 @@ impl Config {
             node: NodeConfig::defaults(mode),
             gateway: GatewayConfig::defaults(mode),
             function: FunctionConfig::defaults(mode),
+            reactivity: ReactivityConfig::defaults(mode),
             security: SecurityConfig::defaults(mode),
             observability: ObservabilityConfig::defaults(mode),
             shutdown: ShutdownConfig::defaults(mode),
@@ -171,6 +175,7 @@ fn sections() -> Vec<SectionTable> {
         section("node", |c| &c.node, |c| &mut c.node),
         section("gateway", |c| &c.gateway, |c| &mut c.gateway),
         section("function", |c| &c.function, |c| &mut c.function),
+        section("reactivity", |c| &c.reactivity, |c| &mut c.reactivity),
         section("security.cors", |c| &c.security.cors, |c| &mut c.security.cors),
         section("security.auth", |c| &c.security.auth, |c| &mut c.security.auth),
         section("observability", |c| &c.observability, |c| &mut c.observability),

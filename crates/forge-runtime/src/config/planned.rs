@@ -26,8 +26,6 @@ const ABSENT: &[(&str, Absent)] = &[
     ("env", Absent::Instead("the mode is said by the environment variable FORGE_ENV")),
     ("function.memory_limit", Absent::NotYet),
     ("gateway.grpc_port", Absent::NotYet),
-    ("gateway.max_subscriptions_per_connection", Absent::NotYet),
-    ("gateway.subscription_rate_limit", Absent::NotYet),
     ("gateway.subscription_timeout", Absent::NotYet),
     ("jobs", Absent::NotYet),
     (
@@ -45,7 +43,6 @@ const ABSENT: &[(&str, Absent)] = &[
     ("observability.traces", Absent::NotYet),
     ("project.version", Absent::Instead("the version is that of the app's Cargo.toml")),
     ("rate_limiting", Absent::NotYet),
-    ("reactivity", Absent::NotYet),
     ("roles", Absent::Instead("roles are a list: [node] roles = [\"gateway\", \"worker\"]")),
     ("scheduler", Absent::NotYet),
     ("security.auth.jwt_algorithm", Absent::Instead("use security.auth.algorithms")),

@@ -85,6 +85,16 @@ section! {
         trusted_proxies: Vec<Cidr> = Vec::new(), list(cidr());
         /// How many requests may be worked on at once; further ones are answered `RATE_LIMITED`.
         max_in_flight: u32 = 1_000, int(1..=1_000_000);
+        /// How many subscriptions a live session may have; a further one is answered `TOO_MANY_SUBSCRIPTIONS`.
+        max_subscriptions_per_connection: u32 = 100, int(1..=10_000);
+        /// How many messages `subscribe` and `presence` a live session may send within a minute; further ones are answered
+        /// `RATE_LIMITED`.
+        subscription_rate_limit: u32 = 1_200, int(1..=1_000_000);
+        /// How many live sessions one user may have on a node; a further one is answered `TOO_MANY_SESSIONS`.
+        max_sessions_per_user: u32 = if mode.is_production() { 200 } else { 10_000 }, int(1..=1_000_000);
+        /// How many live sessions may come from one client address to a node. People behind one proxy share its address: see
+        /// `trusted_proxies`.
+        max_sessions_per_address: u32 = if mode.is_production() { 1_000 } else { 10_000 }, int(1..=1_000_000);
     }
 }
 
@@ -99,7 +109,37 @@ section! {
         max_result_size: u64 = mi(1), size(ki(1)..=mi(1024));
         /// The largest arguments, as JSON, wherever the call comes from. Over HTTP `gateway.max_body_size` holds too.
         max_args_size: u64 = mi(1), size(ki(1)..=mi(1024));
+        /// How much memory the results that queries with `cache` keep may take on a node; those that were asked for least recently go
+        /// first, and one that takes more than a hundredth of it is not kept. 0 keeps none: every call runs.
+        cache_size: u64 = mi(100), size(0..=mi(65_536));
     }
+}
+
+section! {
+    /// How live queries learn of changes.
+    pub struct ReactivityConfig(mode) {
+        /// Where the triggers of watched tables write what changed. `wal`: to the server's write-ahead log, which each node reads;
+        /// costs writers the least and nothing while nothing happens. `changelog`: to a table that nodes ask again and again; works on every
+        /// server. `auto`: `wal` where the server allows it, else `changelog`. All nodes of a database do the same: when one of them cannot
+        /// read the log, or says `changelog`, it is `changelog`. With `wal`, a node does not start on a server that does not allow it.
+        capture: CaptureMode = CaptureMode::Auto, choice();
+    }
+}
+
+/// See `reactivity.capture`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CaptureMode {
+    /// The log where the server allows it.
+    Auto,
+    /// The log.
+    Wal,
+    /// A table.
+    Changelog,
+}
+
+impl Choice for CaptureMode {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("wal", Self::Wal), ("changelog", Self::Changelog)];
 }
 
 section! {

@@ -67,6 +67,21 @@ impl Connector {
         })
     }
 
+    /// The driver's part of it.
+    pub(super) fn config(&self) -> &tokio_postgres::Config {
+        &self.config
+    }
+
+    /// What encrypts, and when.
+    pub(super) fn tls(&self) -> (MakeTls, TlsMode) {
+        (self.tls.clone(), self.tls_mode)
+    }
+
+    /// How long connecting may take.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
     /// Where its address leads.
     pub(crate) fn route(&self) -> &Route {
         &self.route

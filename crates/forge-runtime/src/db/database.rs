@@ -26,6 +26,9 @@ struct Inner {
     primary: Pool,
     side: Pool,
     live: Pool,
+    looks: Pool,
+    /// To the server itself, for the change feed's stream.
+    log: Connector,
     /// To `direct_url`, past a pooler.
     direct: Option<Pool>,
     shared: SharedReads,
@@ -41,6 +44,10 @@ const SIDE_CONNECTIONS: usize = 2;
 /// How many connections live queries have: one to read what changed and run what that concerns, some for slow queries, one each for what
 /// they need to know about the schema and for making triggers. Calls and live queries never wait for each other's connections.
 const LIVE_CONNECTIONS: usize = 3 + crate::realtime::LANES;
+
+/// How many connections the query cache has: one to look at the change feed, one for what it needs to know about the schema. Opened only
+/// where there are queries with `cache`.
+const LOOK_CONNECTIONS: usize = 2;
 
 /// How many connections past a pooler there are at most: they are what it saves.
 const DIRECT_CONNECTIONS: usize = 4;
@@ -105,11 +112,14 @@ impl Database {
             None => None,
         };
         let main = connect(primary_url, &route, "main", &[])?;
+        let log = connect(config.direct_url.as_ref().unwrap_or(primary_url), &Route::default(), "change feed", &[])?;
         Ok(Self(Arc::new(Inner {
             primary: Pool::new(main, config.pool_size as usize, config.pool_timeout),
             side: Pool::new(connect(primary_url, &route, "side", &[])?, SIDE_CONNECTIONS, config.pool_timeout),
             direct,
+            log,
             live: Pool::new(connect(primary_url, &route, "live queries", &[])?, LIVE_CONNECTIONS, config.pool_timeout),
+            looks: Pool::new(connect(primary_url, &route, "query cache", &[])?, LOOK_CONNECTIONS, config.pool_timeout),
             shared: SharedReads::new(
                 connect(primary_url, &route, "shared reads", &[read_only, short])?,
                 config.shared_connections as usize,
@@ -138,10 +148,31 @@ impl Database {
         &self.0.live
     }
 
+    /// How the log is reached, past a pooler.
+    pub(crate) fn log_connector(&self) -> &Connector {
+        &self.0.log
+    }
+
+    /// Whether there is an address past a pooler.
+    pub(crate) fn has_direct(&self) -> bool {
+        self.0.direct.is_some()
+    }
+
     /// One snapshot for a round of live queries.
     pub(crate) async fn begin_live(&self, fresh: bool) -> Result<Transaction> {
         let limit = Instant::now() + self.0.config.statement_timeout;
         Ok(Transaction::new(self.0.live.get().await?, Purpose::Snapshot, limit, fresh))
+    }
+
+    /// The connections of the query cache.
+    pub(crate) fn looks(&self) -> &Pool {
+        &self.0.looks
+    }
+
+    /// One snapshot for a look at the change feed.
+    pub(crate) async fn begin_look(&self) -> Result<Transaction> {
+        let limit = Instant::now() + self.0.config.statement_timeout;
+        Ok(Transaction::new(self.0.looks.get().await?, Purpose::Snapshot, limit, false))
     }
 
     /// The snapshot of a round that is still open, on another connection.

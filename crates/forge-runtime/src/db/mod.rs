@@ -28,6 +28,7 @@ mod pool;
 mod pooler;
 mod query;
 mod raw;
+mod replication;
 mod row;
 mod shared;
 mod sql;
@@ -64,6 +65,7 @@ pub(crate) use connect::{Answer, Connector, Params};
 pub(crate) use database::{Replica, no_url, not_direct};
 pub(crate) use pool::Pool;
 pub(crate) use pooler::Route;
+pub(crate) use replication::{Failure, Replication, Told};
 pub(crate) use statement::{Shape, Verb};
 use stream::Cursor;
 use transaction::Transaction;
@@ -217,7 +219,7 @@ impl Db {
         match &self.access {
             Access::Read { database, .. } => raw::RawClient::new(database.session().await?)?.read_only().await,
             Access::ReadIn(_) | Access::Write(..) => Err(Error::internal(
-                "ctx.db().raw() is not available inside a transaction: the driver's client could commit or abort it behind the mutation's back; read with a query that is called on its own, or use ctx.db().query_dyn(..)",
+                "ctx.db().raw() is not available inside a transaction (of a mutation, or of a query that says `snapshot` or `cache` or is live): the driver's client could commit or abort it behind its back; read with a query that is called on its own, or use ctx.db().query_dyn(..)",
             )),
         }
     }

@@ -13,16 +13,19 @@ use forge_core::wire::WireType;
 
 use super::executor::FunctionExecutor;
 use super::http::HttpClient;
+use super::position::Written;
 use crate::auth::{Accounts, Claims, IssuedToken, PasswordAccess, Principal, SessionAccess, SessionSlot, SessionView};
 use crate::db::{Db, WriteDb};
+use crate::feed::{Note, TELL};
+use crate::realtime::event_note;
 
 /// Who calls, and what is known about the call. Shared by everything that one call sets off.
 #[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) principal: Arc<Principal>,
     pub(crate) request: Arc<RequestMetadata>,
-    /// A log position that the caller's reads must not fall behind; 0 when it has written nothing.
-    pub(crate) position: u64,
+    /// What the caller has written, as far as it says so: its reads must not fall behind that.
+    pub(crate) written: Written,
     /// What the functions have looked at of all this.
     pub(crate) looked: Looked,
 }
@@ -197,6 +200,29 @@ impl MutationContext {
         F::execute(&ctx, args).await
     }
 
+    /// Tells everybody who is subscribed to a query with these arguments, and may see it, of something that happened: once this mutation has
+    /// committed, right after the result that shows what it did. If it does not commit, it was never said.
+    ///
+    /// ```ignore
+    /// ctx.emit(list_cards, ListCards { column_id }, "moved", Moved { card_id, by }).await?;
+    /// ```
+    ///
+    /// At most once, and only to who is connected at that moment. For what must not be missed, change what the query reads.
+    ///
+    /// # Errors
+    /// `PAYLOAD_TOO_LARGE` when the data are more than 8 KiB as JSON, `INVALID_ARGUMENT` when the name is empty or longer than 64 bytes.
+    pub async fn emit<F: ForgeQuery<QueryContext>>(
+        &self,
+        function: F,
+        args: impl Into<F::Args>,
+        name: &str,
+        data: impl WireType + Send,
+    ) -> Result<()> {
+        let _ = function;
+        let note = Note::Event(event_note::<F>(&args.into(), name, &data)?);
+        self.db.run(&TELL, &[&serde_json::to_string(&note)?]).await.map(drop)
+    }
+
     /// Calls another mutation inside this one's transaction. When it fails, what it wrote is undone, and this one may go on.
     ///
     /// # Errors
@@ -248,6 +274,22 @@ impl ActionContext {
     ) -> Result<F::Output> {
         let _ = function;
         self.executor.call_typed::<F>(args.into(), &self.caller, self.deadline).await
+    }
+
+    /// Tells everybody who is subscribed to a query with these arguments, and may see it, of something that happened; see
+    /// [`MutationContext::emit`]. It is said when this returns, whatever becomes of the action.
+    ///
+    /// # Errors
+    /// As there, and `DATABASE_UNAVAILABLE`.
+    pub async fn emit<F: ForgeQuery<QueryContext>>(
+        &self,
+        function: F,
+        args: impl Into<F::Args>,
+        name: &str,
+        data: impl WireType + Send,
+    ) -> Result<()> {
+        let _ = function;
+        self.executor.tell(event_note::<F>(&args.into(), name, &data)?).await
     }
 
     /// Calls another action.

@@ -16,12 +16,15 @@ use tokio::sync::Semaphore;
 use super::context::{ActionContext, Caller, MutationContext, QueryContext};
 use super::http::HttpClient;
 use super::idempotency::MutationId;
+use super::position::Position;
 use super::registry::{Entry, Run, RunIn};
 use super::router::FunctionRouter;
 use crate::auth::{Accounts, SessionChange, SessionSlot};
+use crate::cache::{CacheUse, QueryCache};
 use crate::config::FunctionConfig;
 use crate::db::transaction::{Purpose, Transaction};
-use crate::db::{Database, Db, Recorder, WriteDb};
+use crate::db::{Database, Db, Recorder, WriteDb, error};
+use crate::feed::{EventNote, Note, TELL};
 use crate::realtime::{Acknowledge, Live, Pledge};
 
 /// How often a mutation is run again when others got in its way.
@@ -53,24 +56,33 @@ pub(crate) struct Answer {
     pub(crate) json: Vec<u8>,
     /// What the call did to its caller's session.
     pub(crate) session: Option<SessionChange>,
-    /// The log position that contains what was written, where replicas make that matter.
-    pub(crate) position: Option<u64>,
+    /// Where what was written stands, where replicas or results that are kept make that matter.
+    pub(crate) position: Option<Position>,
+    /// What the query cache had to do with it, when the function has one.
+    pub(crate) cache: Option<CacheUse>,
+}
+
+impl Answer {
+    pub(super) fn of(json: Vec<u8>) -> Self {
+        Self { json, session: None, position: None, cache: None }
+    }
 }
 
 /// Runs functions. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct FunctionExecutor(Arc<Inner>);
+pub struct FunctionExecutor(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     router: FunctionRouter,
-    database: Database,
-    accounts: Arc<Accounts>,
+    pub(super) database: Database,
+    pub(super) accounts: Arc<Accounts>,
     config: FunctionConfig,
     max_json_depth: usize,
     http: HttpClient,
     room: Semaphore,
     live: Live,
+    pub(super) cache: QueryCache,
 }
 
 impl FunctionExecutor {
@@ -86,6 +98,8 @@ impl FunctionExecutor {
         max_json_depth: u32,
         live: Live,
     ) -> Result<Self> {
+        let follows = router.registry().infos().any(|info| info.cache.is_some_and(|cache| cache.follow));
+        let cache = QueryCache::new(database.clone(), config.cache_size, follows);
         let room = Semaphore::new(config.max_concurrent as usize);
         let max_json_depth = max_json_depth as usize;
         Ok(Self(Arc::new(Inner {
@@ -97,7 +111,13 @@ impl FunctionExecutor {
             http: HttpClient::new()?,
             room,
             live,
+            cache,
         })))
+    }
+
+    /// The query cache.
+    pub(crate) fn cache(&self) -> &QueryCache {
+        &self.0.cache
     }
 
     /// The functions.
@@ -142,23 +162,33 @@ impl FunctionExecutor {
         let running = entry.metrics.running();
         self.check_args(call.args)?;
         let result = match entry.run {
-            Run::Query(run) => self.query(entry, run, &call, deadline).await,
+            Run::Query(_) => self.query(entry, &call, deadline).await,
             // On the heap: it is several times as large as a query, which would otherwise carry that room around.
             Run::Mutation(run) => Box::pin(self.mutation(entry, run, &call, deadline)).await,
             Run::Action(run) => {
                 let http = self.0.http.in_trace(call.caller.request.trace);
                 let ctx = ActionContext::new(self.clone(), self.0.accounts.clone(), call.caller.clone(), http, deadline);
                 let body = within(entry, deadline, run(&ctx, call.args));
-                body.await.map(|json| Answer { json, session: None, position: None })
+                body.await.map(Answer::of)
             }
         };
         drop(running);
         entry.metrics.finished(began.elapsed(), result.as_ref().err());
         let answer = result?;
-        if answer.json.len() as u64 > self.0.config.max_result_size {
-            return Err(too_large(entry, &answer, self.0.config.max_result_size));
+        Ok(Answer { json: self.fitting(entry, answer.json)?, ..answer })
+    }
+
+    /// A result, if it is not larger than it may be.
+    pub(crate) fn fitting(&self, entry: &Entry, json: Vec<u8>) -> Result<Vec<u8>> {
+        let max = self.0.config.max_result_size;
+        if json.len() as u64 <= max {
+            return Ok(json);
         }
-        Ok(answer)
+        let advice = if entry.info.kind == FunctionKind::Query { "return fewer rows, in pages" } else { "return less" };
+        let (name, bytes) = (entry.info.name, json.len());
+        Err(Error::payload_too_large(format!(
+            "`{name}` returned {bytes} bytes, more than function.max_result_size = {max}; {advice}"
+        )))
     }
 
     fn check_args(&self, args: &[u8]) -> Result<()> {
@@ -188,11 +218,7 @@ impl FunctionExecutor {
         let result = within(entry, deadline, run(&ctx, args)).await;
         drop(running);
         entry.metrics.finished(began.elapsed(), result.as_ref().err());
-        let answer = Answer { json: result?, session: None, position: None };
-        if answer.json.len() as u64 > self.0.config.max_result_size {
-            return Err(too_large(entry, &answer, self.0.config.max_result_size));
-        }
-        Ok(answer.json)
+        self.fitting(entry, result?)
     }
 
     /// How long a live query may run.
@@ -207,39 +233,16 @@ impl FunctionExecutor {
             return Err(not_a_query(entry));
         }
         self.check_args(args)?;
-        let args: serde_json::Value = serde_json::from_slice(args)
-            .map_err(|why| Error::invalid_argument(format!("the arguments are not JSON: {why}")))?;
-        Ok((entry.clone(), args.to_string().into_bytes().into()))
+        Ok((entry.clone(), (entry.canonical)(args)?))
     }
 
-    async fn query(&self, entry: &Entry, run: RunIn<QueryContext>, call: &Call<'_>, deadline: Instant) -> Result<Answer> {
-        let database = &self.0.database;
-        let answer = |json| Answer { json, session: None, position: None };
-        if !entry.info.snapshot {
-            let db = Db::read(database.clone(), database.replica(call.caller.position), deadline);
-            let ctx = QueryContext::new(self.0.accounts.clone(), call.caller.clone(), db, deadline);
-            return within(entry, deadline, run(&ctx, call.args)).await.map(answer);
-        }
-        let mut fresh = false;
-        loop {
-            let begin = database.begin(Purpose::Snapshot, deadline, fresh);
-            let snapshot = Arc::new(within(entry, deadline, begin).await?);
-            let ctx = QueryContext::new(
-                self.0.accounts.clone(),
-                call.caller.clone(),
-                Db::read_in(snapshot.clone(), deadline),
-                deadline,
-            );
-            let result = within(entry, deadline, run(&ctx, call.args)).await;
-            // After a timeout something may still run; it is cancelled with the connection.
-            if result.as_ref().err().is_none_or(|why| why.kind() != ErrorKind::Timeout) {
-                snapshot.rollback().await;
-            }
-            if fresh || !snapshot.is_stale() {
-                return result.map(answer);
-            }
-            fresh = true;
-        }
+    /// Says an event in a transaction of its own.
+    pub(crate) async fn tell(&self, event: EventNote) -> Result<()> {
+        let text = serde_json::to_string(&Note::Event(event))?;
+        let lease = self.0.database.primary().get().await?;
+        lease.query(&TELL, &[&text]).await.map_err(error::from_driver)?;
+        self.0.live.committed();
+        Ok(())
     }
 
     async fn mutation(
@@ -313,7 +316,10 @@ impl FunctionExecutor {
                         acknowledge.expect(0).kept();
                         self.0.live.committed();
                     }
-                    return Attempt::Ended(Ok(Answer { json, session: None, position: None }));
+                    // Perhaps on another node. Whoever sees that this attempt has ended sees what the first one wrote.
+                    self.0.cache.committed();
+                    let position = self.position(&transaction).await;
+                    return Attempt::Ended(Ok(Answer { position, ..Answer::of(json) }));
                 }
                 Err(why) if transaction.is_conflict() => return Attempt::Conflict { why, stale: transaction.is_stale() },
                 Err(why) => return Attempt::Ended(Err(why)),
@@ -338,11 +344,13 @@ impl FunctionExecutor {
                 return if again { Attempt::Conflict { why, stale } } else { Attempt::Ended(Err(why)) };
             }
         };
-        if json.len() as u64 > self.0.config.max_result_size {
-            transaction.rollback().await;
-            let answer = Answer { json, session: None, position: None };
-            return Attempt::Ended(Err(too_large(entry, &answer, self.0.config.max_result_size)));
-        }
+        let json = match self.fitting(entry, json) {
+            Ok(json) => json,
+            Err(why) => {
+                transaction.rollback().await;
+                return Attempt::Ended(Err(why));
+            }
+        };
         let session = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         if session.is_some() && call.acknowledge.is_some() {
             transaction.rollback().await;
@@ -356,13 +364,15 @@ impl FunctionExecutor {
         let id = if session.is_some() { None } else { id };
         // One that wrote nothing has no effect to be shown: its acknowledgement may come at once.
         let pledge = call.acknowledge.as_ref().map(|acknowledge| acknowledge.expect(transaction.xid().unwrap_or(0)));
-        match self.commit(&transaction, id, &json).await {
+        let committed = self.commit(&transaction, id, &json).await;
+        // Also when it is not known how that ended.
+        self.0.cache.committed();
+        match committed {
             Ok(()) => {
                 pledge.into_iter().for_each(Pledge::kept);
                 self.0.live.committed();
-                let position =
-                    if database.has_replicas() { Some(database.position().await.unwrap_or(u64::MAX)) } else { None };
-                Attempt::Ended(Ok(Answer { json, session, position }))
+                let position = self.position(&transaction).await;
+                Attempt::Ended(Ok(Answer { session, position, ..Answer::of(json) }))
             }
             // Another call with this id was faster: its answer is the answer, found at the next attempt.
             Err(why) if transaction.is_conflict() || self.answered_meanwhile(id).await => {
@@ -370,6 +380,14 @@ impl FunctionExecutor {
             }
             Err(why) => Attempt::Ended(Err(why)),
         }
+    }
+
+    /// Where a transaction that has ended stands, when somebody may have to know.
+    async fn position(&self, transaction: &Transaction) -> Option<Position> {
+        let database = &self.0.database;
+        let xid = if self.0.cache.follows() { transaction.xid() } else { None };
+        let lsn = if database.has_replicas() { database.position().await.unwrap_or(u64::MAX) } else { 0 };
+        Position::of(lsn, xid)
     }
 
     /// Whether a call with the same id that ran beside this one has taken effect. Then this one failed because of that, say over a
@@ -411,7 +429,7 @@ enum Attempt {
 
 /// Runs a body until the deadline. Dropping it is what stops it: a lease that is dropped in the middle of a statement cancels
 /// that on the server. A panic ends the call, not the process.
-async fn within<T>(entry: &Entry, deadline: Instant, body: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn within<T>(entry: &Entry, deadline: Instant, body: impl Future<Output = Result<T>>) -> Result<T> {
     let guarded = AssertUnwindSafe(body).catch_unwind();
     match tokio::time::timeout_at(deadline.into(), guarded).await {
         Ok(Ok(result)) => result,
@@ -429,20 +447,11 @@ async fn within<T>(entry: &Entry, deadline: Instant, body: impl Future<Output = 
     }
 }
 
-fn not_a_query(entry: &Entry) -> Error {
+pub(super) fn not_a_query(entry: &Entry) -> Error {
     Error::invalid_argument(format!(
         "`{}` is a {}; only queries can be subscribed to",
         entry.info.name,
         entry.info.kind.as_str()
-    ))
-}
-
-fn too_large(entry: &Entry, answer: &Answer, max: u64) -> Error {
-    let advice = if entry.info.kind == FunctionKind::Query { "return fewer rows, in pages" } else { "return less" };
-    Error::payload_too_large(format!(
-        "`{}` returned {} bytes, more than function.max_result_size = {max}; {advice}",
-        entry.info.name,
-        answer.json.len()
     ))
 }
 

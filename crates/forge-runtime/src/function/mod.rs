@@ -19,6 +19,8 @@ mod context;
 mod executor;
 mod http;
 mod idempotency;
+mod position;
+mod query;
 mod registry;
 mod router;
 
@@ -31,7 +33,9 @@ pub use router::FunctionRouter;
 pub(crate) use context::{Caller, Looked};
 pub(crate) use executor::{Answer, Call};
 pub(crate) use idempotency::sweep as sweep_mutation_ids;
-pub(crate) use registry::{Entry, Item, Run};
+pub(crate) use position::Written;
+pub(crate) use registry::{Entry, Item, Run, canonical};
+pub(crate) use router::permit;
 
 use forge_core::{Error, Result};
 

@@ -22,6 +22,8 @@ pub(crate) struct Entry {
     id: TypeId,
     pub(crate) info: FunctionInfo,
     pub(crate) describe: fn(&mut TypeRegistry) -> FunctionDef,
+    /// Checks arguments, and writes them as [`canonical`] does.
+    pub(crate) canonical: fn(&[u8]) -> Result<Arc<[u8]>>,
     pub(crate) run: Run,
     pub(crate) metrics: FunctionMetrics,
     /// Ordinary attempts of a mutation share it; a last attempt after several conflicts has it alone.
@@ -48,13 +50,14 @@ impl Entry {
             id: TypeId::of::<F>(),
             info: F::INFO,
             describe: FunctionDef::of::<F>,
+            canonical: |args| canonical::<F>(&decode::<F>(args)?),
             run,
             metrics: FunctionMetrics::new(&F::INFO),
             lane: tokio::sync::RwLock::new(()),
         }
     }
 
-    fn query<F: ForgeQuery<QueryContext>>() -> Self {
+    pub(crate) fn query<F: ForgeQuery<QueryContext>>() -> Self {
         Self::new::<F>(Run::Query(|ctx, args| {
             Box::pin(async move { encode::<F>(F::execute(ctx, decode::<F>(args)?).await?) })
         }))
@@ -83,6 +86,14 @@ fn decode<F: Function>(args: &[u8]) -> Result<F::Args> {
         };
     }
     wire::read_json(args)
+}
+
+/// Arguments as JSON of one form only: equal arguments are equal bytes, however a client orders fields or leaves out what is null.
+pub(crate) fn canonical<F: Function>(args: &F::Args) -> Result<Arc<[u8]>> {
+    let mut json = Vec::with_capacity(64);
+    wire::write_json(args, &mut json)?;
+    let value: serde_json::Value = serde_json::from_slice(&json)?;
+    Ok(value.to_string().into_bytes().into())
 }
 
 fn encode<F: Function>(output: F::Output) -> Result<Vec<u8>> {

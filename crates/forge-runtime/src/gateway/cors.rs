@@ -59,7 +59,9 @@ impl Cors {
         let Some(origin) = origin.filter(|origin| self.lists(origin)) else { return };
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("x-request-id, x-trace-id, x-forge-position, x-forge-session, retry-after"),
+            HeaderValue::from_static(
+                "x-request-id, x-trace-id, x-forge-cache, x-forge-position, x-forge-session, retry-after",
+            ),
         );
         if self.any {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

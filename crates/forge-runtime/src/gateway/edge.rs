@@ -39,6 +39,7 @@ const USER_AGENT_BYTES_MAX: usize = 256;
 pub(super) struct Edge {
     parts: NodeParts,
     router: Router,
+    live: Arc<live::Hub>,
     cors: Cors,
 
     client_ip: ClientIp,
@@ -50,6 +51,7 @@ pub(super) struct Edge {
 impl Edge {
     pub(super) fn new(parts: NodeParts) -> Result<Self> {
         let config = parts.config.clone();
+        let live = live::Hub::new(parts.clone());
         Ok(Self {
             cors: Cors::new(&config.security.cors)?,
 
@@ -60,13 +62,19 @@ impl Edge {
             router: Router::new()
                 .merge(rpc::routes())
                 .merge(session::routes())
-                .merge(live::routes(Arc::new(Semaphore::new(config.gateway.max_connections as usize))))
+                .merge(live::routes(live.clone()))
                 .merge(probes::routes(&config))
                 .method_not_allowed_fallback(page::nothing_here)
                 .fallback(page::serve)
                 .with_state(parts.clone()),
+            live,
             parts,
         })
+    }
+
+    /// The live sessions.
+    pub(super) fn live(&self) -> Arc<live::Hub> {
+        self.live.clone()
     }
 
     /// Answers a request.
@@ -280,6 +288,8 @@ fn route_label(path: &str) -> &'static str {
         "/ready" => "/ready",
         "/metrics" => "/metrics",
         "/ws" => "/ws",
+        "/events" => "/events",
+        _ if path.starts_with("/events/") => "/events/{session}",
         _ if path.starts_with("/rpc/") => "/rpc/{function}",
         _ if path.starts_with("/auth/") => "/auth",
         _ => "page",

@@ -6,7 +6,7 @@
 //!                                                           ├ POST /rpc, /rpc/{function}   the pipeline
 //!                                                           ├ GET /health, /ready, /metrics
 //!                                                           └ GET anything else            the app's page
-//!                                                           ├ GET /ws                      live queries and calls
+//!                                                           ├ GET /ws, /events             live queries and calls
 //!                                                           └ POST /auth/refresh           a new access token
 //! ```
 //!

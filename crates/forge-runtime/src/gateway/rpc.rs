@@ -22,12 +22,14 @@ use super::authenticator::{Authenticator, CookieFindings, Identity};
 use super::page::nothing_here;
 use crate::app::{NodeParts, Stage};
 use crate::auth::SessionChange;
-use crate::function::{Answer, Call, Caller, Looked};
+use crate::function::{Answer, Call, Caller, Looked, Written};
 
 /// A mutation repeated with the same id takes effect once.
 const MUTATION_ID: HeaderName = HeaderName::from_static("x-forge-mutation-id");
-/// The log position that contains what the caller has written; it comes back with later calls.
+/// Where what the caller has written stands in the history of commits; it comes back with later calls.
 const POSITION: HeaderName = HeaderName::from_static("x-forge-position");
+/// Whether a query with `cache` ran: `hit`, `miss`, `shared` (one run for several callers) or `bypass` (the cache could not be used).
+const CACHE: HeaderName = HeaderName::from_static("x-forge-cache");
 /// What a browser's page cannot see of the session that its cookies hold: `renew`, when the call was nobody's because the access
 /// token is over, and `POST /auth/refresh` may bring another; `started` and `ended`, when the call signed its caller in or out.
 const SESSION: HeaderName = HeaderName::from_static("x-forge-session");
@@ -101,7 +103,7 @@ async fn run(
     let caller = Arc::new(Caller {
         principal,
         request: metadata.clone(),
-        position: position(&head.headers)?,
+        written: written(&head.headers)?,
         looked: Looked::default(),
     });
     let mutation_id = head.headers.get(&MUTATION_ID).map(|id| id.to_str().unwrap_or_default().to_owned());
@@ -126,7 +128,10 @@ fn respond(
         Ok(answer) => {
             let mut response = answer::success(&answer.json, &metadata.request_id);
             if let Some(position) = answer.position {
-                response.headers_mut().insert(POSITION, HeaderValue::from(position));
+                response.headers_mut().insert(POSITION, position.into());
+            }
+            if let Some(used) = answer.cache {
+                response.headers_mut().insert(CACHE, HeaderValue::from_static(used.as_str()));
             }
             (answer.session, response)
         }
@@ -184,11 +189,10 @@ where
     }
 }
 
-fn position(headers: &HeaderMap) -> Result<u64> {
-    let Some(value) = headers.get(&POSITION) else { return Ok(0) };
-    // A client that wrote several things at once sends all of their positions; the furthest contains the others.
-    let furthest = value.to_str().ok().and_then(|list| {
-        list.split(',').map(|one| one.trim().parse::<u64>().ok()).collect::<Option<Vec<_>>>()?.into_iter().max()
-    });
-    furthest.ok_or_else(|| Error::invalid_argument("x-forge-position is not a position that this server gave"))
+fn written(headers: &HeaderMap) -> Result<Written> {
+    match headers.get(&POSITION) {
+        // What is not even text is no position.
+        Some(value) => Written::parse(value.to_str().unwrap_or_default()),
+        None => Ok(Written::default()),
+    }
 }

@@ -82,6 +82,7 @@ impl GatewayServer {
     /// Serves until told to stop; then accepts nothing more and finishes what is under way, for at most `drain`.
     pub(crate) async fn serve(mut self, stop: CancellationToken, drain: Duration) {
         let open = TaskTracker::new();
+        open.spawn(self.edge.live().run(stop.clone()));
         if self.inherited {
             // Another process answers on this socket until this one can.
             tokio::select! {

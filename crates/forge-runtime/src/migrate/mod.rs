@@ -26,6 +26,8 @@ pub(crate) fn system() -> Result<Vec<Migration>> {
         ("0001_functions.sql", include_str!("../../migrations/0001_functions.sql")),
         ("0002_auth.sql", include_str!("../../migrations/0002_auth.sql")),
         ("0003_changes.sql", include_str!("../../migrations/0003_changes.sql")),
+        ("0004_feed.sql", include_str!("../../migrations/0004_feed.sql")),
+        ("0005_live.sql", include_str!("../../migrations/0005_live.sql")),
     ]
     .into_iter()
     .map(|(file, sql)| Migration::parse("forge", file, sql))

@@ -12,12 +12,12 @@ use sha2::{Digest as _, Sha256};
 use super::outbox::{News, Outbox, SessionId};
 use super::patch;
 use crate::db::new_uuid;
-use crate::function::{Caller, Entry, Looked};
+use crate::function::{Caller, Entry, Looked, Written};
 use crate::read_set::Dependency;
 
 /// A group's number on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct GroupId(pub(super) u64);
+pub(crate) struct GroupId(pub(crate) u64);
 
 /// What all callers who share a result have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +32,10 @@ pub(super) enum Scope {
 
 /// Of everything that a function can see of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fingerprint([u8; 32]);
+pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    pub(super) fn of(auth: &AuthContext) -> Self {
+    pub(crate) fn of(auth: &AuthContext) -> Self {
         let mut hash = Sha256::new();
         if let Some(user) = auth.user() {
             // As JSON, which tells where one part ends and the next begins. When a token was made and ends is no part of a caller: the next
@@ -46,16 +46,22 @@ impl Fingerprint {
         }
         Self(hash.finalize().into())
     }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
+
+/// What a result is recognised by. Made from its content, so that any node knows it again.
+pub(super) type Version = Arc<str>;
 
 /// A result, told to many.
 #[derive(Debug)]
 pub(super) struct Told {
-    /// Made from its content, so that any node knows it again.
-    pub(super) version: String,
+    pub(super) version: Version,
     pub(super) json: Vec<u8>,
     /// What makes it of the version before: that version, and the patch.
-    pub(super) patch: Option<(String, Vec<u8>)>,
+    pub(super) patch: Option<(Version, Vec<u8>)>,
 }
 
 impl Told {
@@ -66,8 +72,8 @@ impl Told {
 }
 
 /// The version of a result.
-fn version(json: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(&Sha256::digest(json)[..12])
+fn version(json: &[u8]) -> Version {
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(json)[..12]).into()
 }
 
 /// One subscription: of a session, under the number that the session gave it.
@@ -79,7 +85,7 @@ pub(super) struct Subscriber {
     pub(super) outbox: Arc<Outbox>,
     pub(super) caller: Arc<Subscribed>,
     /// It has been told a result, or holds one from before.
-    pub(super) told: Option<String>,
+    pub(super) told: Option<Version>,
 }
 
 /// Who subscribed.
@@ -100,7 +106,7 @@ impl Subscribed {
         let mut request = (*self.caller.request).clone();
         request.request_id = new_uuid().to_string();
         let principal = self.caller.principal.clone();
-        Arc::new(Caller { principal, request: Arc::new(request), position: 0, looked: Looked::default() })
+        Arc::new(Caller { principal, request: Arc::new(request), written: Written::default(), looked: Looked::default() })
     }
 }
 
@@ -124,6 +130,11 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// Whether it is of this query with these arguments.
+    pub(super) fn is_of(&self, entry: &Entry, args: &[u8]) -> bool {
+        self.entry.info.name == entry.info.name && *self.args == *args
+    }
+
     /// Whether this caller would get the same result.
     pub(super) fn takes(&self, who: &Subscribed) -> bool {
         match &self.scope {

@@ -116,6 +116,7 @@ impl Holds {
             let frozen = hold.frozen.iter_mut().map(|frozen| &mut frozen.delivery);
             for delivery in frozen.chain(hold.after.iter_mut().map(|(_, delivery)| delivery)) {
                 delivery.news.remove(&id);
+                delivery.events.forget(id);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::read_set::{Columns, Dependency, Fault, KeyKind, Values};
 
 /// Dependencies of all groups.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(crate) struct Index {
     tables: HashMap<u32, OfTable>,
 }
 
@@ -42,7 +42,7 @@ fn filed(dependency: &Dependency) -> Option<&(String, Values)> {
 }
 
 impl Index {
-    pub(super) fn add(&mut self, group: GroupId, dependencies: &[Dependency]) {
+    pub(crate) fn add(&mut self, group: GroupId, dependencies: &[Dependency]) {
         for dependency in dependencies {
             let table = self.tables.entry(dependency.table.oid).or_default();
             *table.shapes.entry(dependency.table.shape).or_default() += 1;
@@ -91,7 +91,7 @@ impl Index {
     }
 
     /// Notes the groups that a change concerns.
-    pub(super) fn concerned(&self, change: &Change, found: &mut HashSet<GroupId>) {
+    pub(crate) fn concerned(&self, change: &Change, found: &mut HashSet<GroupId>) {
         let Some(table) = self.tables.get(&change.table) else { return };
         let mut look = |group: GroupId, dependency: &Dependency| {
             if !found.contains(&group) && matches(dependency, change) {

@@ -15,6 +15,7 @@ use super::apart::{Apart, Done, that_may_begin};
 use super::group::GroupId;
 use super::holds::Holds;
 use super::outbox::{Outbox, SessionId};
+use super::roll::Roll;
 use super::run::{Finished, Job};
 use super::subscriptions::{Deliveries, Ran, Subscribe, SubscriptionManager, Unsubscribe, not_live};
 use super::watches::{Watched, Watches};
@@ -23,9 +24,6 @@ use crate::db::{Database, Shape};
 use crate::feed::ChangeFeed;
 use crate::function::FunctionExecutor;
 use crate::read_set::{Argument, Catalogue, Columns, Dependency, Reading, Unfollowable};
-
-/// How soon the commits of other nodes and programs are noticed while somebody is subscribed.
-const POLL_EVERY: Duration = Duration::from_millis(20);
 
 /// How many queries of a round are on their way at a time. PostgreSQL runs them one after the other, without waiting in between.
 const AT_A_TIME: usize = 16;
@@ -57,6 +55,7 @@ pub(crate) struct Live(Arc<Shared>);
 struct Shared {
     wishes: mpsc::Sender<Wish>,
     wake: Notify,
+    roll: Roll,
     /// Whether anybody is subscribed.
     active: AtomicBool,
     /// Mutations whose effect sessions wait for. Not among the wishes: what is said before a COMMIT has to be known to a round that begins after
@@ -121,6 +120,7 @@ impl Live {
             Self(Arc::new(Shared {
                 wishes,
                 wake: Notify::new(),
+                roll: Roll::new(),
                 active: AtomicBool::new(false),
                 expected: Mutex::default(),
             })),
@@ -130,6 +130,18 @@ impl Live {
 
     fn expected(&self) -> MutexGuard<'_, Vec<Expected>> {
         self.0.expected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the other nodes have to know of this one's sessions.
+    pub(crate) fn roll(&self) -> &Roll {
+        &self.0.roll
+    }
+
+    /// A session takes messages by POST. Once this returns, they may be sent to any node.
+    pub(crate) async fn open(&self, session: &str, user: Option<&str>) -> Result<()> {
+        self.0.roll.open(session, user).await?;
+        self.0.wake.notify_one();
+        Ok(())
     }
 
     /// This node has committed something.
@@ -204,14 +216,21 @@ enum Snapshots {
 }
 
 impl InvalidationEngine {
-    pub(crate) fn new(live: Live, wishes: Wishes, database: Database, executor: FunctionExecutor) -> Self {
+    pub(crate) fn new(
+        live: Live,
+        wishes: Wishes,
+        database: Database,
+        executor: FunctionExecutor,
+        feed: ChangeFeed,
+    ) -> Self {
+        let subscriptions = SubscriptionManager::new(live.roll().clone());
         Self {
             live,
             wishes: wishes.0,
             database,
             executor,
-            subscriptions: SubscriptionManager::default(),
-            feed: ChangeFeed::default(),
+            subscriptions,
+            feed,
             readings: HashMap::new(),
             watches: Watches::default(),
             apart: Apart::new(),
@@ -256,8 +275,8 @@ impl InvalidationEngine {
             done = self.apart.next() => Occasion::Done(done),
             watched = self.watches.next(&self.database), if watching => Occasion::Watched(watched),
             () = self.live.0.wake.notified() => Occasion::Look,
-            () = tokio::time::sleep(POLL_EVERY), if !idle => Occasion::Look,
             () = until(due) => Occasion::Look,
+            () = self.feed.stirred(), if !idle => Occasion::Look,
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use forge_core::wire::{self, WireType};
 use forge_core::{Error, Result};
 
+use super::events::ReceivedEvent;
 use super::invalidation::Live;
 use super::outbox::{News, Outbox};
 use super::subscriptions::{Subscribe, Unsubscribe};
@@ -38,9 +39,7 @@ impl<T: WireType> Subscription<T> {
             if let Some(news) = self.outbox.latest(0) {
                 return match news {
                     News::Result(told) => wire::read_json(&told.json),
-                    News::Failed(why) => {
-                        Err(Error::new(why.kind(), why.message().to_owned()).with_code(why.code().to_owned()))
-                    }
+                    News::Failed(why) => Err(copy(&why)),
                 };
             }
             tokio::time::timeout(NEXT_MAX, self.outbox.ready())
@@ -48,6 +47,30 @@ impl<T: WireType> Subscription<T> {
                 .map_err(|_| Error::timeout(format!("the live query had nothing new for {NEXT_MAX:?}")))?;
         }
     }
+}
+
+impl<T> Subscription<T> {
+    /// The next event that a function emits for this subscription.
+    ///
+    /// # Errors
+    /// What ended the subscription, and `TIMEOUT` when nothing came for ten seconds.
+    pub async fn next_event(&mut self) -> Result<ReceivedEvent> {
+        loop {
+            if let Some(event) = self.outbox.event() {
+                return Ok(ReceivedEvent { name: event.name.clone(), data: serde_json::from_str(&event.data)? });
+            }
+            if let Some(why) = self.outbox.failure(0) {
+                return Err(copy(&why));
+            }
+            tokio::time::timeout(NEXT_MAX, self.outbox.ready())
+                .await
+                .map_err(|_| Error::timeout(format!("no event came for {NEXT_MAX:?}")))?;
+        }
+    }
+}
+
+fn copy(why: &Error) -> Error {
+    Error::new(why.kind(), why.message().to_owned()).with_code(why.code().to_owned())
 }
 
 impl<T> Drop for Subscription<T> {

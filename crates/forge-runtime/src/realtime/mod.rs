@@ -21,6 +21,8 @@
 //! other. What the snapshot sees has been looked at, what it does not see will be in the next batch, and a group's new dependencies are
 //! in place before that is read: there is no gap to guard. Rounds are short, and whatever happens meanwhile is one batch of the next.
 //!
+//! Two more things come with the results: [events](events) that functions emit, and lists of who is [present](presence).
+//!
 //! A slow query holds up only the sessions that are subscribed to it (see `apart` and `holds`): their frames wait for it, as they are to be
 //! of one snapshot. Rounds go on meanwhile.
 //!
@@ -31,6 +33,7 @@
 mod apart;
 #[cfg(test)]
 mod differential;
+mod events;
 mod group;
 mod holds;
 mod index;
@@ -39,12 +42,20 @@ mod invalidation;
 mod local;
 mod outbox;
 mod patch;
+mod presence;
+mod roll;
 mod run;
 mod subscriptions;
 mod watches;
 
 pub(crate) use apart::LANES;
+pub use events::ReceivedEvent;
+pub(crate) use events::note as event_note;
+pub(crate) use group::{Fingerprint, GroupId};
+pub(crate) use index::Index;
 pub(crate) use invalidation::{Acknowledge, InvalidationEngine, Live, Pledge};
 pub use local::Subscription;
-pub(crate) use outbox::Outbox;
+pub(crate) use outbox::{End, Outbox};
+pub(crate) use presence::{Presence, STATE_BYTES_MAX, entry as presence_entry, nowhere, topic as presence_topic};
+pub(crate) use roll::MAIL_MAX;
 pub(crate) use subscriptions::{Subscribe, Unsubscribe};

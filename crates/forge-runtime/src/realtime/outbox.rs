@@ -3,19 +3,52 @@
 //! A round puts everything that it has for a session in at once, and whoever writes to the client takes everything at once, so a frame
 //! is never half of a round. When the client is slower than the rounds, a newer result takes the place of an older one that was not
 //! sent, and the frame then shows the newest of each: the state of the last round.
+//!
+//! Beside results there are answers, of which a client gets no more than it asked for, and events, of which the newest hundred wait.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use forge_core::Error;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::group::Told;
+use super::events::Event;
+use super::group::{Told, Version};
 
 /// A session's number on this node.
 pub(crate) type SessionId = u64;
+
+/// How many answers may wait for a client that goes on asking without reading them; at one more, its session ends.
+const ANSWERS_MAX: usize = 256;
+
+/// How many events may wait for a client; at one more, the oldest goes.
+const EVENTS_MAX: usize = 100;
+
+/// Why a session ends: a close code of the WebSocket protocol, 4400 and above being our own, and a few words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) code: u16,
+    pub(crate) why: &'static str,
+}
+
+impl End {
+    pub(crate) const SIGNED_OUT: Self = Self { code: 4401, why: "not signed in any more" };
+    pub(crate) const STOPPING: Self = Self { code: 1012, why: "the server stops" };
+    pub(crate) const SLOW: Self = Self { code: 1013, why: "too slow" };
+    pub(crate) const BUSY: Self = Self { code: 1013, why: "too many sessions" };
+    pub(crate) const AWAY: Self = Self { code: 1013, why: "the database is away" };
+    pub(crate) const TOO_LARGE: Self = Self { code: 1009, why: "the message is too large" };
+    /// The client is gone: there is nobody to tell.
+    pub(crate) const GONE: Self = Self { code: 1000, why: "" };
+
+    /// The client does not keep to the protocol.
+    pub(crate) const fn broken(why: &'static str) -> Self {
+        Self { code: 4400, why }
+    }
+}
 
 /// What a session is still to be told.
 #[derive(Debug)]
@@ -27,11 +60,19 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Waiting {
+    /// Answers and errors, as JSON.
+    said: Vec<String>,
+    /// How many of these are answers to calls, which may be large.
+    replies: usize,
     news: BTreeMap<u64, News>,
     acks: Vec<String>,
     position: u64,
     /// The version that the client has of each subscription.
-    sent: HashMap<u64, String>,
+    sent: HashMap<u64, Version>,
+    events: Events,
+    end: Option<End>,
+    /// Since when something waits.
+    since: Option<Instant>,
 }
 
 /// News of one subscription.
@@ -47,23 +88,62 @@ pub(super) struct Delivery {
     /// By the session's number of the subscription.
     pub(super) news: BTreeMap<u64, News>,
     pub(super) acks: Vec<String>,
+    /// To be told after the results, in this order.
+    pub(super) events: Events,
 }
 
 impl Delivery {
     /// Takes in what a later round has: what is newer takes the place of what is older.
     pub(super) fn then(&mut self, later: Self) {
+        self.events.then(later.events, &later.news);
         self.news.extend(later.news);
         self.acks.extend(later.acks);
     }
 }
 
-/// What to write next.
+/// Events that wait, each with the number of its subscription. The newest hundred are kept.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    waiting: VecDeque<(u64, Arc<Event>)>,
+    /// How many went since the last one that was taken.
+    missed: u64,
+}
+
+impl Events {
+    pub(super) fn push(&mut self, subscription: u64, event: Arc<Event>) {
+        self.waiting.push_back((subscription, event));
+        if self.waiting.len() > EVENTS_MAX {
+            self.waiting.pop_front();
+            self.missed += 1;
+        }
+    }
+
+    /// Takes in what a later round has, along with its news.
+    fn then(&mut self, later: Self, news: &BTreeMap<u64, News>) {
+        // What may not be seen any more is not told any more.
+        self.waiting.retain(|(id, _)| !matches!(news.get(id), Some(News::Failed(_))));
+        self.missed += later.missed;
+        later.waiting.into_iter().for_each(|(id, event)| self.push(id, event));
+    }
+
+    pub(super) fn forget(&mut self, subscription: u64) {
+        self.waiting.retain(|(of, _)| *of != subscription);
+    }
+}
+
+/// What to write next, in this order.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
-    /// A frame, as JSON.
-    pub(crate) frame: Option<String>,
+    /// Answers and errors, as JSON.
+    pub(crate) said: Vec<String>,
     /// Subscriptions that failed.
     pub(crate) failures: Vec<(u64, Arc<Error>)>,
+    /// A frame, as JSON.
+    pub(crate) frame: Option<String>,
+    /// Events, as JSON.
+    pub(crate) events: Vec<String>,
+    /// Nothing comes after this.
+    pub(crate) end: Option<End>,
 }
 
 impl Outbox {
@@ -78,19 +158,73 @@ impl Outbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a round's delivery in.
-    pub(super) fn put(&self, position: u64, delivery: Delivery) {
+    fn change(&self, change: impl FnOnce(&mut Waiting)) {
         let mut waiting = self.waiting();
-        waiting.position = waiting.position.max(position);
-        waiting.news.extend(delivery.news);
-        waiting.acks.extend(delivery.acks);
+        change(&mut waiting);
+        waiting.since.get_or_insert_with(Instant::now);
         drop(waiting);
         self.ready.notify_one();
     }
 
+    /// Puts a round's delivery in.
+    pub(super) fn put(&self, position: u64, delivery: Delivery) {
+        self.change(|waiting| {
+            waiting.position = waiting.position.max(position);
+            waiting.events.then(delivery.events, &delivery.news);
+            waiting.news.extend(delivery.news);
+            waiting.acks.extend(delivery.acks);
+        });
+    }
+
+    /// An answer, or an error that no subscription is to blame for.
+    pub(crate) fn say(&self, json: String) {
+        self.change(|waiting| {
+            if waiting.said.len() < ANSWERS_MAX {
+                waiting.said.push(json);
+            } else {
+                waiting.end.get_or_insert(End::SLOW);
+            }
+        });
+    }
+
+    /// The answer to a call.
+    pub(crate) fn reply(&self, json: String) {
+        self.change(|waiting| {
+            waiting.said.push(json);
+            waiting.replies += 1;
+        });
+    }
+
+    /// How many answers to calls wait. Whoever lets clients call takes care that it is not too many.
+    pub(crate) fn replies(&self) -> usize {
+        self.waiting().replies
+    }
+
+    /// The session ends once the answers are written. The first reason counts.
+    pub(crate) fn end(&self, end: End) {
+        self.change(|waiting| {
+            waiting.end.get_or_insert(end);
+        });
+    }
+
+    /// The session ends with this last word. One that ends already has had it.
+    pub(crate) fn end_saying(&self, json: String, end: End) {
+        self.change(|waiting| {
+            if waiting.end.is_none() {
+                waiting.said.push(json);
+                waiting.end = Some(end);
+            }
+        });
+    }
+
+    /// Whether something has waited for longer than this.
+    pub(crate) fn is_stalled(&self, longest: Duration) -> bool {
+        self.waiting().since.is_some_and(|since| since.elapsed() > longest)
+    }
+
     /// The client says which version it holds from an earlier connection.
-    pub(crate) fn holds(&self, subscription: u64, version: String) {
-        self.waiting().sent.insert(subscription, version);
+    pub(crate) fn holds(&self, subscription: u64, version: &str) {
+        self.waiting().sent.insert(subscription, version.into());
     }
 
     /// Nothing more is said of a subscription.
@@ -98,6 +232,7 @@ impl Outbox {
         let mut waiting = self.waiting();
         waiting.news.remove(&subscription);
         waiting.sent.remove(&subscription);
+        waiting.events.forget(subscription);
     }
 
     /// Waits until there is something to take.
@@ -110,11 +245,35 @@ impl Outbox {
         self.waiting().news.remove(&subscription)
     }
 
+    /// Why a subscription failed, if it did. It is still to be taken.
+    pub(super) fn failure(&self, subscription: u64) -> Option<Arc<Error>> {
+        match self.waiting().news.get(&subscription) {
+            Some(News::Failed(why)) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// Takes the oldest event.
+    pub(super) fn event(&self) -> Option<Arc<Event>> {
+        self.waiting().events.waiting.pop_front().map(|(_, event)| event)
+    }
+
+    /// Whether there is nothing to take.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting().since.is_none()
+    }
+
     /// Takes everything.
     pub(crate) fn take(&self) -> Outgoing {
         let mut waiting = self.waiting();
         let waiting = &mut *waiting;
-        let mut outgoing = Outgoing::default();
+        waiting.since = None;
+        waiting.replies = 0;
+        let mut outgoing = Outgoing { said: std::mem::take(&mut waiting.said), end: waiting.end, ..Outgoing::default() };
+        if outgoing.end.is_some() {
+            // Whoever does not belong here any more is shown nothing more.
+            return outgoing;
+        }
         let mut results: Vec<String> = Vec::new();
         for (id, news) in std::mem::take(&mut waiting.news) {
             match news {
@@ -135,6 +294,9 @@ impl Outbox {
             outgoing.frame =
                 Some(format!("{{\"type\":\"frame\",\"position\":\"{}\",\"results\":[{results}]{acks}}}", waiting.position));
         }
+        for (id, event) in std::mem::take(&mut waiting.events.waiting) {
+            outgoing.events.push(event.message(id, std::mem::take(&mut waiting.events.missed)));
+        }
         outgoing
     }
 }
@@ -145,8 +307,8 @@ fn entry(id: u64, told: &Told, had: Option<&str>) -> String {
     let version = &told.version;
     let json = |bytes| std::str::from_utf8(bytes).unwrap_or("null");
     match (had, &told.patch) {
-        (Some(had), _) if had == version => format!("{{\"id\":{id},\"version\":\"{version}\",\"current\":true}}"),
-        (Some(had), Some((base, patch))) if had == base => {
+        (Some(had), _) if *had == **version => format!("{{\"id\":{id},\"version\":\"{version}\",\"current\":true}}"),
+        (Some(had), Some((base, patch))) if *had == **base => {
             format!("{{\"id\":{id},\"version\":\"{version}\",\"base\":\"{base}\",\"delta\":{}}}", json(patch.as_slice()))
         }
         _ => format!("{{\"id\":{id},\"version\":\"{version}\",\"data\":{}}}", json(told.json.as_slice())),
@@ -165,6 +327,10 @@ mod tests {
         Value::Array(rows).to_string().into_bytes()
     }
 
+    fn news(news: Vec<(u64, News)>) -> Delivery {
+        Delivery { news: news.into_iter().collect(), ..Delivery::default() }
+    }
+
     fn frame(outbox: &Outbox) -> Value {
         serde_json::from_str(&outbox.take().frame.unwrap()).unwrap()
     }
@@ -172,8 +338,7 @@ mod tests {
     #[test]
     fn a_client_gets_the_newest_as_a_patch_to_what_it_has() {
         let outbox = Outbox::new();
-        let put =
-            |told: &Arc<Told>| outbox.put(7, Delivery { news: [(3, News::Result(told.clone()))].into(), acks: Vec::new() });
+        let put = |told: &Arc<Told>| outbox.put(7, news(vec![(3, News::Result(told.clone()))]));
         let first = Arc::new(Told::new(list(9, "x"), None));
         let second = Arc::new(Told::new(list(9, "y"), Some(&first)));
         let third = Arc::new(Told::new(list(9, "missed"), Some(&second)));
@@ -182,7 +347,7 @@ mod tests {
         assert_eq!(frame(&outbox)["results"][0]["data"][9]["title"], "x");
         put(&second);
         let patched = frame(&outbox);
-        assert_eq!(patched["results"][0]["base"], first.version.as_str());
+        assert_eq!(patched["results"][0]["base"], &*first.version);
         assert_eq!(patched["results"][0]["delta"]["[]"][0][1], 9);
         // Slower than the rounds: what it misses in between makes the patch useless, so it gets the whole.
         put(&third);
@@ -197,7 +362,7 @@ mod tests {
     fn acknowledgements_come_with_the_round_that_shows_them() {
         let outbox = Outbox::new();
         let told = Arc::new(Told::new(b"1".to_vec(), None));
-        outbox.put(9, Delivery { news: [(1, News::Result(told))].into(), acks: vec!["m\"1".into()] });
+        outbox.put(9, Delivery { acks: vec!["m\"1".into()], ..news(vec![(1, News::Result(told))]) });
         let frame = frame(&outbox);
         assert_eq!((frame["acks"][0].as_str(), frame["results"][0]["data"].as_i64()), (Some("m\"1"), Some(1)));
         assert_eq!(frame["position"], "9");
@@ -207,8 +372,52 @@ mod tests {
     fn nothing_is_said_of_what_was_given_up() {
         let outbox = Outbox::new();
         let told = Arc::new(Told::new(b"1".to_vec(), None));
-        outbox.put(9, Delivery { news: [(1, News::Result(told))].into(), acks: Vec::new() });
+        outbox.put(9, news(vec![(1, News::Result(told))]));
         outbox.forget(1);
         assert!(outbox.take().frame.is_none());
+    }
+
+    fn moved(number: usize) -> Events {
+        let mut events = Events::default();
+        events.push(1, Arc::new(Event { name: "moved".into(), data: number.to_string() }));
+        events
+    }
+
+    #[test]
+    fn events_come_after_the_frame_and_the_oldest_of_too_many_go() {
+        let outbox = Outbox::new();
+        let told = Arc::new(Told::new(b"1".to_vec(), None));
+        outbox.put(9, Delivery { events: moved(0), ..news(vec![(1, News::Result(told))]) });
+        for number in 1..EVENTS_MAX + 3 {
+            outbox.put(9, Delivery { events: moved(number), ..Delivery::default() });
+        }
+        let outgoing = outbox.take();
+        assert!(outgoing.frame.is_some());
+        assert_eq!(outgoing.events.len(), EVENTS_MAX);
+        assert_eq!(outgoing.events[0], r#"{"type":"event","id":1,"name":"moved","data":3,"missed":3}"#);
+        assert_eq!(outgoing.events[1], r#"{"type":"event","id":1,"name":"moved","data":4}"#);
+    }
+
+    #[test]
+    fn of_a_subscription_that_failed_or_ended_no_event_is_told() {
+        let outbox = Outbox::new();
+        outbox.put(9, Delivery { events: moved(0), ..Delivery::default() });
+        outbox.put(10, news(vec![(1, News::Failed(Arc::new(Error::forbidden("not any more"))))]));
+        let outgoing = outbox.take();
+        assert_eq!((outgoing.failures.len(), outgoing.events.len()), (1, 0));
+        outbox.put(9, Delivery { events: moved(0), ..Delivery::default() });
+        outbox.forget(1);
+        assert!(outbox.take().events.is_empty());
+    }
+
+    #[test]
+    fn whoever_does_not_read_answers_is_too_slow_and_whoever_has_ended_is_shown_nothing() {
+        let outbox = Outbox::new();
+        let told = Arc::new(Told::new(b"1".to_vec(), None));
+        outbox.put(9, Delivery { events: moved(0), ..news(vec![(1, News::Result(told))]) });
+        (0..=ANSWERS_MAX).for_each(|_| outbox.say("{}".into()));
+        let outgoing = outbox.take();
+        assert_eq!((outgoing.said.len(), outgoing.end), (ANSWERS_MAX, Some(End::SLOW)));
+        assert!(outgoing.frame.is_none() && outgoing.events.is_empty());
     }
 }

@@ -1,22 +1,28 @@
 //! Who is subscribed to what: sessions' subscriptions, and the groups that share a result.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use forge_core::{Error, ErrorKind};
 
+use super::events::Event;
 use super::group::{Group, GroupId, Scope, Subscribed, Subscriber, SubscriptionKey, Told};
 use super::holds::Holds;
 use super::index::Index;
 use super::outbox::{Delivery, News, Outbox, SessionId};
+use super::presence::{Presence, Presences, nowhere};
+use super::roll::Roll;
 use super::run::Job;
-use crate::feed::{Batch, Change};
+use crate::feed::{Batch, Change, EventNote, Note};
 use crate::function::{Caller, Entry, Looked};
 use crate::read_set::Dependency;
 
 /// How many subscriptions a node has at most.
 const SUBSCRIPTIONS_MAX: usize = 100_000;
+
+/// How many events may wait for a round that succeeds; at one more, the oldest goes.
+const EVENTS_MAX: usize = 10_000;
 
 /// A wish to be told.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub(crate) struct Subscribe {
     pub(crate) entry: Arc<Entry>,
     pub(crate) args: Arc<[u8]>,
     pub(crate) caller: Arc<Caller>,
+    /// Set when it is a list of who is present.
+    pub(crate) presence: Option<Presence>,
 }
 
 /// The end of a wish, or of all of a session's.
@@ -46,7 +54,7 @@ pub(super) struct Ran {
 }
 
 /// Subscriptions and groups of a node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SubscriptionManager {
     groups: HashMap<GroupId, Group>,
     by_call: HashMap<(&'static str, Arc<[u8]>), Vec<GroupId>>,
@@ -65,6 +73,10 @@ pub(crate) struct SubscriptionManager {
     /// When groups are to run again although nothing has changed that is known of.
     due: BTreeSet<(Instant, GroupId)>,
     next: u64,
+    presences: Presences,
+    /// To be told with the next results.
+    events: VecDeque<EventNote>,
+    roll: Roll,
 }
 
 /// What became of a group with its new result.
@@ -77,8 +89,27 @@ pub(super) struct Settled {
 }
 
 impl SubscriptionManager {
+    pub(super) fn new(roll: Roll) -> Self {
+        Self {
+            groups: HashMap::new(),
+            by_call: HashMap::new(),
+            by_subscriber: BTreeMap::new(),
+            index: Index::default(),
+            dirty: BTreeSet::new(),
+            running: BTreeSet::new(),
+            parked: BTreeMap::new(),
+            slow: HashSet::new(),
+            untold: BTreeSet::new(),
+            next: 0,
+            presences: Presences::new(roll.clone()),
+            events: VecDeque::new(),
+            roll,
+        }
+    }
+
+    /// Whether nobody has to know what is committed.
     pub(super) fn is_empty(&self) -> bool {
-        self.by_subscriber.is_empty()
+        self.by_subscriber.is_empty() && !self.roll.has_sessions()
     }
 
     pub(super) fn counts(&self) -> (usize, usize) {
@@ -97,11 +128,32 @@ impl SubscriptionManager {
     /// Subscribes. The first result follows with the next round.
     pub(super) fn subscribe(&mut self, wish: Subscribe) {
         let key = (wish.outbox.id, wish.id);
-        self.end(key);
+        let refuse = |why: Error| {
+            let news = [(wish.id, News::Failed(Arc::new(why)))].into();
+            wish.outbox.put(0, Delivery { news, ..Delivery::default() });
+        };
+        let user = wish.caller.principal.auth.user_id();
+        if let Some(presence) = &wish.presence {
+            if !self.by_subscriber.contains_key(&(key.0, presence.of)) {
+                return refuse(nowhere(presence.of));
+            }
+            if self.presences.renew(key, &wish.args, presence, user) {
+                return;
+            }
+        }
+        // One who subscribes to the same again, on behalf of a new token, stays present there.
+        let same = self.group_of(key).is_some_and(|group| group.is_of(&wish.entry, &wish.args));
+        if same && wish.presence.is_none() {
+            self.end(key);
+        } else {
+            self.leave(key);
+        }
         if self.by_subscriber.len() >= SUBSCRIPTIONS_MAX {
             let why = Error::rate_limited("this node has as many subscriptions as it may; try again, perhaps elsewhere", 5);
-            wish.outbox.put(0, Delivery { news: [(wish.id, News::Failed(Arc::new(why)))].into(), acks: Vec::new() });
-            return;
+            return refuse(why);
+        }
+        if let Some(presence) = &wish.presence {
+            self.presences.begin(key, &wish.args, presence, user);
         }
         let subscriber = Subscriber { outbox: wish.outbox, caller: Arc::new(Subscribed::new(wish.caller)), told: None };
         self.place(key, subscriber, wish.entry, wish.args);
@@ -134,13 +186,27 @@ impl SubscriptionManager {
 
     pub(super) fn unsubscribe(&mut self, wish: &Unsubscribe) {
         match wish.id {
-            Some(id) => drop(self.end((wish.session, id))),
+            Some(id) => self.leave((wish.session, id)),
             None => {
                 let all = self.by_subscriber.range((wish.session, 0)..=(wish.session, u64::MAX));
                 for key in all.map(|(key, _)| *key).collect::<Vec<_>>() {
-                    self.end(key);
+                    self.leave(key);
                 }
             }
+        }
+    }
+
+    fn group_of(&self, key: SubscriptionKey) -> Option<&Group> {
+        self.groups.get(self.by_subscriber.get(&key)?)
+    }
+
+    /// Ends a subscription for good, and with it that one is present there.
+    fn leave(&mut self, key: SubscriptionKey) {
+        self.end(key);
+        self.presences.end(key);
+        for about in self.presences.about(key) {
+            self.end(about);
+            self.presences.end(about);
         }
     }
 
@@ -176,6 +242,7 @@ impl SubscriptionManager {
 
     /// Notes whom a batch concerns. Returns how many groups that are.
     pub(super) fn mark(&mut self, batch: &Batch) -> usize {
+        self.hear(batch);
         let mut concerned = HashSet::new();
         if batch.gap {
             concerned.extend(self.groups.keys().copied());
@@ -198,6 +265,21 @@ impl SubscriptionManager {
     /// When the next one's time comes.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Takes in what was said.
+    fn hear(&mut self, batch: &Batch) {
+        if batch.gap {
+            self.roll.mail_for(None);
+        }
+        for note in &batch.notes {
+            match note {
+                Note::Mail(node) => self.roll.mail_for(Some(*node)),
+                Note::Event(event) => self.events.push_back(event.clone()),
+            }
+        }
+        let excess = self.events.len().saturating_sub(EVENTS_MAX);
+        self.events.drain(..excess);
     }
 
     /// Everything may have changed.
@@ -403,6 +485,14 @@ impl SubscriptionManager {
         let keys: Vec<_> =
             self.groups.get(&id).map(|group| group.subscribers.keys().copied().collect()).unwrap_or_default();
         for key in keys {
+            // With it ends that one is present there, and sees who is.
+            for about in self.presences.about(key) {
+                self.presences.end(about);
+                if let Some(subscriber) = self.end(about) {
+                    deliveries.of(&subscriber.outbox).news.insert(about.1, News::Failed(why.clone()));
+                }
+            }
+            self.presences.end(key);
             if let Some(subscriber) = self.end(key) {
                 deliveries.of(&subscriber.outbox).news.insert(key.1, News::Failed(why.clone()));
             }
@@ -424,6 +514,23 @@ impl SubscriptionManager {
             });
             false
         });
+        self.tell_events(deliveries);
+        let (by_subscriber, groups) = (&self.by_subscriber, &self.groups);
+        self.presences
+            .admit(|key| by_subscriber.get(&key).and_then(|id| groups.get(id)).is_some_and(|group| group.result.is_some()));
+    }
+
+    /// Tells events to whoever is subscribed now, after results that show what was committed with them.
+    fn tell_events(&mut self, deliveries: &mut Deliveries) {
+        for event in std::mem::take(&mut self.events) {
+            let Some(ids) = self.by_call.get(&(event.function.as_str(), event.args.as_bytes().into())) else { continue };
+            let told = Arc::new(Event { name: event.name, data: event.data });
+            for group in ids.iter().filter_map(|id| self.groups.get(id)).filter(|group| group.result.is_some()) {
+                for ((_, number), subscriber) in &group.subscribers {
+                    deliveries.of(&subscriber.outbox).events.push(*number, told.clone());
+                }
+            }
+        }
     }
 
     /// Puts a group's result into the frames that wait for it.

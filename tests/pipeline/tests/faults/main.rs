@@ -9,6 +9,8 @@ mod support;
 use pipeline as _;
 
 mod commits;
+mod feed;
+mod guarantees;
 mod kills;
 mod live;
 mod load;

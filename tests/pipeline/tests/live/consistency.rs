@@ -75,19 +75,30 @@ async fn frames_are_of_one_moment_and_never_go_back(app: TestApp) -> Result<()> 
     let mut live = Live::open(&url, None).await;
     live.subscribe(1, "total", json!({})).await;
     live.subscribe(2, "counters", json!({})).await;
+    // The total is right at any moment, and so is the list. Only counters that are looked at one by one can be of different moments.
+    for n in 0..10 {
+        live.subscribe(10 + n, "counter", json!({"name": format!("n{n}")})).await;
+    }
     let (mut total, mut counters, mut position, mut frames) = (Value::Null, Value::Null, 0, 0);
+    let mut each = vec![Value::Null; 10];
     while frames < 300 {
         let frame = live.next().await;
         let now = number(&frame["position"]);
         assert!(now >= position, "{now} after {position}");
         position = now;
         for result in frame["results"].as_array().unwrap() {
-            let known = if result["id"] == 1 { &mut total } else { &mut counters };
+            let known = match result["id"].as_u64().unwrap() {
+                1 => &mut total,
+                2 => &mut counters,
+                one => &mut each[usize::try_from(one - 10).unwrap()],
+            };
             *known = applied(known, result);
         }
-        if !total.is_null() && !counters.is_null() {
-            let sum: i64 = counters.as_array().unwrap().iter().map(|pair| number(&pair[1])).sum();
+        if !total.is_null() && !counters.is_null() && !each.contains(&Value::Null) {
+            let sum: i64 = each.iter().map(number).sum();
             assert_eq!((sum, number(&total)), (1000, 1000), "frame {frames}: {frame}");
+            let listed: Vec<&Value> = counters.as_array().unwrap().iter().map(|pair| &pair[1]).collect();
+            assert_eq!(listed, each.iter().collect::<Vec<_>>(), "frame {frames}: {frame}");
             frames += 1;
         }
     }

@@ -6,8 +6,13 @@
 mod support;
 
 mod consistency;
+mod events;
 mod explain;
 mod following;
+mod limits;
+mod precision;
+mod presence;
 mod safety;
 mod slow;
+mod sse;
 mod tracking;

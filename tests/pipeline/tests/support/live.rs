@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::client::Request as ClientRequest;
 
 use super::PATIENCE;
 
@@ -24,12 +25,7 @@ impl Live {
 
     /// The same, or the status of the refusal.
     pub(crate) async fn try_open(url: &str, token: Option<&str>) -> Result<Self, u16> {
-        let authority = url.strip_prefix("http://").unwrap();
-        let mut request = format!("ws://{authority}/ws").into_client_request().unwrap();
-        request.headers_mut().insert("sec-websocket-protocol", "forge.v1".parse().unwrap());
-        if let Some(token) = token {
-            request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-        }
+        let (request, authority) = request(url, token);
         let stream = TcpStream::connect(authority).await.unwrap();
         let socket = match tokio_tungstenite::client_async(request, stream).await {
             Ok((socket, _)) => socket,
@@ -39,6 +35,20 @@ impl Live {
         let mut live = Self { socket };
         assert_eq!(live.next().await["type"], "connected");
         Ok(live)
+    }
+
+    /// Connects where connections may be cut at any moment; None when this one is, or nobody takes it.
+    pub(crate) async fn attempt(url: &str, token: Option<&str>) -> Option<Self> {
+        let (request, authority) = request(url, token);
+        let stream = TcpStream::connect(authority).await.ok()?;
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.ok()?;
+        let mut live = Self { socket };
+        live.next_or_close().await.ok().map(|_| live)
+    }
+
+    /// Sends a message, if the connection still stands.
+    pub(crate) async fn try_send(&mut self, message: Value) -> bool {
+        self.socket.send(Message::Text(message.to_string().into())).await.is_ok()
     }
 
     /// Sends a message.
@@ -91,6 +101,17 @@ impl Live {
     pub(crate) async fn is_silent_for(&mut self, time: Duration) -> bool {
         tokio::time::timeout(time, self.socket.next()).await.is_err()
     }
+}
+
+/// What a connection begins with, and where it goes.
+fn request<'a>(url: &'a str, token: Option<&str>) -> (ClientRequest, &'a str) {
+    let authority = url.strip_prefix("http://").unwrap();
+    let mut request = format!("ws://{authority}/ws").into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "forge.v1".parse().unwrap());
+    if let Some(token) = token {
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    (request, authority)
 }
 
 /// What a client does with a patch.

@@ -1,11 +1,13 @@
 //! What the tests of this folder share: a plain HTTP client, tokens, and waiting with a deadline.
 #![allow(dead_code, reason = "no test program uses all of it")]
 
+pub(crate) mod balancer;
 pub(crate) mod http;
 pub(crate) mod live;
 pub(crate) mod pgbouncer;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod sse;
 pub(crate) mod token;
 
 use std::time::{Duration, Instant};

@@ -81,7 +81,7 @@ fn what_others_may_not_see_or_watch_is_refused() {
             .batch_execute(&format!(
                 "CREATE TABLE open (id int); CREATE TABLE guarded (id int); ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
                  CREATE ROLE {role}; GRANT USAGE ON SCHEMA w TO {role}; GRANT SELECT ON open, guarded TO {role};
-                 GRANT SELECT, INSERT, UPDATE ON forge_changes, forge_watches TO {role}; SET ROLE {role}"
+                 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {role}; GRANT CREATE ON SCHEMA public TO {role}; SET ROLE {role}"
             ))
             .await
             .unwrap();

@@ -22,6 +22,7 @@ use crate::config::{Config, Mode, Secret};
 use crate::db::transaction::Purpose;
 use crate::db::{Database, Shape};
 use crate::feed::{Batch, Capture, ChangeFeed};
+use crate::migrate::Migrator;
 use crate::read_set::{Catalogue, Dependency, capture};
 use crate::realtime::group::GroupId;
 use crate::realtime::index::Index;
@@ -48,8 +49,9 @@ impl Place {
         };
         let database = templates.database("differential: an empty database", async |_| Ok(())).await.unwrap();
         let url = database.url().to_owned();
+        let config = config(&url);
+        Migrator::new(&config.database, &config.migrations, Vec::new()).unwrap().run(|_| {}).await.unwrap();
         let client = connect(&url).await;
-        client.batch_execute(include_str!("../../../migrations/0003_changes.sql")).await.unwrap();
         let name: String = client.query_one("SELECT quote_ident(current_database())", &[]).await.unwrap().get(0);
         let settings = [("search_path", "w, public"), ("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
         for (setting, value) in settings {
@@ -63,6 +65,12 @@ pub(super) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
+}
+
+fn config(url: &str) -> Config {
+    let mut config = Config::defaults(Mode::Test);
+    config.database.url = Some(Secret::new(url.to_owned()));
+    config
 }
 
 /// What was seen.
@@ -177,8 +185,7 @@ impl World {
                 Err(why) => *invalid.entry(said(why)).or_default() += 1,
             }
         }
-        let mut config = Config::defaults(Mode::Test);
-        config.database.url = Some(Secret::new(place.url.clone()));
+        let config = config(&place.url);
         let database = Database::new("differential", &config.database).map_err(|why| why.to_string())?;
         let (look, args) = look(&schema, &queries);
         let mut world = Self {
@@ -186,7 +193,8 @@ impl World {
             dependencies: vec![None; queries.len()],
             index: Index::default(),
             watched: HashMap::new(),
-            feed: ChangeFeed::default(),
+            // Nobody reads the log here: changes are rows.
+            feed: crate::feed::feed(&database, &config.reactivity).0,
             database,
             client,
             straddler: connect(&place.url).await,

@@ -1,5 +1,5 @@
 #[forge::query(publik, timeout = "5x")]
-#[cache = "30s"]
+#[retry = "3"]
 fn everything<'a>(title: &'a str, number: &i32) {}
 
 fn main() {}

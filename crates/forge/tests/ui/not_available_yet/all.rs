@@ -1,6 +1,6 @@
 use forge::prelude::*;
 
-#[forge::query(cache = "30s", rate_limit(requests = 60))]
+#[forge::query(rate_limit(requests = 60))]
 #[retry(max_attempts = 3)]
 #[log = "debug"]
 async fn a(_ctx: &QueryContext) -> Result<i32> {

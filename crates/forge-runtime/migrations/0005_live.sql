@@ -1,0 +1,54 @@
+-- What nodes have to know of each other's live sessions. None of it is logged: after a crash of the server it is gone, as the nodes that
+-- wrote it notice, and write it down again.
+
+-- Nodes that have such sessions. One that has not been seen for a while is gone, and with its row goes everything of it.
+CREATE UNLOGGED TABLE forge_live_nodes (
+    node uuid PRIMARY KEY,
+    seen_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Who is present, and where: the topic is made of a query and its arguments. Live queries read it, so it is in the change feed like any table.
+CREATE UNLOGGED TABLE forge_presence (
+    id uuid PRIMARY KEY,
+    topic text NOT NULL,
+    node uuid NOT NULL REFERENCES forge_live_nodes ON DELETE CASCADE,
+    user_id text,
+    -- JSON.
+    state text NOT NULL,
+    since timestamptz NOT NULL DEFAULT now()
+);
+-- Serves the list of who is present.
+CREATE INDEX forge_presence_topic ON forge_presence (topic, since, id);
+-- Serves the end of a node.
+CREATE INDEX forge_presence_node ON forge_presence (node);
+
+-- Sessions whose clients send by POST, which may reach any node, and what was sent so to another node than the session's.
+CREATE UNLOGGED TABLE forge_live_sessions (
+    id text PRIMARY KEY,
+    node uuid NOT NULL REFERENCES forge_live_nodes ON DELETE CASCADE,
+    user_id text
+);
+-- Serves the end of a node, and its look for what was sent.
+CREATE INDEX forge_live_sessions_node ON forge_live_sessions (node);
+
+CREATE UNLOGGED TABLE forge_live_messages (
+    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    session text NOT NULL REFERENCES forge_live_sessions ON DELETE CASCADE,
+    body text NOT NULL
+);
+-- Serves the session's node, and the session's end.
+CREATE INDEX forge_live_messages_session ON forge_live_messages (session);
+
+-- Says something in the change feed, in the sink that is in force: every node hears it when the transaction commits. `at` tells in which order
+-- things were said. The text is JSON, and begins as the nodes expect it.
+CREATE FUNCTION forge_tell(note text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    said text := '{"n":' || note || ',"at":' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint || '}';
+BEGIN
+    IF (SELECT sink FROM forge_feed) = 'wal' THEN
+        PERFORM pg_logical_emit_message(true, 'forge', said);
+    ELSE
+        INSERT INTO forge_changes (change) VALUES (said);
+    END IF;
+END
+$$;

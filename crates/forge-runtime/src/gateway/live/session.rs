@@ -1,0 +1,456 @@
+//! A session: what a client has asked for, on whose behalf, and what it is still to be told. It knows no socket.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use forge_core::request::RequestMetadata;
+use forge_core::{Error, ErrorKind, Result};
+use serde_json::value::RawValue;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use super::hub::Hub;
+use super::limits::{Holder, Pace, Seat, exceeded};
+use super::message::{self, Wanted};
+use crate::app::{NodeParts, Stage};
+use crate::auth::Principal;
+use crate::function::{Call, Caller, Entry, Looked, Written, permit};
+use crate::observability;
+use crate::realtime::{
+    Acknowledge, End, MAIL_MAX, Outbox, Presence, STATE_BYTES_MAX, Subscribe, Unsubscribe, nowhere, presence_entry,
+    presence_topic,
+};
+
+/// How many calls of one session are under way at a time, or answered and the answer not yet taken.
+const CALLS_MAX: usize = 16;
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Nobody can guess it.
+    pub(super) id: String,
+    pub(super) outbox: Arc<Outbox>,
+    hub: Arc<Hub>,
+    metadata: Arc<RequestMetadata>,
+    principal: Mutex<Arc<Principal>>,
+    /// One message after the other.
+    held: tokio::sync::Mutex<Held>,
+    calls: Arc<AtomicUsize>,
+    _room: OwnedSemaphorePermit,
+    _address: Option<Seat>,
+}
+
+/// What it has.
+#[derive(Debug)]
+struct Held {
+    subscriptions: BTreeMap<u64, Subscription>,
+    pace: Pace,
+    user: Option<Seat>,
+    /// It takes nothing in any more.
+    left: bool,
+}
+
+/// Something that it is subscribed to, to be subscribed to again on behalf of a new token.
+#[derive(Debug, Clone)]
+enum Subscription {
+    Query { entry: Arc<Entry>, args: Arc<[u8]> },
+    Presence(Presence),
+}
+
+/// What is to be written now.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    pub(super) texts: Vec<String>,
+    /// Nothing comes after this.
+    pub(super) end: Option<End>,
+}
+
+/// The node's order to stop.
+#[derive(Debug)]
+pub(super) struct Stopping(watch::Receiver<Stage>);
+
+impl Stopping {
+    pub(super) fn of(parts: &NodeParts) -> Self {
+        Self(parts.stage.clone())
+    }
+
+    async fn ordered(&mut self) {
+        // A sender that is gone is a node that is gone.
+        let _ = self.0.wait_for(|stage| *stage == Stage::Stopping).await;
+    }
+}
+
+impl Session {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        metadata: Arc<RequestMetadata>,
+        principal: Arc<Principal>,
+        room: OwnedSemaphorePermit,
+        address: Option<Seat>,
+        user: Option<Seat>,
+    ) -> Self {
+        observability::live().session_began();
+        let pace = Pace::new(hub.parts.config.gateway.subscription_rate_limit);
+        Self {
+            id: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>()),
+            outbox: Outbox::new(),
+            hub,
+            metadata,
+            principal: Mutex::new(principal),
+            held: tokio::sync::Mutex::new(Held { subscriptions: BTreeMap::new(), pace, user, left: false }),
+            calls: Arc::default(),
+            _room: room,
+            _address: address,
+        }
+    }
+
+    /// Whom it speaks for.
+    pub(super) fn principal(&self) -> Arc<Principal> {
+        self.principal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until there may be something to write. Sees to it that the session ends when its token does, or the node stops.
+    pub(super) async fn due(&self, stopping: &mut Stopping) {
+        let expiry = until(self.principal().expires_at);
+        tokio::select! {
+            () = self.outbox.ready() => {}
+            () = tokio::time::sleep(expiry) => self.sign_out(),
+            () = stopping.ordered() => self.outbox.end(End::STOPPING),
+        }
+    }
+
+    fn sign_out(&self) {
+        let why = Error::unauthorized("the token has ended; renew it and connect again");
+        self.fail(&why, End::SIGNED_OUT);
+    }
+
+    /// Ends the session, with a reason for the client.
+    fn fail(&self, why: &Error, end: End) {
+        self.outbox.end_saying(message::error(None, why), end);
+    }
+
+    /// Takes what is to be written. Before anything of it is shown, it is made sure that it still may be.
+    pub(super) async fn outgoing(&self) -> Outgoing {
+        if self.outbox.is_empty() {
+            return Outgoing::default();
+        }
+        let principal = self.principal();
+        if until(principal.expires_at).is_zero() {
+            self.sign_out();
+        } else if let Some(session) = principal.session {
+            match self.hub.parts.accounts.revocations.is_revoked(session).await {
+                Ok(false) => {}
+                Ok(true) => self.sign_out(),
+                // Perhaps ended is not alive: the client connects again, and is told then.
+                Err(_) => self.outbox.end(End::AWAY),
+            }
+        }
+        let taken = self.outbox.take();
+        let mut texts = taken.said;
+        for (id, why) in taken.failures {
+            self.held.lock().await.subscriptions.remove(&id);
+            self.log(&why);
+            texts.push(message::error(Some(id), &why));
+        }
+        if let Some(frame) = taken.frame {
+            observability::live().frame(frame.len());
+            texts.push(frame);
+        }
+        texts.extend(taken.events);
+        Outgoing { texts, end: taken.end }
+    }
+
+    /// The client is gone, or is to go.
+    pub(super) async fn leave(&self) {
+        let mut held = self.held.lock().await;
+        held.left = true;
+        held.subscriptions.clear();
+        self.hub.parts.live.unsubscribe(Unsubscribe { session: self.outbox.id, id: None }).await;
+    }
+
+    /// Takes in a message of a WebSocket, where one that is not understood ends the session.
+    pub(super) async fn hear_text(&self, text: &str) {
+        match Wanted::read(text) {
+            Ok(wanted) => {
+                let mut held = self.held.lock().await;
+                self.hear_one(wanted, &mut held).await;
+            }
+            Err(why) => self.fail(&why, End::broken("the message is not understood")),
+        }
+    }
+
+    /// The message is too large to be looked at.
+    pub(super) fn refuse_size(&self, bytes: usize) {
+        let max = self.hub.parts.config.gateway.max_body_size;
+        let why = Error::payload_too_large(format!(
+            "the message has {bytes} bytes, more than gateway.max_body_size = {max}; the session ends"
+        ));
+        self.fail(&why, End::TOO_LARGE);
+    }
+
+    /// Takes in messages that came by POST, after those that were sent before and came to another node.
+    ///
+    /// # Errors
+    /// When the database is away. Then nothing of them was taken in.
+    pub(super) async fn hear_posted(&self, all: Vec<Wanted>) -> Result<()> {
+        let mut held = self.held.lock().await;
+        self.fetch_into(&mut held).await?;
+        self.hear(all, &mut held).await;
+        Ok(())
+    }
+
+    /// Takes in what other nodes took for this session.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub(super) async fn fetch(&self) -> Result<()> {
+        let mut held = self.held.lock().await;
+        self.fetch_into(&mut held).await
+    }
+
+    async fn fetch_into(&self, held: &mut Held) -> Result<()> {
+        let parts = &self.hub.parts;
+        loop {
+            let bodies = parts.live.roll().take_mail(&parts.database, &self.id).await?;
+            for body in &bodies {
+                match Wanted::read_all(body) {
+                    Ok(all) => self.hear(all, held).await,
+                    // It was looked at before, by a node of another version.
+                    Err(why) => self.outbox.say(message::error(None, &why)),
+                }
+            }
+            if bodies.len() < MAIL_MAX {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes in messages, one after the other.
+    async fn hear(&self, all: Vec<Wanted>, held: &mut Held) {
+        for wanted in all {
+            if !held.left {
+                self.hear_one(wanted, held).await;
+            }
+        }
+    }
+
+    async fn hear_one(&self, wanted: Wanted, held: &mut Held) {
+        match wanted {
+            Wanted::Ping => self.outbox.say(r#"{"type":"pong"}"#.into()),
+            Wanted::Auth { token } => self.authenticate(&token, held).await,
+            Wanted::Unsubscribe { id } => self.unsubscribe(id, held).await,
+            Wanted::Subscribe { id, function, args, version } => {
+                let args = args.as_ref().map_or("{}", |args| args.get());
+                let subscription = self.query(id, &function, args, held);
+                if let (Ok(_), Some(version)) = (&subscription, &version) {
+                    self.outbox.holds(id, version);
+                }
+                self.begin(id, subscription, held).await;
+            }
+            Wanted::Presence { id, of, state } => {
+                let subscription = self.presence(id, of, state.as_deref(), held);
+                self.begin(id, subscription, held).await;
+            }
+            Wanted::Call { id, function, args, mutation_id } => self.call(id, function, args, mutation_id),
+        }
+    }
+
+    fn caller(&self) -> Arc<Caller> {
+        let (principal, request) = (self.principal(), self.metadata.clone());
+        Arc::new(Caller { principal, request, written: Written::default(), looked: Looked::default() })
+    }
+
+    fn call(&self, id: u64, function: String, args: Option<Box<RawValue>>, mutation_id: Option<String>) {
+        // Only here are there more of them, one message after the other.
+        if self.calls.load(Ordering::Relaxed) + self.outbox.replies() >= CALLS_MAX {
+            let why = Error::rate_limited(format!("a session has at most {CALLS_MAX} calls under way"), 1);
+            return self.outbox.say(message::refusal(id, &why));
+        }
+        let (parts, outbox, caller) = (self.hub.parts.clone(), self.outbox.clone(), self.caller());
+        let (calls, metadata) = (self.calls.clone(), self.metadata.clone());
+        calls.fetch_add(1, Ordering::Relaxed);
+        let acknowledge = mutation_id.as_ref().map(|mutation| Acknowledge {
+            live: parts.live.clone(),
+            outbox: outbox.clone(),
+            mutation: mutation.clone(),
+        });
+        // It ends with its own time-out at the latest, also when the client goes away: what it has begun is finished.
+        tokio::spawn(async move {
+            let args = args.as_ref().map_or("{}", |args| args.get()).as_bytes();
+            let call = Call { function: &function, args, caller, mutation_id, acknowledge };
+            let reply = match parts.executor.call(call).await {
+                Ok(answer) => {
+                    let data = String::from_utf8_lossy(&answer.json);
+                    let position = answer.position.map(|at| format!(",\"position\":\"{at}\"")).unwrap_or_default();
+                    format!("{{\"type\":\"reply\",\"id\":{id},\"data\":{data}{position}}}")
+                }
+                Err(why) => {
+                    log(&why, &metadata);
+                    message::refusal(id, &why)
+                }
+            };
+            outbox.reply(reply);
+            calls.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    /// Whether there is room for one more.
+    fn admit(&self, id: u64, held: &mut Held) -> Result<()> {
+        let config = &self.hub.parts.config.gateway;
+        held.pace.take(config.subscription_rate_limit)?;
+        let max = config.max_subscriptions_per_connection;
+        if held.subscriptions.len() >= max as usize && !held.subscriptions.contains_key(&id) {
+            let limit = "gateway.max_subscriptions_per_connection";
+            let text = format!("a session has at most {max} subscriptions ({limit}); end some of them first");
+            return Err(exceeded(text, limit, max, 1).with_code("TOO_MANY_SUBSCRIPTIONS"));
+        }
+        Ok(())
+    }
+
+    fn query(&self, id: u64, function: &str, args: &str, held: &mut Held) -> Result<Subscription> {
+        self.admit(id, held)?;
+        let (entry, args) = self.hub.parts.executor.subscribable(function, args.as_bytes(), &self.principal().auth)?;
+        Ok(Subscription::Query { entry, args })
+    }
+
+    fn presence(&self, id: u64, of: u64, state: Option<&RawValue>, held: &mut Held) -> Result<Subscription> {
+        self.admit(id, held)?;
+        if id == of || !matches!(held.subscriptions.get(&of), Some(Subscription::Query { .. })) {
+            return Err(nowhere(of));
+        }
+        let state = state.map(RawValue::get);
+        if let Some(bytes) = state.map(str::len).filter(|bytes| *bytes > STATE_BYTES_MAX) {
+            return Err(Error::payload_too_large(format!(
+                "the state has {bytes} bytes, more than the {STATE_BYTES_MAX} that one who is present may have"
+            )));
+        }
+        Ok(Subscription::Presence(Presence { of, state: state.map(Into::into) }))
+    }
+
+    /// Begins a subscription, or says why not.
+    async fn begin(&self, id: u64, subscription: Result<Subscription>, held: &mut Held) {
+        match subscription {
+            Ok(subscription) => {
+                if self.subscribe(id, &subscription, held).await {
+                    held.subscriptions.insert(id, subscription);
+                }
+            }
+            Err(why) => {
+                self.log(&why);
+                if held.subscriptions.contains_key(&id) {
+                    // An error with a number is the end of what that number stood for.
+                    self.unsubscribe(id, held).await;
+                }
+                self.outbox.say(message::error(Some(id), &why));
+            }
+        }
+    }
+
+    /// Asks for a subscription. False when there is nothing that it could be about.
+    async fn subscribe(&self, id: u64, subscription: &Subscription, held: &Held) -> bool {
+        let (entry, args, presence) = match subscription {
+            Subscription::Query { entry, args } => (entry.clone(), args.clone(), None),
+            Subscription::Presence(presence) => {
+                let Some(Subscription::Query { entry, args }) = held.subscriptions.get(&presence.of) else { return false };
+                let topic = serde_json::Value::from(presence_topic(entry.info.name, args)).to_string();
+                (presence_entry(), topic.into_bytes().into(), Some(presence.clone()))
+            }
+        };
+        let (outbox, caller) = (self.outbox.clone(), self.caller());
+        self.hub.parts.live.subscribe(Subscribe { outbox, id, entry, args, caller, presence }).await;
+        true
+    }
+
+    async fn unsubscribe(&self, id: u64, held: &mut Held) {
+        self.hub.parts.live.unsubscribe(Unsubscribe { session: self.outbox.id, id: Some(id) }).await;
+        for ended in held.end(id) {
+            self.outbox.forget(ended);
+        }
+    }
+
+    /// A first token, or the next one of the same user.
+    async fn authenticate(&self, token: &str, held: &mut Held) {
+        let principal = match self.hub.parts.authenticator.verify(token).await {
+            Ok(principal) => principal,
+            Err(why) => return self.fail(&why, End::SIGNED_OUT),
+        };
+        let before = self.principal();
+        if before.auth.user_id().is_some() && before.auth.user_id() != principal.auth.user_id() {
+            let why = Error::forbidden("a session speaks for one user; connect anew for another");
+            return self.fail(&why, End::broken("another user"));
+        }
+        if let (None, Some(user)) = (before.auth.user_id(), principal.auth.user_id()) {
+            match self.hub.seats.take(Holder::User(user.to_owned())) {
+                Ok(seat) => held.user = Some(seat),
+                Err(why) => return self.fail(&why, End::BUSY),
+            }
+            // Its messages come as this user from now on, at every node.
+            if self.hub.find(&self.id).is_some()
+                && let Err(why) = self.hub.parts.live.open(&self.id, Some(user)).await
+            {
+                return self.fail(&why, End::AWAY);
+            }
+        }
+        let auth = principal.auth.clone();
+        *self.principal.lock().unwrap_or_else(PoisonError::into_inner) = principal;
+        // Roles may have changed, and with them what may be seen. Queries first: others are present at them.
+        let (queries, presences): (Vec<_>, Vec<_>) =
+            held.subscriptions.clone().into_iter().partition(|(_, one)| matches!(one, Subscription::Query { .. }));
+        for (id, subscription) in queries.into_iter().chain(presences) {
+            let permitted = match &subscription {
+                Subscription::Query { entry, .. } => permit(&entry.info, &auth),
+                Subscription::Presence(_) => Ok(()),
+            };
+            match permitted {
+                Ok(()) => drop(self.subscribe(id, &subscription, held).await),
+                Err(why) => {
+                    self.hub.parts.live.unsubscribe(Unsubscribe { session: self.outbox.id, id: Some(id) }).await;
+                    for ended in held.end(id) {
+                        self.outbox.forget(ended);
+                        self.outbox.say(message::error(Some(ended), &why));
+                    }
+                }
+            }
+        }
+        self.outbox.say(r#"{"type":"authenticated"}"#.into());
+    }
+
+    fn log(&self, why: &Error) {
+        log(why, &self.metadata);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        observability::live().session_ended();
+    }
+}
+
+impl Held {
+    /// Ends a subscription, and with it that one is present there. Returns all that ended.
+    fn end(&mut self, id: u64) -> Vec<u64> {
+        let about = |one: &Subscription| matches!(one, Subscription::Presence(presence) if presence.of == id);
+        let mut ended: Vec<u64> =
+            self.subscriptions.extract_if(.., |key, one| *key == id || about(one)).map(|(id, _)| id).collect();
+        if !ended.contains(&id) {
+            ended.push(id);
+        }
+        ended
+    }
+}
+
+/// How long it is until a time in seconds since 1970. Far times are cut: the caller asks again.
+fn until(expires_at: i64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let end = Duration::from_secs(u64::try_from(expires_at).unwrap_or(0));
+    end.saturating_sub(now).min(Duration::from_secs(86_400 * 365))
+}
+
+fn log(why: &Error, metadata: &RequestMetadata) {
+    if matches!(why.kind(), ErrorKind::Internal | ErrorKind::Database | ErrorKind::Config) {
+        tracing::error!(request_id = metadata.request_id.as_str(), error = ?why, "a live query or call failed");
+    }
+}
