@@ -30,7 +30,7 @@ use crate::realtime::index::Index;
 type Outcome<T> = Result<T, String>;
 
 /// How many queries a schema has, and how many of them are of one table by its keys.
-const QUERIES: (usize, usize) = (18, 6);
+const QUERIES: (usize, usize) = (26, 8);
 
 /// A database to test in.
 pub(super) struct Place {
@@ -218,7 +218,7 @@ impl World {
             self.follow(n, tally).await?;
         }
         self.look_around().await?;
-        let mut done = 0;
+        let (mut done, mut followed) = (0, false);
         while done < writes {
             if done == writes * 9 / 10 {
                 self.alter().await?;
@@ -231,8 +231,9 @@ impl World {
             }
             done += 1;
             tally.writes += 1;
-            if done == writes / 5 {
-                // What follows now was written down for others.
+            if !followed && done >= writes / 5 && self.open.is_none() {
+                followed = true;
+                // What follows now was written down for others. (A new trigger waits for open writers.)
                 for n in late..self.queries.len() {
                     self.follow(n, tally).await?;
                 }
