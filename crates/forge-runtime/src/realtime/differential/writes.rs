@@ -229,7 +229,7 @@ impl Writer<'_> {
         let n = self.dice.below(self.queries.len());
         let (table, column, value) = self.queries[n].target.clone()?;
         let table = self.schema.tables[table].clone();
-        if self.rows.get(self.queries[n].target.as_ref()?.0).is_none_or(|rows| *rows > 60) {
+        if self.rows.get(self.queries[n].target.as_ref()?.0).is_none_or(|rows| *rows > 40) {
             // So many rows may be written down as "all rows".
             return None;
         }
