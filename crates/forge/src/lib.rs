@@ -50,7 +50,9 @@ pub mod prelude {
 }
 
 pub use forge_core::auth::{AuthContext, AuthUser};
-pub use forge_core::function::{ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo, FunctionKind};
+pub use forge_core::function::{
+    ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo, FunctionKind, TrackingMode,
+};
 pub use forge_core::manifest::Manifest;
 pub use forge_core::schema::Json;
 pub use forge_core::wire::WireType;
@@ -80,7 +82,7 @@ struct LiveQueries;
 pub mod __rt {
     pub use forge_core::function::{
         Access, BoxFuture, CachePolicy, ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo, FunctionKind,
-        Isolation,
+        Isolation, TrackingMode,
     };
     pub use forge_core::{Error, Result, schema, validate, wire};
     pub use forge_runtime::app::Module;
