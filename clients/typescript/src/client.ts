@@ -6,7 +6,7 @@
 
 import { type Answer, isRefusal, readAnswer } from './answer.js';
 import type { LiveOptions } from './connection.js';
-import { ForgeError, why } from './error.js';
+import { ForgeError, mayPass, why } from './error.js';
 import type {
   Action,
   CallArgs,
@@ -17,12 +17,13 @@ import type {
 } from './functions.js';
 import { Live, type LiveConnection } from './live.js';
 import type { Optimistic } from './optimistic.js';
+import type { Outbox } from './outbox.js';
 import { Patience } from './patience.js';
 import { Positions } from './positions.js';
 import { type GetToken, type Pass, Session } from './session.js';
-import type { Listener, Subscription } from './subscriptions.js';
+import type { ServerEventListener, Listener, PresenceMember, Presence, Subscription } from './subscriptions.js';
 
-export type { ConnectionStatus, LiveOptions } from './connection.js';
+export type { ConnectionStatus, LiveOptions, Transport } from './connection.js';
 export { ForgeError } from './error.js';
 export type { FieldErrors, ForgeErrorCode } from './error.js';
 export { action, mutation, query } from './functions.js';
@@ -36,7 +37,17 @@ export type {
 } from './functions.js';
 export type { LiveConnection } from './live.js';
 export type { Optimistic, OptimisticQueries, OptimisticResult } from './optimistic.js';
-export type { Listener, Snapshot, Subscription } from './subscriptions.js';
+export { createOutbox } from './outbox.js';
+export type { Outbox } from './outbox.js';
+export type {
+  ServerEventListener,
+  Listener,
+  PresenceMember,
+  Presence,
+  ServerEvent,
+  Snapshot,
+  Subscription,
+} from './subscriptions.js';
 export type { GetToken };
 
 /** How to reach the back end, and as whom. Everything has a default. */
@@ -90,6 +101,11 @@ export interface CallOptions {
 export interface ChangeOptions<Args> extends CallOptions {
   /** Shows what the call will change before the back end has done it; taken back when the call fails. */
   optimistic?: Optimistic<Args> | undefined;
+  /**
+   * Where the call waits for its turn, and for the back end when that cannot be reached. `timeout` is then that of each
+   * attempt. Not for actions, which cannot be repeated.
+   */
+  outbox?: Outbox | undefined;
 }
 
 /** A client. Its methods may be passed around on their own. Every one of them rejects with {@link ForgeError} only. */
@@ -124,6 +140,25 @@ export interface ForgeClient {
     args: NoInfer<Args>,
     listener: Listener<Result>,
   ): Subscription<Result>;
+  /**
+   * Listens to the events that the back end sends to those who are subscribed to a query; subscribes to it as well. Gives
+   * what ends that.
+   */
+  on<Args, Result>(
+    fn: Query<Args, Result>,
+    args: NoInfer<Args>,
+    listener: ServerEventListener,
+  ): () => void;
+  /**
+   * Is present at a query with these arguments, with something to say of oneself, and reads who is, oneself included. With
+   * `null` one only watches. Whoever may subscribe to the query may see who is there; so does this.
+   */
+  presence<Args, Result, State>(
+    fn: Query<Args, Result>,
+    args: NoInfer<Args>,
+    state: State | null,
+    listener: Listener<PresenceMember<State>[]>,
+  ): Presence<State>;
   /** The connection that subscriptions come over. */
   readonly connection: LiveConnection;
 }
@@ -166,17 +201,50 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
     onSignedOut,
   });
   const positions = new Positions();
-  const live = new Live(base, options.live ?? {}, session);
+  const outboxes = new Set<Outbox>();
+  const http = {
+    fetch: send,
+    credentials,
+    headers: (token: string | undefined) => authorize(plainHeaders(), token),
+  };
+  const live = new Live(base, http, options.live ?? {}, session, () => {
+    // What somebody wanted to be done is not done as somebody else.
+    for (const outbox of outboxes) outbox.clear();
+  });
 
   async function call(
     fn: ForgeFunction<FunctionKind, never, unknown>,
     args: unknown,
-    { signal, timeout, auth = true, mutationId, optimistic }: ChangeOptions<unknown> = {},
+    given: ChangeOptions<unknown> = {},
   ): Promise<unknown> {
     const { name, kind } = fn;
+    const { optimistic, outbox } = given;
     const body = toJson(name, args);
+    const id = given.mutationId ?? newId();
+    const once = () => callOnce(fn, args, body, id, given);
+    if (outbox && kind === 'action')
+      throw new ForgeError('CLIENT_ERROR', `${name} is an action: it cannot wait in an outbox`);
+    try {
+      if (optimistic) live.expect(id, optimistic, args);
+      if (!outbox) return await once();
+      outboxes.add(outbox);
+      return await outbox.send(name, once, live.connection, given.signal);
+    } catch (cause) {
+      if (optimistic) live.failed(id);
+      if (cause instanceof ForgeError) throw cause;
+      throw new ForgeError('CLIENT_ERROR', `${name} could not be called: ${why(cause)}`, { cause });
+    }
+  }
+
+  /** Makes a call, with its repeats. */
+  async function callOnce(
+    { name, kind }: ForgeFunction<FunctionKind, never, unknown>,
+    args: unknown,
+    body: string,
+    id: string,
+    { signal, timeout, auth = true, optimistic }: ChangeOptions<unknown>,
+  ): Promise<unknown> {
     const patience = new Patience(name, timeout ?? options.timeout ?? 30_000, signal);
-    const id = mutationId ?? newId();
     try {
       const request: OneCall = {
         name,
@@ -191,7 +259,6 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
         acknowledged: false,
         changesSession: false,
       };
-      if (optimistic) live.expect(id, optimistic, args);
       const data = await repeating(request, async () => {
         const answer = auth ? await authorized(request) : await attempt(request, session.bare());
         if (answer.error) throw answer.error;
@@ -200,10 +267,6 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
       if (optimistic) live.succeeded(id, request.acknowledged);
       if (request.changesSession) live.connection.restart();
       return data;
-    } catch (cause) {
-      if (optimistic) live.failed(id);
-      if (cause instanceof ForgeError) throw cause;
-      throw new ForgeError('CLIENT_ERROR', `${name} could not be called: ${why(cause)}`, { cause });
     } finally {
       patience.release();
     }
@@ -216,7 +279,10 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
       try {
         return await once();
       } catch (error) {
-        if (done >= repeats || !(error instanceof ForgeError) || !mayPass(error)) throw error;
+        if (!(error instanceof ForgeError) || !mayPass(error)) throw error;
+        // What may have been done may be in results that arrive from now on.
+        if (request.mutationId !== undefined) live.interrupted(request.mutationId);
+        if (done >= repeats) throw error;
         // Between half and all of 0.25 s, 0.5 s, 1 s, ..: clients that were cut off together do not return together.
         const backoff = 250 * 2 ** Math.min(done, 6) * (0.5 + Math.random() / 2);
         const delay = Math.max(backoff, (error.retryAfter ?? 0) * 1000);
@@ -319,13 +385,16 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
   }
 
   function headersOf(request: OneCall, token: string | undefined): Headers {
-    const headers = plainHeaders();
-    if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
+    const headers = authorize(plainHeaders(), token);
     if (request.mutationId !== undefined) headers.set('x-forge-mutation-id', request.mutationId);
     const position = positions.toString();
     if (position !== '') headers.set('x-forge-position', position);
     return headers;
   }
+
+  /** Arguments that nobody else holds. */
+  const own = (fn: Query<unknown, unknown>, args: unknown): unknown =>
+    JSON.parse(toJson(fn.name, args));
 
   return {
     query: call,
@@ -333,20 +402,17 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
     action: call,
     call,
     subscribe: (fn: Query<unknown, unknown>, args: unknown, listener: Listener<unknown>) =>
-      live.subscribe(fn.name, JSON.parse(toJson(fn.name, args)), listener),
+      live.subscribe(fn.name, own(fn, args), listener),
+    on: (fn: Query<unknown, unknown>, args: unknown, listener: ServerEventListener) =>
+      live.on(fn.name, own(fn, args), listener),
+    presence: (
+      fn: Query<unknown, unknown>,
+      args: unknown,
+      state: unknown,
+      listener: Listener<unknown>,
+    ) => live.presence(fn.name, own(fn, args), state, listener),
     connection: live.connection,
   } as ForgeClient;
-}
-
-/** Whether the same call may succeed a moment later, with nothing done twice. */
-function mayPass({ code, status }: ForgeError): boolean {
-  return (
-    code === 'NETWORK_ERROR' ||
-    // An answer over the connection has no status.
-    ((status ?? 503) === 503 && (code === 'DATABASE_UNAVAILABLE' || code === 'OUTCOME_UNKNOWN')) ||
-    // What a proxy says while the back end behind it restarts.
-    (code === 'BAD_RESPONSE' && (status === 502 || status === 503 || status === 504))
-  );
 }
 
 /** Whether this runs where cookies are kept: on a page, or in its worker. */
@@ -364,13 +430,22 @@ function toJson(name: string, args: unknown): string {
   }
 }
 
-/** A new UUID, also where a page without TLS has no `randomUUID`. */
-function newId(): string {
-  if (typeof crypto.randomUUID === 'function') return crypto.randomUUID();
+function authorize(headers: Headers, token: string | undefined): Headers {
+  if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
+  return headers;
+}
+
+/**
+ * A new id for a row, as the back end makes them: a UUID of version 7, whose order is that of time. For what is shown before
+ * it is stored. Also where a page without TLS has no `crypto.randomUUID`.
+ */
+export function newId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
-  // The bits that say "version 4, at random".
-  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  const time = Date.now().toString(16).padStart(12, '0');
+  // The bits that say "version 7".
+  bytes[6] = (bytes[6]! & 0x0f) | 0x70;
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  const random = Array.from(bytes.subarray(6), (byte) => byte.toString(16).padStart(2, '0'));
+  const hex = time + random.join('');
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }

@@ -1,6 +1,6 @@
 /**
- * The one WebSocket of a client: opened when it is first wanted, kept alive, opened anew when it breaks, closed some
- * seconds after nobody wants it any more.
+ * The one connection of a client: opened when it is first wanted, kept alive, opened anew when it breaks, closed some
+ * seconds after nobody wants it any more. A WebSocket, or, where none gets through, a stream of events.
  *
  * ```text
  * closed ── want ──▶ connecting ── ready ──▶ open
@@ -15,16 +15,34 @@
 
 import { ForgeError, why } from './error.js';
 import { Heartbeat } from './heartbeat.js';
+import {
+  type Link,
+  type LinkOwner,
+  PROTOCOL_BROKEN,
+  RESTARTING,
+  SIGNED_OUT,
+  TOO_BUSY,
+  openWebSocket,
+} from './link.js';
 import { type Message, errorOf, readMessage } from './message.js';
 import type { Pass, Session } from './session.js';
+import type { Http } from './sse.js';
 
 /** `open` carries everything; `offline` waits for the next attempt; `closed` is not wanted, or nobody is signed in. */
 export type ConnectionStatus = 'connecting' | 'open' | 'offline' | 'closed';
 
+/** What can carry a connection: a WebSocket, or a stream of events (SSE) with requests beside it. */
+export type Transport = 'websocket' | 'sse';
+
 /** How live queries reach the back end. Everything has a default. */
 export interface LiveOptions {
-  /** Where the connection is opened. Default: `/ws` below the client's `url`. */
+  /** Where the connection is opened. Default: `/ws` below the client's `url`; a stream of events is at `/events` beside it. */
   url?: string | undefined;
+  /**
+   * What carries it. Default `auto`: a WebSocket; when none could be opened twice in a row although requests get through, a
+   * stream of events, for as long as the client lives.
+   */
+  transport?: Transport | 'auto' | undefined;
   /** What opens it, where the engine has no `WebSocket` of its own (Node before 22). */
   WebSocket?: (new (url: string, protocol: string) => WebSocket) | undefined;
   /** For how long the connection stays open after the last subscription ended, in milliseconds. Default 5,000. */
@@ -60,23 +78,33 @@ const WELL = { data: undefined, error: undefined, session: null };
 
 /** A connection that has lasted this long was a good one: attempts are counted from the start again. */
 const LASTING = 5_000;
-/** The spread of attempts that are made at once: clients that a node let go together do not arrive together. */
+/**
+ * The first attempt is made within so many milliseconds, somewhere: after a cut, and after a node said that it stops, as
+ * all clients of that node then come at the same time.
+ */
 const SPREAD = 300;
-
-/** The status codes of RFC 6455 and ours. */
-const TOO_BUSY = 1013;
-const PROTOCOL_BROKEN = 4400;
-const SIGNED_OUT = 4401;
+const SPREAD_RESTARTING = 2_000;
+/** After so many WebSockets in a row that could not be opened, something else is tried; the second after one was open before. */
+const UNOPENED_MAX = 2;
+const UNOPENED_AGAIN_MAX = 4;
 
 export class Connection {
   #status: ConnectionStatus = 'closed';
   /** Whom it speaks for. */
   #pass: Pass | undefined;
   #wanted = false;
-  #socket: WebSocket | undefined;
+  #link: Link | undefined;
   /** Counts what overtakes each other: attempts, renewals. Whoever has waited goes on only if the count is still theirs. */
   #turn = 0;
   #attempts = 0;
+  #retryAt: Date | undefined;
+  #transport: Transport;
+  /** How many WebSockets in a row could not be opened. */
+  #unopened = 0;
+  /** Whether it is known that requests get through where WebSockets do not. */
+  #settled = false;
+  #unopenedMax = UNOPENED_MAX;
+  #heardAnything = false;
   /** How often it was refused in a row, and what was refused last. */
   #refusals = 0;
   #refused: { token: string | undefined; error: ForgeError } | undefined;
@@ -88,13 +116,22 @@ export class Connection {
   #lingerTimer: Timer;
   readonly #heartbeat: Heartbeat;
   readonly #base: string;
+  readonly #http: Http;
   readonly #options: LiveOptions;
   readonly #session: Session;
   readonly #owner: ConnectionOwner;
 
-  constructor(base: string, options: LiveOptions, session: Session, owner: ConnectionOwner) {
+  constructor(
+    base: string,
+    http: Http,
+    options: LiveOptions,
+    session: Session,
+    owner: ConnectionOwner,
+  ) {
     this.#base = base;
+    this.#http = http;
     this.#options = options;
+    this.#transport = options.transport === 'sse' ? 'sse' : 'websocket';
     this.#session = session;
     this.#owner = owner;
     this.#heartbeat = new Heartbeat(
@@ -108,12 +145,27 @@ export class Connection {
     return this.#status;
   }
 
+  /** When the next attempt is made, while it is `offline`. */
+  get retryAt(): Date | undefined {
+    return this.#status === 'offline' ? this.#retryAt : undefined;
+  }
+
+  get transport(): Transport {
+    return this.#transport;
+  }
+
+  /** Makes the next attempt now. */
+  retry(): void {
+    if (this.#status === 'offline') void this.#connect();
+  }
+
   /** Somebody needs the connection. */
   want(): void {
     clearTimeout(this.#lingerTimer);
     if (!this.#wanted) {
       this.#wanted = true;
       globalThis.addEventListener?.('online', this.#wake);
+      globalThis.addEventListener?.('offline', this.#wake);
       globalThis.document?.addEventListener('visibilitychange', this.#wake);
     }
     if (this.#status !== 'closed') return;
@@ -134,6 +186,7 @@ export class Connection {
     this.#wanted = false;
     clearTimeout(this.#lingerTimer);
     globalThis.removeEventListener?.('online', this.#wake);
+    globalThis.removeEventListener?.('offline', this.#wake);
     globalThis.document?.removeEventListener('visibilitychange', this.#wake);
     this.#letGo('closed');
   }
@@ -170,7 +223,7 @@ export class Connection {
 
   /** Sends a message, when the connection is open. */
   send(message: Message): void {
-    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
+    this.#link?.send(JSON.stringify(message), this.#prolonging?.token ?? this.#pass?.token);
   }
 
   async #connect(): Promise<void> {
@@ -192,43 +245,56 @@ export class Connection {
       return;
     }
     this.#pass = pass;
-    let socket: WebSocket;
+    this.#said = undefined;
+    this.#heardAnything = false;
+    this.#heartbeat.opening();
+    const mine = () => turn === this.#turn;
     try {
-      socket = this.#open();
+      const link = await this.#open(pass, {
+        opened: () => {
+          if (mine() && token !== undefined && !this.#link?.introduced)
+            this.send({ type: 'auth', token });
+        },
+        alive: () => {
+          if (mine()) this.#heartbeat.heard();
+        },
+        heard: (data) => {
+          if (mine()) this.#hear(data);
+        },
+        ended: (code) => {
+          if (mine()) this.#lost(code);
+        },
+      });
+      if (mine()) this.#link = link;
+      else link.close();
     } catch (cause) {
+      if (!mine()) return;
+      if (this.#transport === 'sse') {
+        // What opens it could not be loaded: the network is down, say.
+        this.#lost(0);
+        return;
+      }
       const text = `live queries cannot be asked: ${why(cause)}`;
       this.#end(new ForgeError('CLIENT_ERROR', text, { cause }));
-      return;
     }
-    this.#socket = socket;
-    this.#said = undefined;
-    this.#heartbeat.opening();
-    socket.onopen = () => {
-      if (token !== undefined) this.send({ type: 'auth', token });
-    };
-    socket.onmessage = ({ data }) => {
-      if (socket === this.#socket) this.#hear(data);
-    };
-    // The end follows an error, or should: not every engine says so when the connection could not even be opened.
-    socket.onerror = () => {
-      if (socket === this.#socket) this.#lost(0);
-    };
-    socket.onclose = ({ code }) => {
-      if (socket === this.#socket) this.#lost(code);
-    };
   }
 
-  #open(): WebSocket {
+  async #open({ token }: Pass, owner: LinkOwner): Promise<Link> {
+    const given = this.#options.url ?? `${this.#base}/ws`;
+    if (this.#transport === 'sse') {
+      const { openEvents } = await import('./sse.js');
+      return openEvents(given.replace(/\/ws$/, '/events'), this.#http, token, owner);
+    }
     const Socket = this.#options.WebSocket ?? globalThis.WebSocket;
     if (!Socket) throw new Error('this engine has no WebSocket, so pass `live.WebSocket`');
-    const given = this.#options.url ?? `${this.#base}/ws`;
     const url = new URL(given, globalThis.location?.href);
     url.protocol = url.protocol.replace(/^http/, 'ws');
-    return new Socket(url.href, 'forge.v1');
+    return openWebSocket(Socket, url.href, owner);
   }
 
   #hear(data: unknown): void {
     this.#heartbeat.heard();
+    this.#heardAnything = true;
     const message = readMessage(data);
     if (!message) {
       this.#lost(PROTOCOL_BROKEN);
@@ -238,12 +304,16 @@ export class Connection {
       case 'pong':
         return;
       case 'connected':
-        if (this.#pass?.token === undefined) this.#ready();
+        if (this.#pass?.token === undefined || this.#link?.introduced) this.#ready();
         return;
       case 'authenticated':
         if (this.#prolonging && this.#pass) this.#pass = { ...this.#pass, ...this.#prolonging };
         this.#prolonging = undefined;
         if (this.#status !== 'open') this.#ready();
+        return;
+      case 'close':
+        // A stream of events has no close code of its own.
+        this.#lost(Number(message['code']));
         return;
       case 'error':
         if (message['id'] !== undefined) break;
@@ -257,6 +327,11 @@ export class Connection {
 
   #ready(): void {
     this.#openedAt = performance.now();
+    this.#unopened = 0;
+    // From now on it is known what gets through here.
+    if (this.#transport === 'sse') this.#settled = true;
+    // A node that is too busy to open them looks just like a network that lets none through.
+    else this.#unopenedMax = UNOPENED_AGAIN_MAX;
     if (this.#pass) this.#session.learn(WELL, this.#pass);
     this.#heartbeat.beat();
     this.#become('open');
@@ -268,6 +343,7 @@ export class Connection {
     const lasted = this.#status === 'open' && performance.now() - this.#openedAt >= LASTING;
     const other = this.#prolonging !== undefined && this.#said !== undefined;
     const said = this.#said;
+    const another = !this.#heardAnything && code !== SIGNED_OUT && this.#tryAnother();
     this.#letGo('connecting');
     if (lasted) {
       this.#attempts = 0;
@@ -280,18 +356,35 @@ export class Connection {
     } else if (code === SIGNED_OUT) {
       const { message = 'nobody is signed in any more', details } = said ?? {};
       void this.#renew(new ForgeError('UNAUTHORIZED', message, { details, status: 401 }));
+    } else if (another) {
+      // At once: only what is true of both at the same time tells one from the other.
+      void this.#connect();
     } else {
       if (code === TOO_BUSY || code === PROTOCOL_BROKEN) this.#attempts ||= 1;
-      this.#retry();
+      // Not a failure, however shortly it lasted.
+      if (code === RESTARTING) this.#attempts = 0;
+      this.#retry(code === RESTARTING ? SPREAD_RESTARTING : SPREAD);
     }
   }
 
+  /** What was to carry the connection could not be opened: whether something else is to be tried, now. */
+  #tryAnother(): boolean {
+    if ((this.#options.transport ?? 'auto') !== 'auto' || this.#settled) return false;
+    const before = this.#transport;
+    // Where nothing gets through, nothing is known of WebSockets.
+    this.#transport =
+      before === 'websocket' && ++this.#unopened >= this.#unopenedMax ? 'sse' : 'websocket';
+    if (this.#transport !== before) this.#unopened = 0;
+    return this.#transport === 'sse';
+  }
+
   /** Tries again: at once the first time, then after pauses that grow, each of them somewhere between half and whole. */
-  #retry(): void {
+  #retry(spread = SPREAD): void {
     const { retryDelay = 500, retryDelayMax = 30_000 } = this.#options;
     const pause = Math.min(retryDelayMax, retryDelay * 2 ** Math.min(this.#attempts - 1, 20));
     const delay =
-      this.#attempts === 0 ? Math.random() * SPREAD : pause * (0.5 + Math.random() / 2);
+      this.#attempts === 0 ? Math.random() * spread : pause * (0.5 + Math.random() / 2);
+    this.#retryAt = new Date(Date.now() + delay);
     if (this.#attempts > 0) this.#become('offline');
     this.#attempts += 1;
     this.#retryTimer = setTimeout(() => void this.#connect(), delay);
@@ -336,16 +429,15 @@ export class Connection {
     this.#owner.ended(error);
   }
 
-  /** Lets go of the socket, of timers and of whatever is awaited. */
+  /** Lets go of the link, of timers and of whatever is awaited. */
   #letGo(status: ConnectionStatus): void {
     this.#turn += 1;
     this.#heartbeat.stop();
     clearTimeout(this.#retryTimer);
     this.#prolonging = undefined;
-    const socket = this.#socket;
-    this.#socket = undefined;
-    // Not waited for: a connection that is dead would take its time.
-    socket?.close();
+    const link = this.#link;
+    this.#link = undefined;
+    link?.close();
     const dropped = this.#status === 'open';
     this.#become(status);
     if (dropped) this.#owner.dropped();
@@ -357,10 +449,10 @@ export class Connection {
     this.#owner.changed();
   }
 
-  /** The network is back, or the page is seen again: timers may have slept, and the connection may have died. */
-  readonly #wake = (): void => {
+  /** The network is back or gone, or the page is seen again: timers may have slept, and the connection may have died. */
+  readonly #wake = ({ type }: Event): void => {
     if (globalThis.document?.visibilityState === 'hidden') return;
-    if (this.#status === 'offline') void this.#connect();
+    if (this.#status === 'offline' && type !== 'offline') void this.#connect();
     else if (this.#status === 'open') this.#heartbeat.probe();
   };
 }

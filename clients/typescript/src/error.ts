@@ -82,6 +82,22 @@ function fieldErrors(details: unknown): FieldErrors {
   return fields;
 }
 
+/** Whether the same call may succeed a moment later, with nothing done twice. */
+export function mayPass({ code, status }: ForgeError): boolean {
+  return (
+    code === 'NETWORK_ERROR' ||
+    // Not every answer over the connection has a status.
+    ((status ?? 503) === 503 && (code === 'DATABASE_UNAVAILABLE' || code === 'OUTCOME_UNKNOWN')) ||
+    // What a proxy says while the back end behind it restarts.
+    (code === 'BAD_RESPONSE' && (status === 502 || status === 503 || status === 504))
+  );
+}
+
+/** Whether an error says that whoever asked may not see it (any more), whatever code the app gave it. */
+export function isForbidden({ code, status }: ForgeError): boolean {
+  return status === 401 || status === 403 || code === 'UNAUTHORIZED' || code === 'FORBIDDEN';
+}
+
 /** What a thrown value says, whatever it is. */
 export function why(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);

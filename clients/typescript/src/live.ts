@@ -3,18 +3,36 @@
  * nothing; nothing is opened before the first subscription.
  */
 
-import { Connection, type ConnectionStatus, type LiveOptions } from './connection.js';
+import {
+  Connection,
+  type ConnectionStatus,
+  type LiveOptions,
+  type Transport,
+} from './connection.js';
 import { ForgeError } from './error.js';
 import { type Message, errorOf } from './message.js';
 import { type Optimistic, expect, report } from './optimistic.js';
 import type { Patience } from './patience.js';
 import type { Pass, Session } from './session.js';
-import { type Listener, type Subscription, Subscriptions } from './subscriptions.js';
+import type { Http } from './sse.js';
+import {
+  type ServerEventListener,
+  type Listener,
+  type Presence,
+  type Subscription,
+  Subscriptions,
+} from './subscriptions.js';
 
 /** The connection over which live queries come, for pages that show how it is. */
 export interface LiveConnection {
   /** How it is now: `closed` while nothing is subscribed to. */
   readonly status: ConnectionStatus;
+  /** When the next attempt is made, while it is `offline`. */
+  readonly retryAt: Date | undefined;
+  /** What carries it, or will. */
+  readonly transport: Transport;
+  /** Makes the next attempt now, while it is `offline`. */
+  retry(): void;
   /** Calls the listener whenever the status changes; gives what ends that. */
   onChange(listener: (status: ConnectionStatus) => void): () => void;
   /**
@@ -60,12 +78,22 @@ export class Live {
   readonly #watchers = new Set<(status: ConnectionStatus) => void>();
   #numbers = 0;
 
-  constructor(base: string, options: LiveOptions, session: Session) {
-    const connection = new Connection(base, options, session, {
+  /** `forgotten` is told when what was to be done for whoever was signed in is not to be done any more. */
+  constructor(
+    base: string,
+    http: Http,
+    options: LiveOptions,
+    session: Session,
+    forgotten: () => void,
+  ) {
+    const connection = new Connection(base, http, options, session, {
       opened: () => this.#subscriptions.resume(),
       received: (message) => this.#receive(message),
       dropped: () => this.#dropped(),
-      forget: () => this.#subscriptions.forget(),
+      forget: () => {
+        forgotten();
+        this.#subscriptions.forget();
+      },
       ended: (error) => this.#subscriptions.refused(error),
       changed: () => this.#changed(),
       busy: () => this.#calls.size > 0,
@@ -84,6 +112,13 @@ export class Live {
       get status() {
         return connection.status;
       },
+      get retryAt() {
+        return connection.retryAt;
+      },
+      get transport() {
+        return connection.transport;
+      },
+      retry: () => connection.retry(),
       onChange: (listener) => {
         // Its own function, so that one that is given twice is called twice, and each end ends one.
         const watcher = (status: ConnectionStatus) => listener(status);
@@ -100,6 +135,19 @@ export class Live {
 
   subscribe(name: string, args: unknown, listener: Listener<unknown>): Subscription<unknown> {
     return this.#subscriptions.add(name, args, listener);
+  }
+
+  on(name: string, args: unknown, listener: ServerEventListener): () => void {
+    return this.#subscriptions.on(name, args, listener);
+  }
+
+  presence(
+    name: string,
+    args: unknown,
+    state: unknown,
+    listener: Listener<unknown>,
+  ): Presence<unknown> {
+    return this.#subscriptions.present(name, args, state, listener);
   }
 
   /** Whether a call made with this pass can be sent over the connection. */
@@ -135,6 +183,11 @@ export class Live {
     );
   }
 
+  /** It is not known whether the call was done; it will be repeated. */
+  interrupted(id: string): void {
+    this.#subscriptions.layers.interrupted(id);
+  }
+
   /** The call has failed. */
   failed(id: string): void {
     this.#subscriptions.layers.failed(id);
@@ -157,6 +210,9 @@ export class Live {
     switch (message['type']) {
       case 'frame':
         this.#subscriptions.frame(message);
+        return;
+      case 'event':
+        this.#subscriptions.event(message);
         return;
       case 'error':
         this.#subscriptions.failed(message);

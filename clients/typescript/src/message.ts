@@ -18,8 +18,12 @@ export function readMessage(text: unknown): Message | undefined {
 
 /** The error that a message reports. */
 export function errorOf(reported: Message): ForgeError {
-  const { code, message, details } = reported;
+  const { code, message, details, status, retryAfter } = reported;
   if (typeof code === 'string' && typeof message === 'string')
-    return new ForgeError(code, message, { details });
+    return new ForgeError(code, message, {
+      details,
+      status: typeof status === 'number' ? status : undefined,
+      retryAfter: typeof retryAfter === 'number' ? retryAfter : undefined,
+    });
   return new ForgeError('BAD_RESPONSE', 'the back end reports an error without saying which');
 }

@@ -3,7 +3,7 @@
  * end and one copy. A frame changes all copies that it is about first; only then are readers told, each once.
  */
 
-import { ForgeError } from './error.js';
+import { ForgeError, isForbidden } from './error.js';
 import { keyOf } from './functions.js';
 import { type Message, errorOf } from './message.js';
 import { Layers, report } from './optimistic.js';
@@ -30,9 +30,40 @@ export type Listener<Result> = (snapshot: Snapshot<Result>) => void;
 export interface Subscription<Result> {
   /** The result as it is now. */
   readonly current: Snapshot<Result>;
+  /** Asks again, when it has failed. */
+  retry(): void;
   /** Ends it. The listener is not called any more. */
   stop(): void;
 }
+
+/** Somebody who is present at a query. */
+export interface PresenceMember<State> {
+  /** One for every presence: who looks from two windows is there twice. */
+  readonly id: string;
+  /** Who it is; null for somebody who is not signed in. */
+  readonly userId: string | null;
+  /** What they say of themselves: at most 1 KiB as JSON. */
+  readonly state: State;
+  /** Since when they have been there. */
+  readonly since: string;
+}
+
+/** One's own presence, and a subscription to that of everybody. */
+export interface Presence<State> extends Subscription<PresenceMember<State>[]> {
+  /** Says something else of oneself; `null` only watches, and is not seen. */
+  set(state: State | null): void;
+}
+
+/** Something that the back end tells those who are subscribed to a query, beside its result. */
+export interface ServerEvent {
+  readonly name: string;
+  readonly data: unknown;
+  /** How many events before this one were lost, because too many waited for this client. */
+  readonly missed: number;
+}
+
+/** Is told events, in order, each after the result of the same moment. */
+export type ServerEventListener = (event: ServerEvent) => void;
 
 /** What is known before anything is. */
 export const NOTHING: Snapshot<never> = Object.freeze({
@@ -42,6 +73,9 @@ export const NOTHING: Snapshot<never> = Object.freeze({
   stale: false,
   updatedAt: undefined,
 });
+
+/** How far apart the states of one's own presence are told, at least, in milliseconds. */
+const SAID_EVERY = 100;
 
 interface Reader {
   listener: Listener<unknown>;
@@ -53,6 +87,10 @@ interface Entry {
   readonly name: string;
   readonly args: unknown;
   readonly readers: Set<Reader>;
+  readonly listeners: Set<ServerEventListener>;
+  /** For a presence: the query that one is present at, and what one says of oneself. */
+  readonly at: Entry | undefined;
+  state: unknown;
   /** The number of the subscription on this connection; 0 while there is none. */
   id: number;
   /** How many subscriptions had been asked for when this one was, itself included. */
@@ -86,6 +124,7 @@ export class Subscriptions {
   readonly #line: Line;
   readonly #entries = new Map<string, Entry>();
   readonly #byId = new Map<unknown, Entry>();
+  #presences = 0;
 
   constructor(line: Line) {
     this.#line = line;
@@ -93,26 +132,87 @@ export class Subscriptions {
 
   /** Begins to read. The arguments are nobody else's; the listener is called at once when something is known already. */
   add(name: string, args: unknown, listener: Listener<unknown>): Subscription<unknown> {
+    return this.#read(this.#entry(name, args), listener);
+  }
+
+  /** Begins to listen to events of a query. Gives what ends that. */
+  on(name: string, args: unknown, listener: ServerEventListener): () => void {
+    const entry = this.#entry(name, args);
+    const own: ServerEventListener = (event) => listener(event);
+    entry.listeners.add(own);
+    const subscription = this.#read(entry, () => {});
+    return () => {
+      entry.listeners.delete(own);
+      subscription.stop();
+    };
+  }
+
+  /** Is present at a query, and reads who else is. */
+  present(
+    name: string,
+    args: unknown,
+    state: unknown,
+    listener: Listener<unknown>,
+  ): Presence<unknown> {
+    const at = this.#entry(name, args);
+    const query = this.#read(at, () => {});
+    // Its own key: nobody shares it, and no query has it.
+    const entry = this.#add({ key: `presence ${++this.#presences}`, name, args, at, state });
+    const own = this.#read(entry, listener);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let saidAt = 0;
+    const say = () => {
+      timer = undefined;
+      saidAt = performance.now();
+      if (entry.id !== 0) this.#line.send(asking(entry));
+    };
+    return {
+      get current() {
+        return own.current as Snapshot<PresenceMember<unknown>[]>;
+      },
+      set: (next) => {
+        if (JSON.stringify(next) === JSON.stringify(entry.state)) return;
+        entry.state = next;
+        // The last word counts: of a pointer that moves, say, not everything is told.
+        timer ??= setTimeout(say, Math.max(0, saidAt + SAID_EVERY - performance.now()));
+      },
+      retry: () => {
+        query.retry();
+        own.retry();
+      },
+      stop: () => {
+        clearTimeout(timer);
+        own.stop();
+        query.stop();
+      },
+    };
+  }
+
+  #entry(name: string, args: unknown): Entry {
     const key = keyOf(name, args);
-    let entry = this.#entries.get(key);
-    if (!entry) {
-      entry = {
-        key,
-        name,
-        args,
-        readers: new Set(),
-        id: 0,
-        asked: 0,
-        version: undefined,
-        result: undefined,
-        shown: undefined,
-        fresh: false,
-        error: undefined,
-        updatedAt: undefined,
-        snapshot: NOTHING,
-      };
-      this.#entries.set(key, entry);
-    }
+    return this.#entries.get(key) ?? this.#add({ key, name, args, at: undefined, state: undefined });
+  }
+
+  #add(what: Pick<Entry, 'key' | 'name' | 'args' | 'at' | 'state'>): Entry {
+    const entry: Entry = {
+      ...what,
+      readers: new Set(),
+      listeners: new Set(),
+      id: 0,
+      asked: 0,
+      version: undefined,
+      result: undefined,
+      shown: undefined,
+      fresh: false,
+      error: undefined,
+      updatedAt: undefined,
+      snapshot: NOTHING,
+    };
+    this.#entries.set(entry.key, entry);
+    return entry;
+  }
+
+  #read(entry: Entry, listener: Listener<unknown>): Subscription<unknown> {
     // That nothing is there is no news to somebody who begins.
     const reader: Reader = { listener, told: entry.snapshot.loading ? entry.snapshot : NOTHING };
     entry.readers.add(reader);
@@ -124,11 +224,14 @@ export class Subscriptions {
       get current() {
         return own.snapshot;
       },
+      retry: () => {
+        if (own.readers.has(reader) && own.id === 0) this.#ask(own);
+      },
       stop: () => {
         if (!own.readers.delete(reader) || own.readers.size > 0) return;
         // Not at once: a page that replaces one reader by another ends the one before it begins the other.
         queueMicrotask(() => {
-          if (own.readers.size === 0 && this.#entries.get(key) === own) this.#remove(own);
+          if (own.readers.size === 0 && this.#entries.get(own.key) === own) this.#remove(own);
         });
       },
     };
@@ -214,34 +317,58 @@ export class Subscriptions {
     this.#tell([...changed]);
   }
 
+  /** Something happened, beside results. */
+  event({ id, name, data, missed }: Message): void {
+    const entry = this.#byId.get(id);
+    if (!entry || typeof name !== 'string') return;
+    const event = { name, data, missed: typeof missed === 'number' ? missed : 0 };
+    for (const listener of [...entry.listeners]) {
+      // One may have left while others were told.
+      if (!entry.listeners.has(listener)) continue;
+      try {
+        listener(event);
+      } catch (cause) {
+        report(cause);
+      }
+    }
+  }
+
   /** A subscription failed. */
   failed(message: Message): void {
     const entry = this.#byId.get(message['id']);
     if (!entry) return;
     const error = errorOf(message);
     if (message['retryable'] !== true) {
+      // A presence that could not be changed is still there.
+      if (entry.at) this.#leave(entry);
       this.#byId.delete(entry.id);
       entry.id = 0;
       // What may not be seen any more is not shown any more.
-      if (error.code === 'UNAUTHORIZED' || error.code === 'FORBIDDEN') empty(entry);
+      if (isForbidden(error)) empty(entry);
     }
     entry.error = error;
     entry.fresh = false;
     this.#tell([entry]);
+    const { retryAfter } = error;
+    if (error.code !== 'RATE_LIMITED' || retryAfter === undefined) return;
+    const again = () => {
+      if (entry.id === 0 && this.#entries.get(entry.key) === entry) this.#ask(entry);
+    };
+    setTimeout(again, retryAfter * 1000 * (1 + Math.random()));
   }
 
   #ask(entry: Entry): void {
-    if (!this.#line.open) return;
+    // One is present at what one is subscribed to: that is asked for first, and then this.
+    if (!this.#line.open || entry.at?.id === 0) return;
     entry.id = this.#line.number();
     entry.asked = ++this.asked;
     this.#byId.set(entry.id, entry);
-    this.#line.send({
-      type: 'subscribe',
-      id: entry.id,
-      function: entry.name,
-      args: entry.args,
-      version: entry.version,
-    });
+    this.#line.send(asking(entry));
+    for (const other of this.#entries.values()) {
+      if (other.at !== entry) continue;
+      this.#leave(other);
+      this.#ask(other);
+    }
   }
 
   #leave(entry: Entry): void {
@@ -295,6 +422,13 @@ export class Subscriptions {
     );
     if (!same) entry.snapshot = next;
   }
+}
+
+/** What asks for it. */
+function asking({ id, name, args, version, at, state }: Entry): Message {
+  return at
+    ? { type: 'presence', id, of: at.id, state: state ?? null }
+    : { type: 'subscribe', id, function: name, args, version };
 }
 
 /** Takes a result over; says whether it could be used. */

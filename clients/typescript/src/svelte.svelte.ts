@@ -5,18 +5,24 @@
  */
 
 import { getContext, setContext, untrack } from 'svelte';
+import { createSubscriber } from 'svelte/reactivity';
 
 import {
   type CallArgs,
   type CallOptions,
   type ConnectionStatus,
+  type ServerEventListener,
   type ForgeClient,
   type ForgeError,
   type ForgeFunction,
   type FunctionKind,
+  type PresenceMember,
   type Optimistic,
+  type Outbox,
+  type Presence,
   type Query,
   type Snapshot,
+  type Subscription,
   createForgeClient,
 } from './client.js';
 import { keyOf } from './functions.js';
@@ -30,10 +36,18 @@ export interface UseOptions {
   timeout?: number | undefined;
 }
 
+/** Options of {@link live}. */
+export interface LiveSetup extends UseOptions {
+  /** Is told the events that the back end sends to those who are subscribed to the query. */
+  onEvent?: ServerEventListener | undefined;
+}
+
 /** Options of {@link call}. */
 export interface CallSetup<Args> extends UseOptions {
   /** Shows what each call will change before the back end has done it; taken back when the call fails. */
   optimistic?: Optimistic<Args> | undefined;
+  /** Where calls wait for their turn, and for the back end when that cannot be reached. */
+  outbox?: Outbox | undefined;
 }
 
 /** A query's result, kept as the back end has it. */
@@ -53,8 +67,31 @@ export interface LiveQuery<Result> {
   readonly status: ConnectionStatus;
   /** When the back end last said what the result is. */
   readonly updatedAt: Date | undefined;
+  /** Asks again, when it has failed. */
+  retry(): void;
   /** Ends it for good. What a component has made ends with the component. */
   stop(): void;
+}
+
+/** Who is present at a query. */
+export interface Present<State> {
+  /** Everybody who is there, oneself included. Kept while the connection is down. */
+  readonly members: readonly PresenceMember<State>[];
+  /** Why it is not known who is there. */
+  readonly error: ForgeError | undefined;
+  /** Whether others may have come and gone meanwhile, because the connection is down or was until a moment ago. */
+  readonly stale: boolean;
+}
+
+/** How the connection is, for a note on the page that says so. */
+export interface ConnectionState {
+  readonly status: ConnectionStatus;
+  /** When the next attempt is made, while it is `offline`. */
+  readonly retryAt: Date | undefined;
+  /** How many calls of the outbox have not been answered. */
+  readonly waiting: number;
+  /** Makes the next attempt now. */
+  retry(): void;
 }
 
 /** A function of the back end that can be called like one of the page, and says how its last call went. */
@@ -82,11 +119,11 @@ export interface Loaded<Result> {
 }
 
 /** What follows the query in {@link live} and {@link load}: a function that gives the arguments, then options. */
-export type LoadArgs<Args> = [Args] extends [void]
-  ? [args?: undefined, options?: UseOptions]
+export type LoadArgs<Args, Options = UseOptions> = [Args] extends [void]
+  ? [args?: undefined, options?: Options]
   : {} extends Args
-    ? [args?: () => Args | null | undefined, options?: UseOptions]
-    : [args: () => Args | null | undefined, options?: UseOptions];
+    ? [args?: () => Args | null | undefined, options?: Options]
+    : [args: () => Args | null | undefined, options?: Options];
 
 /** What is known of a query that is not asked. */
 const IDLE: Snapshot<never> = { ...NOTHING, loading: false };
@@ -136,6 +173,7 @@ export function call<Args, Result>(
       const result = await client.call(fn as ForgeFunction<FunctionKind, unknown, Result>, args, {
         timeout: options.timeout,
         optimistic: options.optimistic as Optimistic<unknown> | undefined,
+        outbox: options.outbox,
         ...given,
       });
       if (own === latest) data = result;
@@ -169,12 +207,12 @@ export function call<Args, Result>(
  */
 export function live<Args, Result>(
   fn: Query<Args, Result>,
-  ...rest: LoadArgs<NoInfer<Args>>
+  ...rest: LoadArgs<NoInfer<Args>, LiveSetup>
 ): LiveQuery<Result>;
 export function live<Result>(
   fn: Query<unknown, Result>,
   args: () => unknown = () => ({}),
-  options: UseOptions = {},
+  options: LiveSetup = {},
 ): LiveQuery<Result> {
   const client = options.client ?? useForge();
   let stopped = $state(false);
@@ -185,6 +223,7 @@ export function live<Result>(
   });
   let snapshot = $state.raw<Snapshot<Result>>(untrack(() => wanted) === undefined ? IDLE : NOTHING);
   let status = $state<ConnectionStatus>('closed');
+  let subscription: Subscription<Result> | undefined;
 
   function follow(): (() => void) | undefined {
     if (stopped) return undefined;
@@ -195,12 +234,15 @@ export function live<Result>(
     return untrack(() => {
       snapshot = { ...snapshot, loading: true, error: undefined };
       // What is shown stays until there is news for these arguments.
-      const subscription = client.subscribe(fn, args(), (now) => (snapshot = now));
+      const own = client.subscribe(fn, args(), (now) => (snapshot = now));
+      const unlisten = options.onEvent && client.on(fn, args(), options.onEvent);
+      subscription = own;
       const unwatch = client.connection.onChange((now) => (status = now));
       status = client.connection.status;
       leave = () => {
         unwatch();
-        subscription.stop();
+        unlisten?.();
+        own.stop();
       };
       return leave;
     });
@@ -238,12 +280,80 @@ export function live<Result>(
     get updatedAt() {
       return snapshot.updatedAt;
     },
+    retry: () => subscription?.retry(),
     stop() {
       stopped = true;
       leave();
       end();
       if (snapshot.loading) snapshot = { ...snapshot, loading: false };
     },
+  };
+}
+
+/**
+ * Is present at a query for the arguments as they are now, with something to say of oneself, and knows who else is. With
+ * `null` to say one only watches. While the function that gives the arguments gives `null` or `undefined`, one is nowhere. To be called while a component is set
+ * up; ends with it.
+ */
+export function present<Args, Result, State>(
+  fn: Query<Args, Result>,
+  args: () => NoInfer<Args> | null | undefined,
+  state: () => State | null,
+  options: UseOptions = {},
+): Present<State> {
+  const client = options.client ?? useForge();
+  const wanted = $derived.by(() => {
+    const now = args();
+    return now === undefined || now === null ? undefined : keyOf(fn.name, now);
+  });
+  let snapshot = $state.raw<Snapshot<PresenceMember<State>[]>>(IDLE);
+  let presence = $state.raw<Presence<State>>();
+
+  $effect.pre(() => {
+    snapshot = IDLE;
+    if (wanted === undefined) return undefined;
+    return untrack(() => {
+      const now = args() as Args;
+      const own = client.presence(fn, now, state(), (news) => (snapshot = news));
+      presence = own;
+      return () => own.stop();
+    });
+  });
+  $effect.pre(() => presence?.set(state()));
+
+  return {
+    get members() {
+      return snapshot.data ?? [];
+    },
+    get error() {
+      return snapshot.error;
+    },
+    get stale() {
+      return snapshot.stale;
+    },
+  };
+}
+
+/** How the connection is, and, given an outbox, what waits for it. */
+export function connection(options: UseOptions & { outbox?: Outbox } = {}): ConnectionState {
+  const { connection: own } = options.client ?? useForge();
+  const { outbox } = options;
+  const statusRead = createSubscriber((update) => own.onChange(update));
+  const outboxRead = createSubscriber((update) => outbox?.onChange(update));
+  return {
+    get status() {
+      statusRead();
+      return own.status;
+    },
+    get retryAt() {
+      statusRead();
+      return own.retryAt;
+    },
+    get waiting() {
+      outboxRead();
+      return outbox?.size ?? 0;
+    },
+    retry: () => own.retry(),
   };
 }
 

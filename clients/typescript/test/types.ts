@@ -4,12 +4,15 @@ import {
   type ForgeClient,
   ForgeError,
   type Mutation,
+  type Outbox,
   type Query,
   action,
+  createOutbox,
   mutation,
+  newId,
   query,
 } from '../src/client.js';
-import { call, live, load } from '../src/svelte.svelte.js';
+import { call, connection, live, load, present } from '../src/svelte.svelte.js';
 
 interface Card {
   id: string;
@@ -73,6 +76,20 @@ export function subscriptions(client: ForgeClient): void {
   const status: 'connecting' | 'open' | 'offline' | 'closed' = client.connection.status;
   cards.stop();
   void [count, status];
+
+  const off: () => void = client.on(api.listCards, { columnId: 'c' }, ({ name, data, missed }) => {
+    const lost: number = missed;
+    void [name, data, lost];
+  });
+  const here = client.presence(api.listCards, { columnId: 'c' }, { x: 1 }, ({ data }) => {
+    const xs: number[] | undefined = data?.map(({ state }) => state.x);
+    void xs;
+  });
+  here.set({ x: 2 });
+  here.set(null);
+  void off;
+  // @ts-expect-error the state is another
+  here.set('x');
 
   // @ts-expect-error a field is missing
   client.subscribe(api.listCards, {}, () => {});
@@ -139,6 +156,16 @@ export function components(columnId: () => string | undefined): void {
     optimistic: (q, { columnId, title }) => q(api.listCards, { columnId }).append({ id: '', title }),
   });
   void [rows, following.stale, following.status, following.updatedAt, quick];
+
+  live(api.listCards, () => ({ columnId: 'c' }), { onEvent: ({ name, missed }) => void [name, missed] }).retry();
+  const here = present(api.listCards, () => ({ columnId: 'c' }), () => ({ card: 'x' as string | null }));
+  const where: (string | null)[] = here.members.map(({ state }) => state.card);
+  const outbox: Outbox = createOutbox();
+  const reach = connection({ outbox });
+  const left: Date | undefined = reach.retryAt;
+  void [where, left, reach.waiting, call(api.addCard, { outbox }), newId()];
+  // @ts-expect-error the query's arguments are not these
+  present(api.listCards, () => ({ column: 'c' }), () => null);
 
   // @ts-expect-error the arguments are given by a function, so that they are followed
   live(api.listCards, { columnId: 'c' });

@@ -11,9 +11,22 @@ export async function wire(t, { answer, greet = (session) => session.hello() } =
   const server = createServer(async (incoming, response) => {
     let body = '';
     for await (const chunk of incoming) body += chunk;
+    if (incoming.url === '/events') {
+      if (refused('events')) return void response.destroy();
+      const session = new Stream(incoming, response, `s${streams.size + 1}`);
+      streams.set(session.id, session);
+      greet(session);
+      return void sessions.push(session);
+    }
+    if (incoming.url.startsWith('/events/')) {
+      const session = streams.get(incoming.url.slice('/events/'.length));
+      const status = session && !session.over ? session.hear(incoming, JSON.parse(body)) : 404;
+      return void response.writeHead(status, { 'content-type': 'application/json' }).end('');
+    }
     const name = decodeURIComponent(incoming.url.replace('/rpc/', ''));
     const request = { name, args: JSON.parse(body || '{}'), headers: incoming.headers };
     requests.push(request);
+    if (!answer) return void response.destroy();
     const reply = await answer(request);
     if (!reply || response.destroyed) return;
     response.writeHead(reply.status ?? 200, {
@@ -22,11 +35,16 @@ export async function wire(t, { answer, greet = (session) => session.hello() } =
     });
     response.end(JSON.stringify(reply.body));
   });
+  const streams = new Map();
   const sockets = new Set();
   let refuse = false;
+  const refused = (kind) =>
+    typeof refuse === 'function' ? refuse(kind) : refuse === true || refuse === kind;
+  let upgrades = 0;
   server.on('upgrade', (request, socket) => {
     socket.on('error', () => {});
-    if (refuse) return void socket.destroy();
+    upgrades += 1;
+    if (refused('upgrades')) return void socket.destroy();
     assert.equal(request.headers['sec-websocket-protocol'], 'forge.v1');
     assert.equal(request.url, '/ws');
     const accept = createHash('sha1')
@@ -56,10 +74,76 @@ export async function wire(t, { answer, greet = (session) => session.hello() } =
     get waiting() {
       return sessions.size;
     },
+    /** `true` refuses connections of both kinds, `'upgrades'` WebSockets only; a function is asked. */
     set refuse(now) {
       refuse = now;
     },
+    /** How many WebSockets were asked for. */
+    get upgrades() {
+      return upgrades;
+    },
   };
+}
+
+/** A session whose messages come as a stream of events. */
+class Stream {
+  #response;
+  #messages = queue();
+  batches = [];
+  answer = 204;
+  over = false;
+
+  constructor(request, response, id) {
+    this.id = id;
+    this.headers = request.headers;
+    this.#response = response;
+    this.ended = new Promise((ended) => response.on('close', ended)).then(() => (this.over = true));
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.flushHeaders();
+  }
+
+  hello() {
+    this.send({ type: 'connected', sessionId: this.id });
+  }
+
+  hear(request, body) {
+    if (this.answer !== 204) return this.answer;
+    this.posted = request.headers;
+    this.batches.push(body.length);
+    for (const message of body) this.#messages.push(message);
+    return 204;
+  }
+
+  async next(type) {
+    const message = await this.#messages.next(type);
+    assert.equal(message.type, type, JSON.stringify(message));
+    return message;
+  }
+
+  get waiting() {
+    return this.#messages.size;
+  }
+
+  send(message) {
+    this.write(`data: ${JSON.stringify(message)}\n\n`);
+  }
+
+  /** Any text, as it is. */
+  write(text) {
+    this.#response.write(text);
+  }
+
+  frame(results, acks) {
+    this.send({ type: 'frame', position: 'p', results, acks });
+  }
+
+  close(code) {
+    this.#response.end(`event: close\ndata: ${JSON.stringify({ type: 'close', code })}\n\n`);
+  }
+
+  cut() {
+    this.#response.destroy();
+  }
 }
 
 class Session {

@@ -89,6 +89,29 @@ pub(crate) enum Command {
         #[arg(default_value = ".")]
         path: PathBuf,
     },
+    /// What a live query reads, and which changes run it again
+    #[command(
+        name = "explain-query",
+        before_help = "Example: forge explain-query list_cards --args '{\"columnId\": \"..\"}' --user ada",
+        after_help = "Without --args the query is not run: its `sql!` statements are explained. With --args it is run once, in a\n\
+                      transaction that only reads, and what it asked for is explained."
+    )]
+    ExplainQuery {
+        /// The query's name
+        name: String,
+        /// The app's folder
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// Its arguments, as JSON
+        #[arg(long, value_name = "JSON")]
+        args: Option<String>,
+        /// As whom it is run [default: nobody]
+        #[arg(long, value_name = "ID", requires = "args")]
+        user: Option<String>,
+        /// With which role; may be repeated
+        #[arg(long, value_name = "ROLE", requires = "args")]
+        role: Vec<String>,
+    },
     /// Look at the database server of an app: how live queries work on it, what is wrong, what to do
     #[command(
         before_help = "Example: forge doctor",

@@ -86,6 +86,13 @@ async fn once(command: Command) -> Result<()> {
         }
         Command::Migrate { command: None, path } => migrate::run(&path, &["migrate"], &status).await,
         Command::Check { path } => check::run(&path, &status).await,
+        Command::ExplainQuery { name, path, args, user, role } => {
+            let mut words = vec!["explain-query", name.as_str()];
+            words.extend(args.iter().flat_map(|args| ["--args", args.as_str()]));
+            words.extend(user.iter().flat_map(|user| ["--user", user.as_str()]));
+            words.extend(role.iter().flat_map(|role| ["--role", role.as_str()]));
+            migrate::run(&path, &words, &status).await
+        }
         // The app looks itself, as its configuration and its way to the server are what matters.
         Command::Doctor { path } => migrate::run(&path, &["doctor"], &status).await,
         Command::Db { command: DbCommand::Stop { path } } => db::stop(&path).await,

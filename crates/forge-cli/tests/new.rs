@@ -65,7 +65,7 @@ fn a_new_app_works() {
         .env("CARGO_TARGET_DIR", target())
         .env("FORGE_TEST_DATABASE_URL", server.url("postgres"));
     let tested = succeeds(tests);
-    assert!(tested.out.contains("2 passed"), "{}", tested.out);
+    assert!(tested.out.contains("3 passed"), "{}", tested.out);
     assert!(succeeds(command(&["check"])).err.contains("`my-shop` is fine"));
     let empty = runtime.block_on(Templates::new(&server).database("forge_cli_new", async |_| Ok(()))).unwrap();
     let on = |words: &[&str]| {

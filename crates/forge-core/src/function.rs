@@ -60,6 +60,19 @@ pub enum Isolation {
     ReadCommitted,
 }
 
+/// Which changes run a live query again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TrackingMode {
+    /// Those that can alter its result, as far as its statements tell: the default.
+    #[default]
+    Auto,
+    /// All changes of the tables that it reads.
+    Table,
+    /// None: it runs again after `refresh_every` only.
+    None,
+}
+
 /// How long a query's results are kept, and what ends that before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CachePolicy {
@@ -86,6 +99,10 @@ pub struct FunctionInfo {
     pub isolation: Isolation,
     /// Whether all statements of a query see one snapshot of the data.
     pub snapshot: bool,
+    /// A live query is also run again after this time, whatever has changed; it may then read what cannot be followed.
+    pub refresh_every: Option<Duration>,
+    /// Which changes concern a live query.
+    pub tracking: TrackingMode,
     /// Whether a query's results are kept for the next callers.
     pub cache: Option<CachePolicy>,
     /// The module it stands in.

@@ -39,16 +39,15 @@ CREATE UNLOGGED TABLE forge_live_messages (
 -- Serves the session's node, and the session's end.
 CREATE INDEX forge_live_messages_session ON forge_live_messages (session);
 
--- Says something in the change feed, in the sink that is in force: every node hears it when the transaction commits. `at` tells in which order
--- things were said. The text is JSON, and begins as the nodes expect it.
+-- Says something in the change feed: every node hears it when the transaction commits. It is a row whatever the sink, as a row is heard even
+-- while the log is not read; where that is the sink, a message makes the nodes look. `at` tells in which order things were said. The text is JSON,
+-- and begins as the nodes expect it.
 CREATE FUNCTION forge_tell(note text) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    said text := '{"n":' || note || ',"at":' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint || '}';
 BEGIN
+    INSERT INTO forge_changes (change)
+    VALUES ('{"n":' || note || ',"at":' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint || '}');
     IF (SELECT sink FROM forge_feed) = 'wal' THEN
-        PERFORM pg_logical_emit_message(true, 'forge', said);
-    ELSE
-        INSERT INTO forge_changes (change) VALUES (said);
+        PERFORM pg_logical_emit_message(true, 'forge', '{"look":true}');
     END IF;
 END
 $$;

@@ -50,7 +50,9 @@ pub mod prelude {
 }
 
 pub use forge_core::auth::{AuthContext, AuthUser};
-pub use forge_core::function::{ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo, FunctionKind};
+pub use forge_core::function::{
+    ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo, FunctionKind, TrackingMode,
+};
 pub use forge_core::manifest::Manifest;
 pub use forge_core::schema::Json;
 pub use forge_core::wire::WireType;
@@ -70,12 +72,17 @@ pub use forge_runtime::observability;
 pub use jiff::Timestamp;
 pub use uuid::Uuid;
 
+/// The Rust in the documentation compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/live-queries.md")]
+struct LiveQueries;
+
 /// What the attributes expand to. Not for use by hand: it changes without notice.
 #[doc(hidden)]
 pub mod __rt {
     pub use forge_core::function::{
         Access, BoxFuture, CachePolicy, ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo, FunctionKind,
-        Isolation,
+        Isolation, TrackingMode,
     };
     pub use forge_core::{Error, Result, schema, validate, wire};
     pub use forge_runtime::app::Module;

@@ -7,5 +7,5 @@ const backEnd = 'http://127.0.0.1:8080';
 export default defineConfig({
   plugins: [svelte()],
   build: { outDir: 'dist', target: 'es2022' },
-  server: { proxy: { '/rpc': backEnd, '/auth': backEnd } },
+  server: { proxy: { '/rpc': backEnd, '/auth': backEnd, '/events': backEnd, '/ws': { target: backEnd, ws: true } } },
 });

@@ -84,16 +84,17 @@ struct ColumnRow {
     estimate: Decimal,
 }
 
-/// The boards that I am a member of, by name.
+/// The boards that I am a member of, by name. A card is overdue when it was due before `now`: a live query has no clock of
+/// its own, so whoever asks brings the time, and another one when it has moved on.
 #[forge::query]
-pub async fn list_boards(ctx: &QueryContext) -> Result<Vec<BoardSummary>> {
+pub async fn list_boards(ctx: &QueryContext, now: Timestamp) -> Result<Vec<BoardSummary>> {
     let me = access::me(ctx.auth())?;
     sql!(
         BoardSummary,
         "SELECT b.id, b.name, mine.role,
                 (SELECT count(*) FROM members m WHERE m.board_id = b.id) AS members,
                 count(c.id) AS cards,
-                count(c.id) FILTER (WHERE c.due < now()) AS overdue
+                count(c.id) FILTER (WHERE c.due < {now}) AS overdue
            FROM members mine
            JOIN boards b ON b.id = mine.board_id
            LEFT JOIN columns l ON l.board_id = b.id
@@ -147,7 +148,7 @@ pub async fn create_board(
         .execute(ctx.db())
         .await?;
     for (position, name) in (0_i64..).zip(["To do", "Doing", "Done"]) {
-        crate::columns::insert(ctx.db(), board.id, name, None, position).await?;
+        crate::columns::insert(ctx.db(), None, board.id, name, None, position).await?;
     }
     Ok(board)
 }

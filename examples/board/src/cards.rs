@@ -4,6 +4,7 @@ use forge::prelude::*;
 use forge::{Db, WriteDb};
 
 use crate::access;
+use crate::boards::{GetBoard, get_board};
 use crate::columns::BoardColumn;
 use crate::errors::BoardError;
 use crate::limits::CARDS_PER_BOARD;
@@ -89,6 +90,8 @@ pub struct CardSummary {
 /// A card to be.
 #[forge::input]
 pub struct NewCard {
+    /// The card, when whoever adds it makes the id, so that it can be shown, and moved, before it is stored.
+    pub id: Option<Uuid>,
     /// The column to add it to, at the bottom.
     pub column_id: Uuid,
     /// What it is about.
@@ -125,6 +128,15 @@ pub struct CardChange {
     pub assignee_id: Option<Uuid>,
 }
 
+/// What everybody who looks at a board is told as `moved`, beside the board as it is then: so that they see who it was.
+#[forge::input]
+pub struct CardMoved {
+    /// The card.
+    pub card_id: Uuid,
+    /// Who moved it.
+    pub by: Uuid,
+}
+
 /// A card with everything about it but its comments.
 #[forge::query]
 pub async fn get_card(ctx: &QueryContext, card_id: Uuid) -> Result<Card> {
@@ -147,6 +159,7 @@ pub async fn add_card(ctx: &MutationContext, input: NewCard) -> Result<Card> {
     }
     let position = place_in(ctx.db(), &column, None, None).await?;
     Card::insert([
+        Card::ID.set(input.id.unwrap_or_else(forge::new_uuid)),
         Card::COLUMN_ID.set(column.id),
         Card::TITLE.set(input.title.trim()),
         Card::DESCRIPTION.set(input.description),
@@ -205,6 +218,8 @@ pub async fn move_card(ctx: &MutationContext, card_id: Uuid, column_id: Uuid, be
     let column = BoardColumn::find(column_id).filter(BoardColumn::BOARD_ID.eq(board_id)).fetch_optional(ctx.db()).await?;
     let column = column.ok_or_else(|| Error::not_found("the column is not on this board; it may have been deleted"))?;
     let position = place_in(ctx.db(), &column, before, Some(card_id)).await?;
+    let moved = CardMoved { card_id, by: access::me(ctx.auth())? };
+    ctx.emit(get_board, GetBoard { board_id }, "moved", moved).await?;
     Card::update(card_id).set(Card::COLUMN_ID.set(column_id)).set(Card::POSITION.set(position)).fetch_one(ctx.db()).await
 }
 

@@ -28,13 +28,14 @@ pub struct BoardColumn {
     pub position: i64,
 }
 
-/// Adds a column at the right.
+/// Adds a column at the right. Its id may be made by whoever adds it.
 #[forge::mutation]
 pub async fn add_column(
     ctx: &MutationContext,
     board_id: Uuid,
     #[validate(length(max = 60), custom = "crate::text::one_line")] name: String,
     #[validate(range(min = 1, max = 500))] card_limit: Option<i32>,
+    id: Option<Uuid>,
 ) -> Result<BoardColumn> {
     access::to_board(ctx.auth(), ctx.db(), board_id, MemberRole::Editor).await?;
     access::hold_board(ctx.db(), board_id).await?;
@@ -44,7 +45,7 @@ pub async fn add_column(
     if count >= COLUMNS_PER_BOARD {
         return Err(BoardError::LimitReached { what: "columns".into(), limit: COLUMNS_PER_BOARD }.into());
     }
-    insert(ctx.db(), board_id, &name, card_limit, last.map_or(0, |last| last + 1)).await
+    insert(ctx.db(), id, board_id, &name, card_limit, last.map_or(0, |last| last + 1)).await
 }
 
 /// Gives a column another name and another limit. A limit below what it holds only keeps further cards out.
@@ -106,12 +107,14 @@ pub async fn delete_column(ctx: &MutationContext, column_id: Uuid) -> Result<()>
 /// Adds a column at a position.
 pub(crate) async fn insert(
     db: &WriteDb,
+    id: Option<Uuid>,
     board_id: Uuid,
     name: &str,
     card_limit: Option<i32>,
     position: i64,
 ) -> Result<BoardColumn> {
     BoardColumn::insert([
+        BoardColumn::ID.set(id.unwrap_or_else(forge::new_uuid)),
         BoardColumn::BOARD_ID.set(board_id),
         BoardColumn::NAME.set(name.trim()),
         BoardColumn::CARD_LIMIT.set(card_limit),

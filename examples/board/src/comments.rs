@@ -6,7 +6,6 @@ use crate::access;
 use crate::errors::BoardError;
 use crate::limits::COMMENTS_PER_CARD;
 use crate::members::MemberRole;
-use crate::users::User;
 
 /// A comment on a card.
 #[forge::model]
@@ -30,6 +29,7 @@ pub struct Comment {
 
 /// A comment, as it is shown.
 #[forge::input]
+#[derive(forge::FromRow)]
 pub struct CommentView {
     /// The comment.
     pub id: Uuid,
@@ -43,52 +43,62 @@ pub struct CommentView {
     pub created_at: Timestamp,
 }
 
-/// A page of comments.
+/// The newest comments of a card.
 #[forge::input]
-pub struct CommentPage {
+pub struct CommentList {
     /// The comments, the newest first.
     pub comments: Vec<CommentView>,
-    /// What to ask for the next page with; null when this is the last one.
-    pub next_cursor: Option<String>,
+    /// Whether there are older ones.
+    pub more: bool,
 }
 
-/// The comments of a card, the newest first, 20 at a time.
-#[forge::query]
-pub async fn list_comments(ctx: &QueryContext, card_id: Uuid, cursor: Option<String>) -> Result<CommentPage> {
+/// The newest comments of a card, the newest first. Whoever wants to see older ones asks for more of them, and not for a next
+/// page: a page that is kept up to date has no fixed place to end at.
+#[forge::query(snapshot)]
+pub async fn list_comments(
+    ctx: &QueryContext,
+    card_id: Uuid,
+    #[validate(range(min = 1, max = 1000))] limit: i32,
+) -> Result<CommentList> {
     access::to_card(ctx.auth(), ctx.db(), card_id, MemberRole::Viewer).await?;
-    let page = Comment::query()
-        .filter(Comment::CARD_ID.eq(card_id))
-        .order_by(Comment::CREATED_AT.desc())
-        .paginate(Page { limit: 20, cursor }, ctx.db())
-        .await?;
-    let ids = page.items.iter().map(|comment| comment.author_id);
-    let authors = User::query().filter(User::ID.in_(ids)).fetch_all(ctx.db()).await?;
-    let name_of = |id: Uuid| authors.iter().find(|user| user.id == id).map_or_else(String::new, |user| user.name.clone());
-    let comments = page.items.into_iter().map(|comment| CommentView {
-        author: name_of(comment.author_id),
-        id: comment.id,
-        author_id: comment.author_id,
-        text: comment.text,
-        created_at: comment.created_at,
-    });
-    Ok(CommentPage { comments: comments.collect(), next_cursor: page.next_cursor })
+    let one_more = i64::from(limit) + 1;
+    let comments = sql!(
+        CommentView,
+        "SELECT c.id, c.author_id, u.name AS author, c.text, c.created_at
+           FROM comments c JOIN users u ON u.id = c.author_id
+          WHERE c.card_id = {card_id}
+          ORDER BY c.created_at DESC, c.id DESC
+          LIMIT {one_more}"
+    );
+    let mut comments = comments.fetch_all(ctx.db()).await?;
+    let more = comments.len() as i64 == one_more;
+    if more {
+        comments.pop();
+    }
+    Ok(CommentList { comments, more })
 }
 
-/// Comments on a card.
+/// Comments on a card. The comment's id may be made by whoever writes it, so that it can be shown before it is stored.
 #[forge::mutation]
 pub async fn add_comment(
     ctx: &MutationContext,
     card_id: Uuid,
     #[validate(length(max = 5000), custom = "crate::text::said")] text: String,
+    id: Option<Uuid>,
 ) -> Result<Comment> {
     access::to_card(ctx.auth(), ctx.db(), card_id, MemberRole::Editor).await?;
     if Comment::query().filter(Comment::CARD_ID.eq(card_id)).count(ctx.db()).await? >= COMMENTS_PER_CARD {
         return Err(BoardError::LimitReached { what: "comments on a card".into(), limit: COMMENTS_PER_CARD }.into());
     }
     let me = access::me(ctx.auth())?;
-    Comment::insert([Comment::CARD_ID.set(card_id), Comment::AUTHOR_ID.set(me), Comment::TEXT.set(text.trim())])
-        .fetch_one(ctx.db())
-        .await
+    Comment::insert([
+        Comment::ID.set(id.unwrap_or_else(forge::new_uuid)),
+        Comment::CARD_ID.set(card_id),
+        Comment::AUTHOR_ID.set(me),
+        Comment::TEXT.set(text.trim()),
+    ])
+    .fetch_one(ctx.db())
+    .await
 }
 
 /// Deletes a comment: one's own, or as an owner of the board anybody's.

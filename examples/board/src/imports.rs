@@ -58,6 +58,7 @@ pub async fn import_cards_from_url(
     let cards: Vec<NewCard> = cards
         .into_iter()
         .map(|card| NewCard {
+            id: None,
             column_id,
             title: card.title,
             description: card.description.unwrap_or_default(),

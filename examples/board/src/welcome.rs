@@ -55,7 +55,7 @@ pub(crate) async fn board_for(db: &WriteDb, user: &User) -> Result<()> {
     let owner = [Member::BOARD_ID.set(board.id), Member::USER_ID.set(user.id), Member::ROLE.set(MemberRole::Owner)];
     Member::insert(owner).execute(db).await?;
     for (column, (name, limit)) in COLUMNS.into_iter().enumerate() {
-        let column_id = columns::insert(db, board.id, name, limit, i64::try_from(column)?).await?.id;
+        let column_id = columns::insert(db, None, board.id, name, limit, i64::try_from(column)?).await?.id;
         for (place, example) in (0_i64..).zip(CARDS.iter().filter(|example| example.column == column)) {
             add(db, user, column_id, place, example).await?;
         }

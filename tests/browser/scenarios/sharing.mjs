@@ -47,10 +47,9 @@ await scenario(async (open) => {
   assert.equal(await vic.page.getByRole('dialog').getByRole('textbox').count(), 0);
   await vic.page.keyboard.press('Escape');
 
-  // Made an editor, and shown it on coming back to the page.
+  // Made an editor, and shown it at once.
   await ada.page.getByLabel('Role of Vic Viewer').selectOption('editor');
   await settled(ada.page);
-  await vic.page.evaluate(() => dispatchEvent(new Event('focus')));
   await addCards(vic.page, 'Doing', ['Vic was here']);
   await ada.page.getByRole('link', { name: 'Back to the board' }).click();
   await column(ada.page, 'Doing').getByRole('link', { name: 'Vic was here' }).waitFor();

@@ -2,7 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
+import { createServer, request as send } from 'node:http';
+import { connect } from 'node:net';
 import { basename, join } from 'node:path';
+import { createInterface } from 'node:readline';
 
 import { chromium } from 'playwright-core';
 
@@ -15,7 +18,92 @@ const PATIENCE = 15_000;
 /** The calls of each page that are not answered yet. */
 const underWay = new WeakMap();
 
+const answers = createInterface({ input: process.stdin });
+// Only waited for when something was ordered.
+process.stdin.unref?.();
+
+/** Has something done to the board's process: see `src/scenario.rs`. */
+function order(what) {
+  return new Promise((resolve, reject) => {
+    answers.once('line', resolve);
+    answers.once('close', () => reject(new Error(`nobody answered to ${what}`)));
+    console.log(`board: ${what}`);
+  });
+}
+
+/** The board's process. */
+export const server = {
+  /** Kills it, as when its machine loses power. */
+  kill: () => order('kill'),
+  /** Stops it, as a deployment does. */
+  terminate: () => order('terminate'),
+  /** Starts it again, on the same port, with the same data. */
+  start: () => order('start'),
+};
+
+/** What the browser reports of its own accord while the server is away, or not ready yet. */
+export const AWAY = /ERR_|WebSocket connection to|status of 503/;
+
 export const url = (path = '/') => BOARD_URL + path;
+
+/** The network of one visitor, which can be cut: the browser's own way to be offline leaves WebSockets as they are. */
+async function network({ tunnels }) {
+  const sockets = new Set();
+  let cut = false;
+  const keep = (socket) => {
+    if (sockets.has(socket)) return;
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+  };
+  const proxy = createServer((incoming, outgoing) => {
+    const { method, headers, url: to } = incoming;
+    const onward = send(to, { method, headers }, (answer) => {
+      outgoing.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(outgoing);
+      // What breaks off there breaks off here.
+      answer.on('close', () => answer.complete || outgoing.destroy());
+    });
+    onward.on('error', () => outgoing.destroy());
+    onward.on('socket', keep);
+    incoming.pipe(onward);
+  });
+  proxy.on('connection', (socket) => (cut ? socket.destroy() : keep(socket)));
+  proxy.on('connect', ({ url: to }, socket) => {
+    // As proxies do that let pages through and nothing else: a WebSocket needs a tunnel.
+    if (!tunnels) return void socket.end('HTTP/1.1 405 Method Not Allowed\r\n\r\n');
+    const onward = connect(to.split(':')[1], to.split(':')[0], () => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n');
+      onward.pipe(socket).pipe(onward);
+    });
+    onward.on('error', () => socket.destroy());
+    keep(onward);
+  });
+  await new Promise((listening) => proxy.listen(0, '127.0.0.1', listening));
+  return {
+    address: `http://127.0.0.1:${proxy.address().port}`,
+    cut() {
+      cut = true;
+      for (const socket of sockets) socket.destroy();
+    },
+    mend: () => (cut = false),
+    close() {
+      for (const socket of sockets) socket.destroy();
+      proxy.close();
+    },
+  };
+}
+
+/** Cuts a visitor's network, who was opened with one of their own, and tells the browser so; and the other way round. */
+export async function offline({ page, network }) {
+  network.cut();
+  await page.context().setOffline(true);
+}
+
+export async function online({ page, network }) {
+  network.mend();
+  await page.context().setOffline(false);
+}
 
 /** Runs a scenario. `open` gives a page of a new visitor, who has no cookies. */
 export async function scenario(play) {
@@ -33,17 +121,40 @@ export async function scenario(play) {
     ],
   });
   const visitors = [];
-  const open = async (options = {}) => {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  const open = async ({ ownNetwork = false, noSockets = false, ...options } = {}) => {
+    const own = ownNetwork || noSockets ? await network({ tunnels: !noSockets }) : undefined;
+    const context = await browser.newContext({
+      viewport: { width: 1280, height: 800 },
+      ...(own ? { proxy: { server: own.address } } : {}),
+      ...options,
+    });
     context.setDefaultTimeout(PATIENCE);
     const page = await context.newPage();
-    const visitor = { page, errors: [], expected: [] };
+    const visitor = { page, errors: [], expected: [], network: own };
     visitors.push(visitor);
     const requests = new Set();
     underWay.set(page, requests);
-    page.on('request', (request) => requests.add(request));
+    page.on('request', (request) => {
+      // A stream of events goes on and on.
+      if (!request.url().endsWith('/events')) requests.add(request);
+    });
     page.on('requestfinished', (request) => requests.delete(request));
     page.on('requestfailed', (request) => requests.delete(request));
+    page.on('websocket', (socket) => {
+      const calls = new Map();
+      const read = ({ payload }) => JSON.parse(String(payload));
+      socket.on('framesent', (frame) => {
+        const { type, id, function: name } = read(frame);
+        if (type !== 'call') return;
+        calls.set(id, { url: () => name });
+        requests.add(calls.get(id));
+      });
+      socket.on('framereceived', (frame) => {
+        const { type, id } = read(frame);
+        if (type === 'reply') requests.delete(calls.get(id));
+      });
+      socket.on('close', () => calls.forEach((call) => requests.delete(call)));
+    });
     page.on('pageerror', (error) => visitor.errors.push(error.stack ?? String(error)));
     page.on('console', (message) => {
       if (message.type() !== 'error' && message.type() !== 'warning') return;
@@ -66,7 +177,9 @@ export async function scenario(play) {
     console.error(failure);
     process.exitCode = 1;
   } finally {
+    answers.close();
     await browser.close();
+    for (const { network } of visitors) network?.close();
   }
 }
 

@@ -79,6 +79,35 @@ pub async fn kept_count(ctx: &QueryContext) -> Result<i64> {
     forge::sql!(i64, "SELECT count(*) FROM kept").fetch_one(ctx.db()).await
 }
 
+/// The database's time, again and again.
+#[forge::query(public, refresh_every = "150ms")]
+pub async fn ticking(ctx: &QueryContext) -> Result<Timestamp> {
+    forge::sql!(Timestamp, "SELECT now()").fetch_one(ctx.db()).await
+}
+
+/// A counter, which any change of the table runs again.
+#[forge::query(public, tracking = "table")]
+pub async fn counter_by_table(ctx: &QueryContext, name: String) -> Result<Option<i64>> {
+    forge::sql!(i64, "SELECT value FROM counters WHERE name = {name}").fetch_optional(ctx.db()).await
+}
+
+/// A counter as it was.
+#[forge::query(public, tracking = "none", refresh_every = "1h")]
+pub async fn counter_now_and_then(ctx: &QueryContext, name: String) -> Result<Option<i64>> {
+    forge::sql!(i64, "SELECT value FROM counters WHERE name = {name}").fetch_optional(ctx.db()).await
+}
+
+/// Counters from a value on, and how many there are in all.
+#[forge::query(public)]
+pub async fn counters_above(ctx: &QueryContext, value: i64) -> Result<Vec<(String, i64)>> {
+    forge::sql!(
+        (String, i64),
+        "SELECT name, value FROM counters WHERE value > {value} AND lower(name) <> 'x' ORDER BY name"
+    )
+    .fetch_all(ctx.db())
+    .await
+}
+
 /// What is in a room, for those who are let in.
 #[forge::query]
 pub async fn room(ctx: &QueryContext, name: String) -> Result<i64> {

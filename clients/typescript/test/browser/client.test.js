@@ -45,7 +45,7 @@ test('methods work on their own, and call goes by the kind', async (t) => {
   await call(addCard, {});
   await call(listCards, {});
   const ids = requests.map((request) => request.headers['x-forge-mutation-id']);
-  const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+  const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
   assert.match(ids[0], uuid);
   assert.match(ids[1], uuid);
   assert.notEqual(ids[0], ids[1]);

@@ -334,3 +334,47 @@ test('a renewal that fails ends no session: it is tried again', async (t) => {
   await status(client, 'open');
   assert.equal(cards.current.error, undefined);
 });
+
+test('clients of a node that stops do not come back together; one that was cut off comes at once', async (t) => {
+  const { server, session } = await begin(t);
+  t.mock.method(Math, 'random', () => 0.95);
+  const timers = t.mock.method(globalThis, 'setTimeout');
+  const delays = () => timers.mock.calls.map(({ arguments: [, delay] }) => Math.round(delay));
+  session.cut();
+  const second = await server.session();
+  await second.next('subscribe');
+  assert.ok(delays().includes(285), `within 300 ms: ${delays()}`);
+  timers.mock.resetCalls();
+  second.close(1012);
+  await second.ended;
+  while (!delays().includes(1900)) await new Promise(setImmediate);
+  assert.ok(!delays().includes(285), `within two seconds: ${delays()}`);
+  await (await server.session()).next('subscribe');
+});
+
+test('it tells when it tries again, and can be told to do so now', async (t) => {
+  const { server, client, session } = await begin(t, { retryDelay: 60_000, retryDelayMax: 60_000 });
+  assert.equal(client.connection.retryAt, undefined);
+  server.refuse = true;
+  session.cut();
+  await status(client, 'offline');
+  const left = client.connection.retryAt.getTime() - Date.now();
+  assert.ok(left > 20_000 && left <= 60_000, `${left}`);
+  server.refuse = false;
+  client.connection.retry();
+  await status(client, 'open');
+  assert.equal(client.connection.retryAt, undefined);
+});
+
+test('a network that is said to be gone is looked after at once', async (t) => {
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  globalThis.removeEventListener = page.removeEventListener.bind(page);
+  t.after(() => {
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  });
+  const { session } = await begin(t);
+  page.dispatchEvent(new Event('offline'));
+  await session.next('ping');
+});

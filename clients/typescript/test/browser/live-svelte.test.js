@@ -4,6 +4,7 @@ import { flushSync } from 'svelte';
 
 import {
   createForgeClient,
+  createOutbox,
   mutation,
   query,
 } from '../../node_modules/.cache/forge-client/client/client.js';
@@ -12,7 +13,7 @@ import {
   inComponent,
   until,
 } from '../../node_modules/.cache/forge-client/client/reactive.svelte.js';
-import { call, live } from '../../node_modules/.cache/forge-client/client/svelte.svelte.js';
+import { call, connection, live, present } from '../../node_modules/.cache/forge-client/client/svelte.svelte.js';
 import { wire } from '../wire.js';
 
 const listCards = query('list_cards');
@@ -214,4 +215,105 @@ test('a call shows what it will do, in the list that a live query shows', async 
   session.send({ type: 'reply', id: second.id, error: { code: 'COLUMN_FULL', message: 'full' } });
   await refused.catch(() => {});
   assert.deepEqual([made.cards.data, made.add.error.code], [['one', 'TWO'], 'COLUMN_FULL']);
+});
+
+test('a query that failed can be asked again', async (t) => {
+  const { server, made: cards } = await begin(t, (use) => live(listCards, () => ({}), use));
+  const session = await server.session();
+  const { id } = await session.next('subscribe');
+  session.send({ type: 'error', id, code: 'NOT_A_MEMBER', message: 'no member', status: 403 });
+  await until(() => cards.error);
+  cards.retry();
+  const again = await session.next('subscribe');
+  session.frame([{ id: again.id, version: '1', data: [1] }]);
+  await until(() => cards.data);
+  assert.equal(cards.error, undefined);
+  // Nothing to ask again.
+  cards.retry();
+  await new Promise(setImmediate);
+  assert.equal(session.waiting, 0);
+});
+
+test('events of a live query are told, until its arguments change', async (t) => {
+  const column = cell('a');
+  const told = [];
+  const { server } = await begin(t, (use) =>
+    live(listCards, () => ({ columnId: column.value }), { ...use, onEvent: ({ data }) => told.push(data) }),
+  );
+  const session = await server.session();
+  const first = await session.next('subscribe');
+  session.send({ type: 'event', id: first.id, name: 'moved', data: 1 });
+  while (told.length === 0) await new Promise(setImmediate);
+  column.value = 'b';
+  const second = await session.next('subscribe');
+  await session.next('unsubscribe');
+  session.send({ type: 'event', id: first.id, name: 'moved', data: 2 });
+  session.send({ type: 'event', id: second.id, name: 'moved', data: 3 });
+  while (told.length === 1) await new Promise(setImmediate);
+  assert.deepEqual(told, [1, 3]);
+});
+
+test('presence follows arguments and what one says, and ends with its component', async (t) => {
+  const [board, state] = [cell('b'), cell({ card: 1 })];
+  const { server, made: here, close } = await begin(t, (use) =>
+    present(
+      query('get_board'),
+      () => (board.value === undefined ? undefined : { boardId: board.value }),
+      () => state.value,
+      use,
+    ),
+  );
+  assert.deepEqual([here.members, here.stale], [[], false]);
+  const session = await server.session();
+  const asked = await session.next('subscribe');
+  const first = await session.next('presence');
+  assert.deepEqual([first.of, first.state], [asked.id, { card: 1 }]);
+  const ada = { id: '1', userId: 'ada', state: { card: 1 }, since: '2026-01-01T00:00:00Z' };
+  session.frame([{ id: first.id, version: '1', data: [ada] }]);
+  await until(() => here.members.length === 1);
+  assert.deepEqual(here.members, [ada]);
+
+  state.value = { card: 2 };
+  flushSync();
+  assert.deepEqual(await session.next('presence'), { ...first, state: { card: 2 } });
+  board.value = 'c';
+  flushSync();
+  assert.deepEqual(here.members, []);
+  assert.equal((await session.next('subscribe')).args.boardId, 'c');
+  assert.equal((await session.next('presence')).state.card, 2);
+  const left = [(await session.next('unsubscribe')).id, (await session.next('unsubscribe')).id];
+  assert.deepEqual(left.sort(), [asked.id, first.id].sort());
+  board.value = undefined;
+  flushSync();
+  await session.next('unsubscribe');
+  await session.next('unsubscribe');
+  close();
+});
+
+test('a page can show how the connection is, and what waits for it', async (t) => {
+  const outbox = createOutbox();
+  const { server, client, made } = await begin(t, (use) => ({
+    cards: live(listCards, () => ({}), use),
+    reach: connection({ ...use, outbox }),
+    add: call(addCard, { ...use, outbox }),
+  }));
+  const { reach, add } = made;
+  const session = await server.session();
+  await session.next('subscribe');
+  await until(() => reach.status === 'open');
+  assert.deepEqual([reach.retryAt, reach.waiting], [undefined, 0]);
+  server.refuse = true;
+  session.cut();
+  await until(() => reach.status === 'offline');
+  assert.ok(reach.retryAt instanceof Date);
+  const added = add({ title: 't' });
+  await until(() => reach.waiting === 1);
+  server.refuse = false;
+  reach.retry();
+  const again = await server.session();
+  const call_ = await again.next('subscribe').then(() => again.next('call'));
+  again.send({ type: 'reply', id: call_.id, data: 'added' });
+  assert.equal(await added, 'added');
+  await until(() => reach.waiting === 0 && reach.retryAt === undefined);
+  assert.equal(client.connection.status, 'open');
 });

@@ -9,16 +9,16 @@ const text = (html) => html.replace(/<!--.*?-->/g, '').trim();
 
 test('a page is rendered without asking anything', () => {
   const client = new Proxy(
-    { label: 'given' },
+    { label: 'given', connection: { status: 'closed' } },
     {
       get: (target, key) => (key in target ? target[key] : assert.fail(`used ${String(key)}`)),
     },
   );
-  assert.equal(text(render(Outer, { props: { client } }).body), '<p>given loading false false true closed false</p>');
+  assert.equal(text(render(Outer, { props: { client } }).body), '<p>given loading false false true closed false 0 closed 0</p>');
 });
 
 test('a page without a client is rendered too, and no two requests share one', () => {
-  assert.equal(text(render(Outer, { props: {} }).body), '<p>own loading false false true closed false</p>');
+  assert.equal(text(render(Outer, { props: {} }).body), '<p>own loading false false true closed false 0 closed 0</p>');
   assert.notEqual(useForge(), useForge());
 });
 

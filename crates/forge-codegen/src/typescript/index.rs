@@ -21,12 +21,19 @@ const CLIENT_TYPES: &[&str] = &[
     "Optimistic",
     "OptimisticQueries",
     "OptimisticResult",
+    "Outbox",
+    "Presence",
+    "PresenceMember",
     "Query",
+    "ServerEvent",
+    "ServerEventListener",
     "Snapshot",
     "Subscription",
+    "Transport",
 ];
 
-const SVELTE_TYPES: &[&str] = &["Call", "CallSetup", "LiveQuery", "Loaded", "UseOptions"];
+const SVELTE_TYPES: &[&str] =
+    &["Call", "CallSetup", "ConnectionState", "LiveQuery", "LiveSetup", "Loaded", "Present", "UseOptions"];
 
 /// Writes the file. A type of the app goes before one of the runtime with the same name, which can still be imported
 /// from the runtime's own file.
@@ -36,10 +43,11 @@ pub(super) fn write(flavour: Flavour, names: &Names<'_>) -> String {
         if free.is_empty() { String::new() } else { names_from("export type", free, file) }
     };
     let mut file = String::from("export { api } from './api.js';\nexport type * from './types.js';\n");
-    file += &names_from("export", ["ForgeError", "createForgeClient"], "./runtime/client.js");
+    file += &names_from("export", ["ForgeError", "createForgeClient", "createOutbox", "newId"], "./runtime/client.js");
     file += &types("./runtime/client.js", CLIENT_TYPES);
     if flavour == Flavour::Svelte {
-        file += &names_from("export", ["call", "live", "load", "provideForge", "useForge"], "./runtime/svelte.svelte.js");
+        let functions = ["call", "connection", "live", "load", "present", "provideForge", "useForge"];
+        file += &names_from("export", functions, "./runtime/svelte.svelte.js");
         file += &types("./runtime/svelte.svelte.js", SVELTE_TYPES);
     }
     file

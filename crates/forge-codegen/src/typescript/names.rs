@@ -24,8 +24,8 @@ const WORDS: &[&str] = &[
 /// Values that `index.ts` and `api.ts` have under these names; a type of the same name would hide one of the two.
 #[rustfmt::skip]
 const VALUES: &[&str] = &[
-    "ForgeError", "action", "api", "call", "createForgeClient", "live", "load", "mutation", "provideForge",
-    "query", "useForge",
+    "ForgeError", "action", "api", "call", "connection", "createForgeClient", "createOutbox", "live", "load", "mutation",
+    "newId", "present", "provideForge", "query", "useForge",
 ];
 
 /// The names that an app's types and functions have in the generated files.

@@ -80,6 +80,7 @@ fn types_may_be_called_like_what_typescript_and_the_runtime_have() {
         "Array", "Date", "Error", "Map", "Object", "Partial", "Promise", "Readonly", "Record", "String",
         "Symbol", "Call", "CallOptions", "ForgeClient", "Loaded", "LiveQuery", "Snapshot", "Subscription", "Optimistic", "Query", "Mutation", "Action", "UseOptions",
         "ForgeError", "api", "query", "mutation", "action", "call", "live", "load", "createForgeClient", "Uuid",
+        "connection", "createOutbox", "newId", "present", "Outbox", "Presence", "PresenceMember", "Transport",
         "Timestamp", "Decimal", "Int64", "Base64", "PlainDate", "PlainTime", "any", "async", "await", "class",
         "delete", "enum", "infer", "interface", "keyof", "null", "number", "of", "readonly", "string", "type",
         "undefined", "unique", "void", "yield", "Größe", "カード", "Ширина", "R2D2", "_Private", "x",

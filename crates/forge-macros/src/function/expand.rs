@@ -6,7 +6,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::{ItemFn, Type};
 
 use super::Kind;
-use super::keys::{Access, Cache, Options};
+use super::keys::{Access, Cache, Options, Tracking};
 use super::signature::Signature;
 use crate::attrs::{derive, doc_attrs};
 use crate::names::plain;
@@ -125,9 +125,16 @@ fn info(kind: Kind, options: &Options, doc: &str) -> TokenStream {
         Access::SignedIn => quote!(SignedIn),
         Access::AnyRole(roles) => quote!(AnyRole(&[#(#roles),*])),
     };
-    let timeout = match options.timeout_ms {
+    let duration = |ms: Option<u64>| match ms {
         Some(ms) => quote!(::core::option::Option::Some(::core::time::Duration::from_millis(#ms))),
         None => quote!(::core::option::Option::None),
+    };
+    let timeout = duration(options.timeout_ms);
+    let refresh_every = duration(options.refresh_every_ms);
+    let tracking = match options.tracking {
+        Tracking::Auto => quote!(Auto),
+        Tracking::Table => quote!(Table),
+        Tracking::None => quote!(None),
     };
     let isolation = if options.read_committed { quote!(ReadCommitted) } else { quote!(Serializable) };
     let snapshot = options.snapshot;
@@ -147,6 +154,8 @@ fn info(kind: Kind, options: &Options, doc: &str) -> TokenStream {
             timeout: #timeout,
             isolation: ::forge::__rt::Isolation::#isolation,
             snapshot: #snapshot,
+            refresh_every: #refresh_every,
+            tracking: ::forge::__rt::TrackingMode::#tracking,
             cache: #cache,
             module: ::core::module_path!(),
             file: ::core::file!(),

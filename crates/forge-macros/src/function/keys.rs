@@ -11,11 +11,11 @@ use crate::mistakes::Mistakes;
 use crate::names::{is_function_name, plain};
 use crate::types::string_literal;
 
-const PLANNED: &[&str] = &["rate_limit", "retry", "tracking", "log", "tables"];
+const PLANNED: &[&str] = &["rate_limit", "retry", "log", "tables"];
 
 const QUERY: Grammar = Grammar {
     attribute: "#[forge::query]",
-    accepted: &["public", "role", "timeout", "name", "snapshot", "cache", "register"],
+    accepted: &["public", "role", "timeout", "name", "snapshot", "cache", "register", "refresh_every", "tracking"],
     planned: PLANNED,
 };
 
@@ -44,7 +44,20 @@ pub(super) struct Options {
     pub(super) cache: Option<Cache>,
     /// Whether linking the function registers it.
     pub(super) register: bool,
+    pub(super) refresh_every_ms: Option<u64>,
+    pub(super) tracking: Tracking,
 }
+
+/// Which changes run a live query again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tracking {
+    Auto,
+    Table,
+    None,
+}
+
+/// How often a live query may be run for no reason at most.
+const REFRESH_MIN_MS: u64 = 100;
 
 /// How long results are kept.
 pub(super) struct Cache {
@@ -141,7 +154,40 @@ pub(super) fn read(
     let snapshot = keys.flag("snapshot", mistakes).is_some();
     let cache = keys.take("cache").and_then(|meta| read_cache(meta, mistakes));
     let register = keys.switch("register", mistakes).unwrap_or(true);
-    Options { name, access, timeout_ms, read_committed, snapshot, cache, register }
+    let refresh_every_ms = keys.text("refresh_every", "10s", mistakes).and_then(|text| match milliseconds(&text.value()) {
+        Ok(ms) if ms < REFRESH_MIN_MS => {
+            mistakes.add(&text, "a live query is refreshed every 100ms at most: each time it runs on the database");
+            None
+        }
+        Ok(ms) => Some(ms),
+        Err(why) => {
+            mistakes.add(&text, why);
+            None
+        }
+    });
+    let tracking = match keys.text("tracking", "table", mistakes) {
+        None => Tracking::Auto,
+        Some(text) => match text.value().as_str() {
+            "auto" => Tracking::Auto,
+            "table" => Tracking::Table,
+            "none" if refresh_every_ms.is_some() => Tracking::None,
+            "none" => {
+                mistakes.add(
+                    &text,
+                    "with `tracking = \"none\"` no change runs it again, so say when: `refresh_every = \"10s\"`",
+                );
+                Tracking::None
+            }
+            other => {
+                mistakes.add(
+                    &text,
+                    format!("`{other}` is no way to track; there is \"auto\" (the default), \"table\" and \"none\""),
+                );
+                Tracking::Auto
+            }
+        },
+    };
+    Options { name, access, timeout_ms, read_committed, snapshot, cache, register, refresh_every_ms, tracking }
 }
 
 /// `cache = "30s"` or `cache(ttl = "30s", follow = false)`.

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use forge_core::{Error, Result, ResultExt as _};
 
+use super::explain::{self, Wish};
 use super::{App, Node};
 use crate::config::{Config, Loaded, Mode};
 use crate::db::Database;
@@ -19,6 +20,8 @@ usage: {name} [COMMAND]
   check            check the app's SQL and models against the migrated database
   doctor           look at the database server: how live queries work on it, what is wrong, what to do
   manifest         describe the app as JSON
+  explain-query NAME [--args JSON [--user ID] [--role ROLE]..]
+                   what a live query reads, and which changes run it again
   help             this text
 
 The configuration is read from forge.toml (another file: FORGE_CONFIG) and the environment.
@@ -34,13 +37,14 @@ pub(super) async fn run(app: App) -> Result<()> {
         ["migrate"] => migrate(&app).await,
         ["migrate", "status"] => status(&app).await,
         ["check"] => check(&app).await,
+        ["explain-query", words @ ..] => explain_query(&app, words).await,
         ["doctor"] => doctor(&app).await,
         ["help" | "--help" | "-h"] => print(HELP.replace("{name}", app.name()).trim_end()),
         ["version" | "--version" | "-V"] => print(&format!("{} {}", app.name(), app.version())),
         other => Err(Error::config(
             "COMMAND_UNKNOWN",
             format!(
-                "`{}` is not a command of this program; there are serve, migrate, migrate status, check, doctor, manifest and help",
+                "`{}` is not a command of this program; there are serve, migrate, migrate status, check, doctor, manifest, explain-query and help",
                 other.join(" ")
             ),
         )),
@@ -112,6 +116,12 @@ async fn check(app: &App) -> Result<()> {
     let checked = app.check(&database).await?;
     note(&format!("{checked} statements and {} models fit the database", app.tables.len()));
     Ok(())
+}
+
+async fn explain_query(app: &App, words: &[&str]) -> Result<()> {
+    let wish = Wish::of(words)?;
+    let config = load(app)?.config;
+    print(explain::explain(app, &config, &wish).await?.trim_end())
 }
 
 async fn doctor(app: &App) -> Result<()> {

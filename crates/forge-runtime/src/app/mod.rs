@@ -10,6 +10,7 @@ mod boundary;
 mod command;
 mod doctor;
 mod drain;
+mod explain;
 mod handover;
 mod node;
 

@@ -254,7 +254,7 @@ impl Node {
 }
 
 /// Somebody who calls from within.
-fn caller_for(auth: AuthContext) -> Arc<Caller> {
+pub(super) fn caller_for(auth: AuthContext) -> Arc<Caller> {
     let request = RequestMetadata {
         request_id: crate::db::new_uuid().to_string(),
         correlation_id: None,

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::flight::{Flight, WeakFlight};
 use crate::feed::{Batch, Snapshot};
 use crate::observability;
-use crate::read_set::Dependency;
+use crate::read_set::{Dependency, Values};
 use crate::realtime::{Fingerprint, GroupId, Index};
 
 /// What a kept result counts beside its own bytes.
@@ -319,7 +319,11 @@ impl Store {
 /// How much a dependency takes, roughly.
 fn weight(dependency: &Dependency) -> usize {
     let value = |value: &Option<String>| 64 + value.as_ref().map_or(0, String::len);
-    let keys = dependency.keys.iter().map(|(column, values)| 64 + column.len() + values.iter().map(value).sum::<usize>());
+    let of_key = |values: &Values| match values {
+        Values::Among(values) => values.iter().map(value).sum::<usize>(),
+        Values::Within(_) => 128,
+    };
+    let keys = dependency.keys.iter().map(|(column, values)| 64 + column.len() + of_key(values));
     64 + keys.sum::<usize>()
 }
 

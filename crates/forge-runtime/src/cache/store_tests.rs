@@ -8,8 +8,8 @@ use crate::feed::Change;
 use crate::read_set::{Columns, Table};
 
 fn dependency(key: &str) -> Dependency {
-    let table = Table { oid: 1, name: "t".into(), columns: Vec::new(), attributes: 0, family: Vec::new() };
-    let keys = vec![("a".to_owned(), BTreeSet::from([Some(key.to_owned())]))];
+    let table = Table::new(1, "t".into(), Vec::new(), 0, Vec::new());
+    let keys = vec![("a".to_owned(), Values::Among(BTreeSet::from([Some(key.to_owned())])))];
     Dependency { table: Arc::new(table), columns: Columns::All, keys }
 }
 
@@ -17,6 +17,7 @@ fn dependency(key: &str) -> Dependency {
 fn batch(xmax: u64, keys: &[&str]) -> Batch {
     let change = |key: &&str| Change {
         table: 1,
+        shape: Table::new(1, "t".into(), Vec::new(), 0, Vec::new()).shape,
         columns: None,
         keys: vec!["a".into()],
         rows: Some(vec![vec![Some((*key).to_owned())]]),

@@ -47,6 +47,10 @@ impl Statement {
         format!("{}:{}", self.file, self.line)
     }
 
+    pub(crate) fn file_and_line(&self) -> (&'static str, u32) {
+        (self.file, self.line)
+    }
+
     /// Its parameters, in order.
     pub fn params(&self) -> &'static [Param] {
         self.params

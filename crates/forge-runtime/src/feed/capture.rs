@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 use super::sink::{LOCK, Sink};
 use super::trigger::{KEYS_MAX, Trigger};
 use crate::db::error::from_driver;
-use crate::read_set::Table;
+use crate::read_set::{Fault, Table};
 
 /// Makes sure that changes of a table are written down.
 #[derive(Debug)]
@@ -62,7 +62,8 @@ impl Capture<'_> {
         let schema: String = state.try_get("schema").map_err(step)?;
         let written: Option<Vec<String>> = state.try_get("keys").map_err(step)?;
         let triggers: Vec<u32> = state.try_get("triggers").map_err(step)?;
-        let missing: Vec<_> = self.table.family.iter().filter(|(oid, _)| !triggers.contains(oid)).collect();
+        let watched = |oid: u32| triggers.contains(&oid) || (oid != self.table.oid && Fault::Partition.is_planted());
+        let missing: Vec<_> = self.table.family.iter().filter(|(oid, _)| !watched(*oid)).collect();
         let mut keys: BTreeSet<String> = written.clone().unwrap_or_default().into_iter().collect();
         keys.retain(|column| self.table.column(column).is_some());
         keys.extend(self.keys.iter().cloned());

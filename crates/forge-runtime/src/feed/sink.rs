@@ -20,6 +20,9 @@ pub(super) const LOCK: &str = "hashtext('forge_feed'), 0";
 /// What the message begins with that tells of a change.
 pub(super) const EPOCH: &str = "{\"epoch\":";
 
+/// What the message is that tells of a row to look at.
+pub(super) const LOOK: &str = "{\"look\":true}";
+
 /// Where triggers write changes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sink {

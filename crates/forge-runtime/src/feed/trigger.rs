@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::read_set::{Column, Table};
+use crate::read_set::{Column, Fault, KeyKind, Table};
 
 /// Of how many rows the values are written down; more are "all rows".
 const ROWS_MAX: usize = 100;
@@ -43,10 +43,10 @@ pub(super) struct Trigger<'a> {
 impl Trigger<'_> {
     /// What the functions were written for. When this differs, they are written anew; the number counts the versions of their text.
     pub(super) fn shape(&self) -> String {
-        let columns = self.table.columns.iter().map(|column| format!("{}:{}", column.name, column.ty));
+        let columns = self.table.columns.iter().map(|column| format!("{}:{}", column.name, column.type_name));
         let kind = if self.table.family.len() > 1 { "family" } else { "table" };
         let whole = if self.whole { "whole" } else { "part" };
-        format!("2 {kind} {whole} {} {}", self.table.attributes, columns.collect::<Vec<_>>().join(","))
+        format!("3 {kind} {whole} {} {}", self.table.attributes, columns.collect::<Vec<_>>().join(","))
     }
 
     /// The functions' texts, but for the sink, in the order of [`EVENTS`].
@@ -54,7 +54,7 @@ impl Trigger<'_> {
         let truncated = format!("forge_said := {};", self.anything());
         [
             self.function(&self.came_or_went("forge_new")),
-            self.function(&self.updated()),
+            self.function(&self.in_pairs(&self.updated())),
             self.function(&self.came_or_went("forge_old")),
             self.function(&truncated),
         ]
@@ -69,13 +69,17 @@ impl Trigger<'_> {
                  EXECUTE FUNCTION {schema}.forge_capture_{oid}_{event}();\n"
             )
         };
-        EVENTS.map(one).concat()
+        let mut all = EVENTS.map(one);
+        if Fault::Truncate.is_planted() {
+            all[3] = all[3].replace("FOR EACH STATEMENT", "FOR EACH STATEMENT WHEN (false)");
+        }
+        all.concat()
     }
 
     /// What a change is written as, from expressions for the JSON of its columns and of its rows.
     fn said(&self, columns: &str, rows: &str) -> String {
         let keys = serde_json::Value::from_iter(self.keys.iter().map(String::as_str));
-        let head = literal(&format!("{{\"t\":{},\"k\":{keys},\"c\":", self.table.oid));
+        let head = literal(&format!("{{\"t\":{},\"s\":{},\"k\":{keys},\"c\":", self.table.oid, self.table.shape));
         format!("{head} || {columns} || ',\"r\":' || {rows} || '}}'")
     }
 
@@ -87,6 +91,7 @@ impl Trigger<'_> {
     /// A function: `look` sets `forge_said`, or returns when nothing has changed.
     fn function(&self, look: &str) -> String {
         let anything = self.anything();
+        let begin = if Fault::Cascade.is_planted() { NAMED_ONLY } else { "" };
         format!(
             r"
 DECLARE
@@ -98,6 +103,7 @@ DECLARE
     forge_said text;
     forge_at pg_lsn;
 BEGIN
+    {begin}
     BEGIN
         {look}
     EXCEPTION WHEN undefined_column OR undefined_table OR datatype_mismatch OR undefined_function THEN
@@ -135,6 +141,21 @@ END
         )
     }
 
+    /// A row that moves to another partition may be dropped on its way, by a trigger of that one: then rows are not in pairs.
+    fn in_pairs(&self, look: &str) -> String {
+        if self.table.family.len() == 1 || Fault::DroppedRow.is_planted() {
+            return look.to_owned();
+        }
+        let anything = self.anything();
+        format!(
+            r"IF (SELECT pg_catalog.count(*) FROM forge_old) <> (SELECT pg_catalog.count(*) FROM forge_new) THEN
+            forge_said := {anything};
+        ELSE
+        {look}
+        END IF;"
+        )
+    }
+
     fn updated(&self) -> String {
         let (oid, attributes) = (self.table.oid, self.table.attributes);
         // Those who have partitions or heirs share their function with them, and a heir may have more columns.
@@ -145,8 +166,14 @@ END
             false => "'null'".to_owned(),
         };
         let same = if self.whole { format!("{{}} = '' AND {this}") } else { "false".to_owned() };
-        let both = "CASE WHEN forge_d.forge_old = forge_d.forge_new THEN forge_d.forge_old \
-                    ELSE forge_d.forge_old || ',' || forge_d.forge_new END";
+        let both = match (Fault::OldValues.is_planted(), Fault::NewValues.is_planted()) {
+            (true, _) => "forge_d.forge_new",
+            (_, true) => "forge_d.forge_old",
+            _ => {
+                "CASE WHEN forge_d.forge_old = forge_d.forge_new THEN forge_d.forge_old \
+                 ELSE forge_d.forge_old || ',' || forge_d.forge_new END"
+            }
+        };
         format!(
             r"SELECT CASE WHEN EXISTS (SELECT FROM forge_new OFFSET 1) THEN 2 WHEN {same_one} THEN 0 ELSE 1 END, {one}
         INTO forge_case, forge_said
@@ -170,7 +197,7 @@ END
                     ELSE
                         SELECT pg_catalog.string_agg(forge_d.forge_row, ','), pg_catalog.count(*) INTO forge_rows, forge_count
                         FROM (
-                            SELECT {old} AS forge_row FROM forge_old forge_o UNION SELECT {new} FROM forge_new forge_n LIMIT {limit}
+                            {all} LIMIT {limit}
                         ) forge_d;
                         forge_said := {several};
                     END IF;
@@ -190,6 +217,7 @@ END
             several = self.said(&columns("forge_columns"), &bounded("forge_rows", "forge_count")),
             anything = self.anything(),
             differing = self.differing(""),
+            all = both_of(&self.row("forge_o"), &self.row("forge_n")),
             any_differing = self.differing("pg_catalog.bool_or"),
             old = self.row("forge_o"),
             new = self.row("forge_n"),
@@ -200,7 +228,7 @@ END
     /// The values of a row of `of`, as JSON.
     fn row(&self, of: &str) -> String {
         let values: Vec<String> =
-            self.keys.iter().map(|column| format!("{of}.{}::pg_catalog.text", quoted(column))).collect();
+            self.keys.iter().filter_map(|column| self.table.column(column)).map(|column| column.written(of)).collect();
         format!("pg_catalog.json_build_array({})::pg_catalog.text", values.join(", "))
     }
 
@@ -209,7 +237,9 @@ END
         let column = |column: &Column| {
             let (name, item) = (quoted(&column.name), literal(&serde_json::Value::from(&*column.name).to_string()));
             let cast = if column.bytewise { "" } else { "::pg_catalog.text COLLATE pg_catalog.\"C\"" };
-            format!("CASE WHEN {wrap}(forge_o.{name}{cast} IS DISTINCT FROM forge_n.{name}{cast}) THEN {item} END")
+            let guard =
+                if column.bytewise { format!(" OR (false AND {})", column.guard("forge_o")) } else { String::new() };
+            format!("CASE WHEN {wrap}(forge_o.{name}{cast} IS DISTINCT FROM forge_n.{name}{cast}{guard}) THEN {item} END")
         };
         let columns: Vec<String> = self.table.columns.iter().map(column).collect();
         format!("pg_catalog.array_to_string(ARRAY[{}]::pg_catalog.text[], ',')", columns.join(", "))
@@ -218,8 +248,48 @@ END
 
 /// The JSON of rows, when there are not too many and they are not too large.
 fn bounded(rows: &str, count: &str) -> String {
-    let few = if count == "1" { String::new() } else { format!("{count} > {ROWS_MAX} OR ") };
+    let few = if count == "1" || Fault::RowsCap.is_planted() { String::new() } else { format!("{count} > {ROWS_MAX} OR ") };
     format!("CASE WHEN {few}pg_catalog.octet_length({rows}) > {BYTES_MAX} THEN 'null' ELSE '[' || {rows} || ']' END")
+}
+
+/// The old and new values of several rows.
+fn both_of(old: &str, new: &str) -> String {
+    let old = format!("SELECT {old} AS forge_row FROM forge_old forge_o");
+    let new = format!("SELECT {new} AS forge_row FROM forge_new forge_n");
+    match (Fault::OldValues.is_planted(), Fault::NewValues.is_planted()) {
+        (true, _) => new,
+        (_, true) => old,
+        _ => format!("{old} UNION {new}"),
+    }
+}
+
+/// What [`Fault::Cascade`] begins a trigger's function with.
+const NAMED_ONLY: &str = "IF position(TG_TABLE_NAME IN current_query()) = 0 THEN RETURN NULL; END IF;";
+
+impl Column {
+    /// The text by which rows are matched: the same whatever the session's settings are.
+    fn written(&self, of: &str) -> String {
+        let name = quoted(&self.name);
+        let text = match self.key {
+            Some(KeyKind::Date | KeyKind::Timestamp | KeyKind::Timestamptz) if !Fault::TimeZone.is_planted() => {
+                format!("extract(epoch FROM {of}.{name})::pg_catalog.text")
+            }
+            _ => format!("{of}.{name}::pg_catalog.text"),
+        };
+        if self.key.is_none() {
+            return text;
+        }
+        format!("coalesce(CASE WHEN false THEN ({})::pg_catalog.text END, {text})", self.guard(of))
+    }
+
+    /// An expression that PostgreSQL refuses when the column has another type than it had: arrays are equal to those of their own type only.
+    /// It is never evaluated.
+    fn guard(&self, of: &str) -> String {
+        if Fault::ColumnType.is_planted() {
+            return "true".to_owned();
+        }
+        format!("ARRAY[{of}.{}] OPERATOR(pg_catalog.=) NULL::{}[]", quoted(&self.name), self.type_name)
+    }
 }
 
 fn quoted(name: &str) -> String {

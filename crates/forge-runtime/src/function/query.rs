@@ -28,6 +28,9 @@ pub(crate) struct Noted {
     pub(crate) stale: bool,
 }
 
+/// A run that has begun: what it sees, where, and who notes what it asks for.
+type Begun = (Snapshot, Arc<Transaction>, Arc<Recorder>);
+
 impl FunctionExecutor {
     pub(super) async fn query(&self, entry: &Arc<Entry>, call: &Call<'_>, deadline: Instant) -> Result<Answer> {
         let Some(policy) = entry.info.cache else {
@@ -86,7 +89,7 @@ impl FunctionExecutor {
         args: &[u8],
         caller: &Arc<Caller>,
         deadline: Instant,
-        mut noted: Option<&mut Option<(Snapshot, Arc<Transaction>, Arc<Recorder>)>>,
+        mut noted: Option<&mut Option<Begun>>,
     ) -> Result<(Vec<u8>, bool)> {
         let Run::Query(run) = entry.run else { return Err(not_a_query(entry)) };
         let mut fresh = false;

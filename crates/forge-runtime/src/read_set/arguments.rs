@@ -4,7 +4,8 @@ use bytes::BytesMut;
 use postgres_types::{FromSql as _, IsNull, Kind, ToSql, Type};
 use uuid::Uuid;
 
-use super::KeyKind;
+use super::kind::{days_text, micros_text};
+use super::{Fault, KeyKind};
 use crate::db::Params;
 
 /// An argument of a run.
@@ -47,9 +48,41 @@ fn text(kind: KeyKind, ty: &Type, bytes: &[u8]) -> Option<String> {
         },
         KeyKind::Uuid => Uuid::from_sql(ty, bytes).ok().map(|id| id.to_string()),
         KeyKind::Bool => bool::from_sql(ty, bytes).ok().map(|b| b.to_string()),
+        KeyKind::Enum(_) if Fault::EnumKey.is_planted() => std::str::from_utf8(bytes).ok().map(str::to_lowercase),
         KeyKind::Text | KeyKind::Enum(_) => std::str::from_utf8(bytes).ok().map(str::to_owned),
+        KeyKind::Date => Days::from_sql(ty, bytes).ok().map(|days| days.to_string()),
+        KeyKind::Timestamp | KeyKind::Timestamptz => Micros::from_sql(ty, bytes).ok().map(|micros| micros.to_string()),
     }
 }
+
+/// A date as it travels, infinities included.
+struct Days(i32);
+
+/// A time as it travels.
+struct Micros(i64);
+
+macro_rules! travelling {
+    ($name:ident, $number:ty, $text:path) => {
+        impl<'a> postgres_types::FromSql<'a> for $name {
+            fn from_sql(_: &Type, bytes: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+                Ok(Self(<$number>::from_be_bytes(bytes.try_into()?)))
+            }
+
+            fn accepts(_: &Type) -> bool {
+                true
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&$text(self.0))
+            }
+        }
+    };
+}
+
+travelling!(Days, i32, days_text);
+travelling!(Micros, i64, micros_text);
 
 fn many(kind: KeyKind, ty: &Type, element: &Type, bytes: &[u8]) -> Option<Vec<String>> {
     fn all<'a, T: postgres_types::FromSql<'a> + ToString>(ty: &Type, bytes: &'a [u8]) -> Option<Vec<String>> {
@@ -63,20 +96,8 @@ fn many(kind: KeyKind, ty: &Type, element: &Type, bytes: &[u8]) -> Option<Vec<St
         KeyKind::Uuid => all::<Uuid>(ty, bytes),
         KeyKind::Bool => all::<bool>(ty, bytes),
         KeyKind::Text | KeyKind::Enum(_) => all::<String>(ty, bytes),
-    }
-}
-
-impl KeyKind {
-    /// The kind of a type, when rows can be matched by it. Not `citext`, `numeric` or `char(n)`: there different texts are equal.
-    pub(crate) fn of(ty: &Type) -> Option<Self> {
-        match *ty {
-            Type::INT2 | Type::INT4 | Type::INT8 => Some(Self::Int),
-            Type::UUID => Some(Self::Uuid),
-            Type::TEXT | Type::VARCHAR => Some(Self::Text),
-            Type::BOOL => Some(Self::Bool),
-            _ if matches!(ty.kind(), Kind::Enum(_)) => Some(Self::Enum(ty.oid())),
-            _ => None,
-        }
+        KeyKind::Date => all::<Days>(ty, bytes),
+        KeyKind::Timestamp | KeyKind::Timestamptz => all::<Micros>(ty, bytes),
     }
 }
 

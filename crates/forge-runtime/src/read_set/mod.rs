@@ -7,31 +7,47 @@
 //!
 //! What it promises: a committed change that can alter the statement's result matches one of its dependencies. It may say too much,
 //! never too little: whatever is not understood widens (to all rows of a table, to all of its columns), and what cannot be followed at
-//! all (the clock, chance, functions whose reads nobody knows, materialised views) is refused with a reason.
+//! all (the clock, chance, functions whose reads nobody knows, materialised views) is refused with a reason. Where a statement leaves the
+//! order of rows open, or which of several it takes, no order is promised either.
 //!
 //! A dependency is a table, the columns that matter, and the values that a row must have in some of its columns to be able to matter
-//! (`board_id = $1`, also through joins). Rows are matched by their old and their new values, as an update can move a row into a result.
+//! (`board_id = $1`, `position > $2`, also through joins, sub-selects, views and WITH). Rows are matched by their old and their new values,
+//! as an update can move a row into a result.
 //!
-//! Not here: ranges (`position > $1` is all rows), and the lookup of dependencies by change (see [`crate::realtime`]).
+//! Rooms: `outline` and `catalogue` collect what is known; `condition` takes conditions apart, `scope` says which rows of a FROM they leave,
+//! `analyse` walks through the statement; `values` is what a run knows; `explain` tells people. `fault` is for tests.
+//!
+//! Not here: the lookup of dependencies by change (see [`crate::realtime`]).
 
 mod analyse;
 mod arguments;
 mod catalogue;
+mod condition;
+mod explain;
+mod fault;
+mod kind;
 mod outline;
+mod scope;
+mod values;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(crate) use arguments::{Argument, capture};
 pub(crate) use catalogue::{Catalogue, Column, Table};
+pub(crate) use fault::Fault;
+pub(crate) use kind::{KeyKind, Point};
+pub(crate) use values::{Dependency, Span, Values};
 
 /// What a statement reads, whatever its arguments are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) sources: Vec<Source>,
+    /// What did not narrow anything, and why. For people.
+    pub(crate) notes: Vec<String>,
 }
 
-/// One place in a statement that reads a table.
+/// Rows of a table that matter. A place in a statement may have several of them: a row matters when it is in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
     pub(crate) table: Arc<Table>,
@@ -47,23 +63,23 @@ pub(crate) enum Columns {
     These(Arc<BTreeSet<String>>),
 }
 
-/// A column that must have one of some values.
+/// What a column must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) column: String,
     pub(crate) kind: KeyKind,
-    pub(crate) terms: Vec<Term>,
+    pub(crate) test: Test,
 }
 
-/// The types whose equality is that of their text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyKind {
-    Int,
-    Uuid,
-    Text,
-    Bool,
-    /// By the type's oid.
-    Enum(u32),
+/// A condition on one value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Test {
+    /// One of these.
+    Among(Vec<Term>),
+    /// More than this, or as much when that is included.
+    Above { than: Term, included: bool },
+    /// Less than this, or as much when that is included.
+    Below { than: Term, included: bool },
 }
 
 /// Where a value comes from.
@@ -71,6 +87,8 @@ pub(crate) enum KeyKind {
 pub(crate) enum Term {
     /// An argument, counted from 0.
     Argument(usize),
+    /// The same, where NULL is a value like others: `IS NOT DISTINCT FROM`.
+    ArgumentOrNull(usize),
     /// Each element of an argument that is an array.
     Elements(usize),
     /// Written in the statement.
@@ -79,62 +97,16 @@ pub(crate) enum Term {
     Null,
 }
 
+impl Test {
+    /// Whether NULL may pass.
+    fn may_be_null(&self) -> bool {
+        matches!(self, Self::Among(terms) if terms.iter().any(|term| matches!(term, Term::Null | Term::ArgumentOrNull(_))))
+    }
+}
+
 /// Why a statement cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unfollowable(pub(crate) String);
-
-/// What one run of a statement depended on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Dependency {
-    pub(crate) table: Arc<Table>,
-    pub(crate) columns: Columns,
-    /// Column and values; `None` among them stands for NULL. All of them must hold.
-    pub(crate) keys: Vec<(String, BTreeSet<Option<String>>)>,
-}
-
-impl Reading {
-    /// What the statement reads with these arguments.
-    pub(crate) fn bind(&self, arguments: &[Argument]) -> Vec<Dependency> {
-        self.sources.iter().filter_map(|source| source.bind(arguments)).collect()
-    }
-}
-
-impl Source {
-    /// `None` when no row can matter: `column = NULL` is never true.
-    fn bind(&self, arguments: &[Argument]) -> Option<Dependency> {
-        let mut keys: Vec<(String, BTreeSet<Option<String>>)> = Vec::new();
-        for key in &self.keys {
-            let mut values = BTreeSet::new();
-            let mut known = true;
-            for term in &key.terms {
-                match term {
-                    Term::Null => drop(values.insert(None)),
-                    Term::Literal(text) => drop(values.insert(Some(text.clone()))),
-                    Term::Argument(n) => match arguments.get(*n) {
-                        Some(Argument::Null) => {}
-                        Some(Argument::One(kind, value)) if *kind == key.kind => drop(values.insert(Some(value.clone()))),
-                        _ => known = false,
-                    },
-                    Term::Elements(n) => match arguments.get(*n) {
-                        Some(Argument::Null) => {}
-                        Some(Argument::Many(kind, list)) if *kind == key.kind => {
-                            values.extend(list.iter().cloned().map(Some))
-                        }
-                        _ => known = false,
-                    },
-                }
-            }
-            if !known {
-                continue;
-            }
-            if values.is_empty() {
-                return None;
-            }
-            keys.push((key.column.clone(), values));
-        }
-        Some(Dependency { table: self.table.clone(), columns: self.columns.clone(), keys })
-    }
-}
 
 #[cfg(test)]
 mod tests;

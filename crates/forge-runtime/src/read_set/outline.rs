@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FunctionArguments, Ident, ObjectName, Query, SetExpr, Statement, TableAlias, TableFactor, Value, Visit as _,
-    Visitor,
+    Expr, FunctionArguments, Ident, ObjectName, Query, SetExpr, Statement, TableAlias, TableFactor, Value, ValueWithSpan,
+    Visit as _, Visitor,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
 
-use super::Unfollowable;
+use super::{Fault, Unfollowable};
 
 /// A name as PostgreSQL takes it: parts folded to lower case where they are not quoted.
 pub(super) type Name = Vec<String>;
@@ -24,8 +24,6 @@ pub(super) struct Outline {
     /// Every place that names a relation, in order, functions in FROM left out.
     pub(super) relations: Vec<Name>,
     pub(super) functions: BTreeSet<Name>,
-    /// Names of WITH queries: where such a name is used, it may stand for them.
-    pub(super) ctes: BTreeSet<String>,
     /// Every identifier and keyword. A column that is read by its name is among them.
     pub(super) words: BTreeSet<String>,
     /// Columns may be read without being named: `*`, NATURAL, a row as a whole, renamed columns.
@@ -60,8 +58,9 @@ impl Outline {
         let (words, star) = words(&tokens);
         let whole_row = names.bare.iter().any(|word| names.aliases.contains(word));
         let natural = tokens.iter().any(|token| matches!(token, Token::Word(word) if word.keyword == Keyword::NATURAL));
-        let Names { relations, functions, ctes, renamed, .. } = names;
-        Ok(Self { statement, relations, functions, ctes, words, all_columns: star || whole_row || natural || renamed })
+        let Names { relations, functions, renamed, .. } = names;
+        let whole_row = whole_row && !Fault::WholeRow.is_planted();
+        Ok(Self { statement, relations, functions, words, all_columns: star || whole_row || natural || renamed })
     }
 }
 
@@ -107,7 +106,6 @@ fn words(tokens: &[Token]) -> (BTreeSet<String>, bool) {
 struct Names {
     relations: Vec<Name>,
     functions: BTreeSet<Name>,
-    ctes: BTreeSet<String>,
     /// Everything that a row can be called.
     aliases: BTreeSet<String>,
     /// Identifiers that stand alone, or end a longer name.
@@ -130,7 +128,6 @@ impl Visitor for Names {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
-            self.ctes.insert(folded(&cte.alias.name));
             self.alias(Some(&cte.alias));
         }
         let mut bodies = vec![&*query.body];
@@ -150,6 +147,9 @@ impl Visitor for Names {
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<String> {
         let unknown = || ControlFlow::Break("a part of its FROM is not understood".to_owned());
         match factor {
+            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+                return ControlFlow::Break("TABLESAMPLE draws lots".into());
+            }
             TableFactor::Table { name: object, alias, args, .. } => {
                 let Some(name) = name(object) else { return unknown() };
                 self.alias(alias.as_ref());
@@ -178,8 +178,10 @@ impl Visitor for Names {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<String> {
         let refused = |why: &str| ControlFlow::Break(why.to_owned());
         match expr {
-            Expr::Identifier(ident) => drop(self.bare.insert(folded(ident))),
-            Expr::CompoundIdentifier(parts) => self.bare.extend(parts.last().map(folded)),
+            Expr::Identifier(ident) => return self.column(ident),
+            Expr::CompoundIdentifier(parts) => {
+                return parts.last().map_or(ControlFlow::Continue(()), |last| self.column(last));
+            }
             Expr::Function(function) => {
                 let Some(name) = name(&function.name) else { return refused("one of its functions is not understood") };
                 let last = name.last().map_or("", String::as_str);
@@ -188,19 +190,54 @@ impl Visitor for Names {
                 }
                 self.functions.insert(name);
             }
-            Expr::Value(value) => {
-                let text = match &value.value {
-                    Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => text.trim().to_lowercase(),
-                    _ => String::new(),
-                };
-                if ["now", "today", "tomorrow", "yesterday"].contains(&text.as_str()) {
-                    return refused(&format!(
-                        "'{text}' may be read as a time, which changes without anything being written"
-                    ));
-                }
-            }
             _ => {}
         }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<String> {
+        let text = match &value.value {
+            Value::SingleQuotedString(text)
+            | Value::EscapedStringLiteral(text)
+            | Value::UnicodeStringLiteral(text)
+            | Value::NationalStringLiteral(text) => text,
+            Value::DollarQuotedString(text) => &text.value,
+            _ => return ControlFlow::Continue(()),
+        };
+        if tells_time(text) {
+            return ControlFlow::Break(format!(
+                "'{text}' may be read as a time, which changes without anything being written"
+            ));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether PostgreSQL could read a text as a time of today: `now`, `tomorrow`, also with a time of day or a zone.
+fn tells_time(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let words: Vec<&str> = text.split([' ', '\t', '\n', ',']).filter(|word| !word.is_empty()).collect();
+    let begins = |word: &str| ["now", "today", "tomorrow", "yesterday"].contains(&word);
+    // A time of day, a zone, `allballs`: nothing that a sentence would go on with.
+    let belongs = |word: &str| {
+        begins(word)
+            || word == "allballs"
+            || word.len() <= 4
+            || word.contains(|c: char| c.is_ascii_digit() || "/:+".contains(c))
+    };
+    words.iter().any(|word| begins(word)) && words.iter().all(|word| belongs(word))
+}
+
+/// Columns that every table has and no trigger sees a change of.
+const SYSTEM: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+
+impl Names {
+    fn column(&mut self, ident: &Ident) -> ControlFlow<String> {
+        let name = folded(ident);
+        if SYSTEM.contains(&name.as_str()) {
+            return ControlFlow::Break(format!("it reads `{name}`, which changes without anybody being told"));
+        }
+        self.bare.insert(name);
         ControlFlow::Continue(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -124,6 +125,8 @@ pub(super) struct Group {
     pub(super) dependencies: Vec<Dependency>,
     /// It runs apart from the rounds: it is slow.
     pub(super) apart: bool,
+    /// When it is to run again, whatever has changed.
+    pub(super) due: Option<Instant>,
 }
 
 impl Group {

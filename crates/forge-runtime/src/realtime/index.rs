@@ -1,13 +1,15 @@
 //! Whom a change concerns.
 //!
-//! Each dependency is filed under its table and one of its keys' values, or under the table when it has none. A changed row costs one
-//! look-up per column that anybody matches by, however many subscriptions there are.
+//! Each dependency is filed under its table and the values or the range of one of its keys, or under the table when it has none. A changed
+//! row costs one look-up per column that anybody matches by, however many subscriptions there are.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::group::GroupId;
+use super::intervals::Intervals;
 use crate::feed::Change;
-use crate::read_set::{Columns, Dependency};
+use crate::read_set::{Columns, Dependency, Fault, KeyKind, Values};
 
 /// Dependencies of all groups.
 #[derive(Debug, Default)]
@@ -18,24 +20,45 @@ pub(crate) struct Index {
 #[derive(Debug, Default)]
 struct OfTable {
     /// By column.
-    keyed: HashMap<String, ByValue>,
-    unkeyed: Vec<(GroupId, Dependency)>,
+    keyed: HashMap<String, OfColumn>,
+    unkeyed: BTreeMap<GroupId, Vec<Arc<Dependency>>>,
+    /// For how many dependencies the table has which shape.
+    shapes: BTreeMap<u32, usize>,
 }
 
-type ByValue = HashMap<Option<String>, Vec<(GroupId, Dependency)>>;
+/// What is filed under a column.
+#[derive(Debug, Default)]
+struct OfColumn {
+    by_value: HashMap<Option<String>, BTreeMap<GroupId, Vec<Arc<Dependency>>>>,
+    by_range: HashMap<KeyKind, Intervals<(GroupId, Arc<Dependency>)>>,
+}
+
+/// The key that a dependency is filed under: the one that the fewest changes match.
+fn filed(dependency: &Dependency) -> Option<&(String, Values)> {
+    dependency.keys.iter().min_by_key(|(_, values)| match values {
+        Values::Among(values) => (0, values.len()),
+        Values::Within(span) => (1, usize::from(span.low.is_none()) + usize::from(span.high.is_none())),
+    })
+}
 
 impl Index {
     pub(crate) fn add(&mut self, group: GroupId, dependencies: &[Dependency]) {
         for dependency in dependencies {
             let table = self.tables.entry(dependency.table.oid).or_default();
-            // The key with the fewest values is the one that the fewest changes match.
-            match dependency.keys.iter().min_by_key(|(_, values)| values.len()) {
-                None => table.unkeyed.push((group, dependency.clone())),
-                Some((column, values)) => {
-                    let by_value = table.keyed.entry(column.clone()).or_default();
+            *table.shapes.entry(dependency.table.shape).or_default() += 1;
+            let shared = Arc::new(dependency.clone());
+            match filed(dependency) {
+                None => table.unkeyed.entry(group).or_default().push(shared),
+                Some((column, Values::Among(values))) => {
+                    let column = table.keyed.entry(column.clone()).or_default();
                     for value in values {
-                        by_value.entry(value.clone()).or_default().push((group, dependency.clone()));
+                        let of_value = column.by_value.entry(value.clone()).or_default();
+                        of_value.entry(group).or_default().push(shared.clone());
                     }
+                }
+                Some((column, Values::Within(span))) => {
+                    let column = table.keyed.entry(column.clone()).or_default();
+                    column.by_range.entry(span.kind).or_default().add(span, group, (group, shared));
                 }
             }
         }
@@ -44,20 +67,21 @@ impl Index {
     pub(super) fn remove(&mut self, group: GroupId, dependencies: &[Dependency]) {
         for dependency in dependencies {
             let Some(table) = self.tables.get_mut(&dependency.table.oid) else { continue };
-            table.unkeyed.retain(|(of, _)| *of != group);
-            if let Some((column, values)) = dependency.keys.iter().min_by_key(|(_, values)| values.len())
-                && let Some(by_value) = table.keyed.get_mut(column)
-            {
-                for value in values {
-                    if let Some(list) = by_value.get_mut(value) {
-                        list.retain(|(of, _)| *of != group);
-                        if list.is_empty() {
-                            by_value.remove(value);
+            if let Some(count) = table.shapes.get_mut(&dependency.table.shape) {
+                *count -= 1;
+                if *count == 0 {
+                    table.shapes.remove(&dependency.table.shape);
+                }
+            }
+            match filed(dependency) {
+                None => drop(table.unkeyed.remove(&group)),
+                Some((name, values)) => {
+                    if let Some(column) = table.keyed.get_mut(name) {
+                        column.remove(group, values);
+                        if column.by_value.is_empty() && column.by_range.is_empty() {
+                            table.keyed.remove(name);
                         }
                     }
-                }
-                if by_value.is_empty() {
-                    table.keyed.remove(column);
                 }
             }
             if table.keyed.is_empty() && table.unkeyed.is_empty() {
@@ -69,30 +93,89 @@ impl Index {
     /// Notes the groups that a change concerns.
     pub(crate) fn concerned(&self, change: &Change, found: &mut HashSet<GroupId>) {
         let Some(table) = self.tables.get(&change.table) else { return };
-        let mut look = |list: &[(GroupId, Dependency)]| {
-            for (group, dependency) in list {
-                if !found.contains(group) && matches(dependency, change) {
-                    found.insert(*group);
-                }
+        let mut look = |group: GroupId, dependency: &Dependency| {
+            if !found.contains(&group) && matches(dependency, change) {
+                found.insert(group);
             }
         };
-        look(&table.unkeyed);
-        for (column, by_value) in &table.keyed {
-            let at = change.keys.iter().position(|key| key == column);
+        for (group, list) in &table.unkeyed {
+            list.iter().for_each(|dependency| look(*group, dependency));
+        }
+        let same = table.shapes.keys().all(|shape| *shape == change.shape) || Fault::ColumnType.is_planted();
+        for (name, column) in &table.keyed {
+            let at = change.keys.iter().position(|key| key == name);
             match (at, &change.rows) {
-                (Some(at), Some(rows)) => {
-                    let values: BTreeSet<&Option<String>> = rows.iter().filter_map(|row| row.get(at)).collect();
-                    values.into_iter().filter_map(|value| by_value.get(value)).for_each(|list| look(list));
+                (Some(at), Some(rows)) if same => {
+                    let values: BTreeSet<Option<&String>> =
+                        rows.iter().filter_map(|row| Some(row.get(at)?.as_ref())).collect();
+                    column.of_values(&values, &mut look);
                 }
-                // All rows, or a trigger that does not know this column yet.
-                _ => by_value.values().for_each(|list| look(list)),
+                // All rows, or a trigger that does not know this column yet, or knows it otherwise.
+                (None, Some(_)) if Fault::UnknownColumn.is_planted() => {}
+                _ => column.all(&mut look),
             }
+        }
+    }
+}
+
+impl OfColumn {
+    fn remove(&mut self, group: GroupId, values: &Values) {
+        match values {
+            Values::Among(values) => {
+                for value in values {
+                    if let Some(of_value) = self.by_value.get_mut(value) {
+                        of_value.remove(&group);
+                        if of_value.is_empty() {
+                            self.by_value.remove(value);
+                        }
+                    }
+                }
+            }
+            Values::Within(span) => {
+                if let Some(ranges) = self.by_range.get_mut(&span.kind) {
+                    ranges.remove(span, group);
+                    if ranges.is_empty() {
+                        self.by_range.remove(&span.kind);
+                    }
+                }
+            }
+        }
+    }
+
+    fn of_values(&self, values: &BTreeSet<Option<&String>>, look: &mut impl FnMut(GroupId, &Dependency)) {
+        for value in values {
+            let of_value = self.by_value.get(&value.cloned());
+            for (group, list) in of_value.into_iter().flatten() {
+                list.iter().for_each(|dependency| look(*group, dependency));
+            }
+            for (kind, ranges) in &self.by_range {
+                let mut each = |(group, dependency): &(GroupId, Arc<Dependency>)| look(*group, dependency);
+                match value.map(|text| kind.point(text)) {
+                    // NULL is in no range.
+                    None => {}
+                    Some(Some(point)) => ranges.at(&point, &mut each),
+                    Some(None) => ranges.all(&mut each),
+                }
+            }
+        }
+    }
+
+    fn all(&self, look: &mut impl FnMut(GroupId, &Dependency)) {
+        for (group, list) in self.by_value.values().flatten() {
+            list.iter().for_each(|dependency| look(*group, dependency));
+        }
+        for ranges in self.by_range.values() {
+            ranges.all(&mut |(group, dependency)| look(*group, dependency));
         }
     }
 }
 
 /// Whether a change can alter what the dependency stands for.
 pub(super) fn matches(dependency: &Dependency, change: &Change) -> bool {
+    if dependency.table.shape != change.shape && !Fault::ColumnType.is_planted() {
+        // It was written down for other columns than are known here.
+        return true;
+    }
     if let (Some(changed), Columns::These(read)) = (&change.columns, &dependency.columns)
         && !changed.iter().any(|column| read.contains(column))
     {
@@ -104,7 +187,8 @@ pub(super) fn matches(dependency: &Dependency, change: &Change) -> bool {
         .iter()
         .filter_map(|(column, values)| Some((change.keys.iter().position(|key| key == column)?, values)))
         .collect();
-    rows.iter().any(|row| places.iter().all(|(at, values)| row.get(*at).is_none_or(|value| values.contains(value))))
+    rows.iter()
+        .any(|row| places.iter().all(|(at, values)| row.get(*at).is_none_or(|value| values.contains(value.as_ref()))))
 }
 
 #[cfg(test)]
@@ -112,11 +196,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::read_set::Table;
+    use crate::read_set::{Point, Span, Table};
 
     fn dependency(columns: &[&str], keys: &[(&str, &[&str])]) -> Dependency {
-        let table = Table { oid: 1, name: "t".into(), columns: Vec::new(), attributes: 0, family: Vec::new() };
-        let values = |list: &[&str]| list.iter().map(|value| Some((*value).to_owned())).collect();
+        let table = Table::new(1, "t".into(), Vec::new(), 0, Vec::new());
+        let values = |list: &[&str]| Values::Among(list.iter().map(|value| Some((*value).to_owned())).collect());
         Dependency {
             table: Arc::new(table),
             columns: Columns::These(Arc::new(columns.iter().map(|column| (*column).to_owned()).collect())),
@@ -129,6 +213,7 @@ mod tests {
         let row = |row: &&[&str]| row.iter().map(|value| Some((*value).to_owned())).collect();
         Change {
             table: 1,
+            shape: Table::new(1, "t".into(), Vec::new(), 0, Vec::new()).shape,
             columns: columns.map(owned),
             keys: owned(keys),
             rows: rows.map(|rows| rows.iter().map(row).collect()),
@@ -171,6 +256,40 @@ mod tests {
             [1, 2, 3],
             "a trigger that does not know `a` yet"
         );
+        let mut altered = change(None, &["a", "b"], Some(&[&["9", "x"]]));
+        altered.shape += 1;
+        assert_eq!(concerned(&index, &altered), [1, 2, 3, 4], "written down for other columns");
+        for (id, dependency) in &groups {
+            index.remove(GroupId(*id), std::slice::from_ref(dependency));
+        }
+        assert!(index.tables.is_empty());
+    }
+
+    #[test]
+    fn a_change_concerns_those_whose_range_it_is_in() {
+        let mut index = Index::default();
+        let of = |low: Option<i64>, high: Option<i64>, key: Option<&str>| {
+            let mut one = dependency(&["n", "a"], &[]);
+            let edge = |n: Option<i64>| n.map(|n| (Point::Int(n), true));
+            one.keys.push(("n".into(), Values::Within(Span { kind: KeyKind::Int, low: edge(low), high: edge(high) })));
+            one.keys.extend(key.map(|key| ("a".to_owned(), Values::Among([Some(key.to_owned())].into()))));
+            one
+        };
+        let groups = [
+            (1, of(Some(5), None, None)),
+            (2, of(None, Some(5), None)),
+            (3, of(Some(9), Some(11), None)),
+            (4, of(Some(9), None, Some("x"))),
+        ];
+        for (id, dependency) in &groups {
+            index.add(GroupId(*id), std::slice::from_ref(dependency));
+        }
+        let row = |n: &str, a: &str| concerned(&index, &change(None, &["n", "a"], Some(&[&[n, a]])));
+        assert_eq!(row("10", "x"), [1, 3, 4]);
+        assert_eq!(row("10", "y"), [1, 3]);
+        assert_eq!(row("5", "x"), [1, 2]);
+        assert_eq!(row("-70", "x"), [2]);
+        assert_eq!(row("what", "y"), [1, 2, 3], "not understood");
         for (id, dependency) in &groups {
             index.remove(GroupId(*id), std::slice::from_ref(dependency));
         }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use forge_core::function::TrackingMode;
 use forge_core::{Error, ErrorKind, Result};
 use futures_util::StreamExt as _;
 use tokio::sync::{Notify, mpsc, watch};
@@ -22,7 +23,7 @@ use crate::db::transaction::Transaction;
 use crate::db::{Database, Shape};
 use crate::feed::ChangeFeed;
 use crate::function::FunctionExecutor;
-use crate::read_set::{Argument, Catalogue, Dependency, Reading, Unfollowable};
+use crate::read_set::{Argument, Catalogue, Columns, Dependency, Reading, Unfollowable};
 
 /// How many queries of a round are on their way at a time. PostgreSQL runs them one after the other, without waiting in between.
 const AT_A_TIME: usize = 16;
@@ -268,11 +269,13 @@ impl InvalidationEngine {
         }
         let idle = self.subscriptions.is_empty();
         let watching = !self.watches.is_idle();
+        let due = self.subscriptions.next_due();
         tokio::select! {
             wish = self.wishes.recv() => Occasion::Wished(wish),
             done = self.apart.next() => Occasion::Done(done),
             watched = self.watches.next(&self.database), if watching => Occasion::Watched(watched),
             () = self.live.0.wake.notified() => Occasion::Look,
+            () = until(due) => Occasion::Look,
             () = self.feed.stirred(), if !idle => Occasion::Look,
         }
     }
@@ -366,6 +369,7 @@ impl InvalidationEngine {
     async fn round_in(&mut self, snapshot: &Arc<Transaction>) -> Result<Snapshots> {
         let batch = self.feed.read(snapshot).await?;
         let concerned = self.subscriptions.mark(&batch);
+        self.subscriptions.mark_due(Instant::now());
         crate::observability::live().batch(batch.changes.len(), batch.gap, concerned);
         self.apart.note(&batch);
         let finished = self.run_quick(snapshot).await;
@@ -567,9 +571,15 @@ impl InvalidationEngine {
             Err(why) => return Ok(Outcome::Failed(why)),
         };
         let mut dependencies = Vec::new();
+        let info = &run.entry.info;
         for (shape, arguments) in run.asked {
+            if info.tracking == TrackingMode::None {
+                break;
+            }
             match &*self.reading(&shape).await? {
-                Ok(reading) => bind(reading, &arguments, &mut dependencies),
+                Ok(reading) => bind(reading, &arguments, info.tracking, &mut dependencies),
+                // What changes by itself is asked again and again.
+                Err(_) if info.refresh_every.is_some() => {}
                 Err(why) => {
                     let text = format!("{}. The statement: {}", why.0, shape.text);
                     return Ok(Outcome::Failed(not_live(&run.entry, &text)));
@@ -605,10 +615,22 @@ fn timed_out_with(why: &Error) -> bool {
     why.kind() == ErrorKind::Timeout
 }
 
-fn bind(reading: &Reading, arguments: &[Argument], into: &mut Vec<Dependency>) {
-    for dependency in reading.bind(arguments) {
+fn bind(reading: &Reading, arguments: &[Argument], tracking: TrackingMode, into: &mut Vec<Dependency>) {
+    for mut dependency in reading.bind(arguments) {
+        if tracking == TrackingMode::Table {
+            dependency.keys.clear();
+            dependency.columns = Columns::All;
+        }
         if !into.contains(&dependency) {
             into.push(dependency);
         }
+    }
+}
+
+/// Waits for a time; for ever, when there is none.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -31,10 +31,13 @@
 //! Not here: who a session is and what it sends (see [`crate::gateway`]).
 
 mod apart;
+#[cfg(test)]
+mod differential;
 mod events;
 mod group;
 mod holds;
 mod index;
+mod intervals;
 mod invalidation;
 mod local;
 mod outbox;

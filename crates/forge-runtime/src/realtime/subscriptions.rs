@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use forge_core::{Error, ErrorKind};
 
@@ -69,6 +70,8 @@ pub(crate) struct SubscriptionManager {
     untold: BTreeSet<GroupId>,
     /// Functions that were slow when they ran last.
     slow: HashSet<&'static str>,
+    /// When groups are to run again although nothing has changed that is known of.
+    due: BTreeSet<(Instant, GroupId)>,
     next: u64,
     presences: Presences,
     /// To be told with the next results.
@@ -168,7 +171,8 @@ impl SubscriptionManager {
             let runner = subscriber.caller.clone();
             let (subscribers, dependencies) = (BTreeMap::new(), Vec::new());
             let apart = self.slow.contains(entry.info.name);
-            let group = Group { entry, args, scope: None, runner, subscribers, result: None, dependencies, apart };
+            let (scope, result, due) = (None, None, None);
+            let group = Group { entry, args, scope, runner, subscribers, result, dependencies, apart, due };
             self.groups.insert(id, group);
             self.dirty.insert(id);
             id
@@ -222,6 +226,7 @@ impl SubscriptionManager {
     fn drop_group(&mut self, id: GroupId) {
         let Some(group) = self.groups.remove(&id) else { return };
         self.index.remove(id, &group.dependencies);
+        group.due.map(|at| self.due.remove(&(at, id)));
         self.dirty.remove(&id);
         self.running.remove(&id);
         self.parked.remove(&id);
@@ -247,6 +252,19 @@ impl SubscriptionManager {
         }
         self.dirty.extend(&concerned);
         concerned.len()
+    }
+
+    /// Notes whose time has come.
+    pub(super) fn mark_due(&mut self, now: Instant) {
+        while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.due.remove(&(at, id));
+            self.dirty.insert(id);
+        }
+    }
+
+    /// When the next one's time comes.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
     }
 
     /// Takes in what was said.
@@ -396,6 +414,13 @@ impl SubscriptionManager {
             self.index.remove(id, &group.dependencies);
             self.index.add(id, &ran.dependencies);
             group.dependencies = ran.dependencies;
+        }
+        if let Some(every) = group.entry.info.refresh_every {
+            let at = Instant::now() + every;
+            if let Some(before) = group.due.replace(at) {
+                self.due.remove(&(before, id));
+            }
+            self.due.insert((at, id));
         }
         let new = group.result.as_ref().is_none_or(|before| before.json != ran.json);
         if new {

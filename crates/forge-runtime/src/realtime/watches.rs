@@ -23,8 +23,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Tables that are watched, and those that are to be.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
-    /// By oid and how many columns there have ever been; with the columns by which rows are matched.
-    watched: HashMap<(u32, i32), BTreeSet<String>>,
+    /// With the columns by which rows are matched, for each shape that the table was seen in.
+    watched: HashMap<(u32, u32), BTreeSet<String>>,
     wanted: VecDeque<Wanted>,
     /// One at a time.
     making: JoinSet<(Wanted, Result<()>)>,
@@ -56,7 +56,7 @@ impl Watches {
         for dependency in dependencies {
             let (table, oid) = (&dependency.table, dependency.table.oid);
             let keys: BTreeSet<String> = dependency.keys.iter().map(|(column, _)| column.clone()).collect();
-            if self.watched.get(&(oid, table.attributes)).is_some_and(|written| keys.is_subset(written)) {
+            if self.watched.get(&(oid, table.shape)).is_some_and(|written| keys.is_subset(written)) {
                 continue;
             }
             missing.insert(oid);
@@ -84,7 +84,7 @@ impl Watches {
             match result {
                 Ok(()) => {
                     let table = wanted.table.oid;
-                    self.watched.entry((table, wanted.table.attributes)).or_default().extend(wanted.keys);
+                    self.watched.entry((table, wanted.table.shape)).or_default().extend(wanted.keys);
                     return Some(Watched { table, result: Ok(()) });
                 }
                 // Others take their turn first.

@@ -3,6 +3,7 @@
 use board::boards::{GetBoard, get_board, list_boards};
 use board::users::{RevokeSession, SignIn, SignUp, list_sessions, me, revoke_session, sign_in, sign_up};
 use forge::Result;
+use forge::prelude::*;
 use forge::testing::TestApp;
 
 use crate::people::{person, refused};
@@ -25,7 +26,7 @@ async fn a_new_account_can_sign_in_and_has_a_board_that_explains_itself(app: Tes
 
     let calls = app.user(user.id.to_string());
     assert_eq!(calls.call(me, ()).await?.map(|user| user.id), Some(user.id));
-    let boards = calls.call(list_boards, ()).await?;
+    let boards = calls.call(list_boards, Timestamp::now()).await?;
     assert_eq!(boards.len(), 1);
     assert_eq!((boards[0].name.as_str(), boards[0].cards, boards[0].members), ("Welcome board", 4, 1));
     let board = calls.call(get_board, GetBoard { board_id: boards[0].id }).await?;
@@ -112,8 +113,8 @@ async fn sessions_are_listed_and_ended_by_their_own_user_only(app: TestApp) -> R
 #[forge::test]
 async fn nobody_is_nobody(app: TestApp) -> Result<()> {
     assert!(app.anonymous().call(me, ()).await?.is_none());
-    refused(app.anonymous().call(list_boards, ()).await, "UNAUTHORIZED");
+    refused(app.anonymous().call(list_boards, Timestamp::now()).await, "UNAUTHORIZED");
     // A token of an account that was deleted, or of another app that shares the secret.
-    refused(app.user("somebody").call(list_boards, ()).await, "UNAUTHORIZED");
+    refused(app.user("somebody").call(list_boards, Timestamp::now()).await, "UNAUTHORIZED");
     Ok(())
 }

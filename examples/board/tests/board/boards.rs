@@ -29,7 +29,7 @@ async fn the_list_shows_ones_own_boards_by_name(app: TestApp) -> Result<()> {
         ada.calls.call(create_board, CreateBoard { name: name.into() }).await?;
     }
     board_of(&bob).await?;
-    let boards = ada.calls.call(list_boards, ()).await?;
+    let boards = ada.calls.call(list_boards, Timestamp::now()).await?;
     assert_eq!(boards.iter().map(|board| board.name.as_str()).collect::<Vec<_>>(), ["Alpha", "beta", "Gamma"]);
     assert!(boards.iter().all(|board| (board.cards, board.overdue, board.members) == (0, 0, 1)));
     Ok(())

@@ -51,7 +51,7 @@ async fn a_card_is_changed_in_every_field(app: TestApp) -> Result<()> {
     let read = ada.calls.call(get_card, GetCard { card_id: made.id }).await?;
     assert_eq!((read.title.as_str(), read.priority, read.due), ("Write it down", Priority::High, Some(due)));
     assert_eq!((read.estimate, read.assignee_id), (Some(Decimal::new(25, 1)), Some(ada.id)));
-    assert_eq!(ada.calls.call(list_boards, ()).await?[0].overdue, 1);
+    assert_eq!(ada.calls.call(list_boards, Timestamp::now()).await?[0].overdue, 1);
     let column = &ada.calls.call(get_board, GetBoard { board_id: board.id }).await?.columns[0];
     assert_eq!(column.estimate, Decimal::new(25, 1));
     assert!(column.cards[0].has_description);

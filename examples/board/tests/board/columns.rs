@@ -13,7 +13,7 @@ use forge::testing::TestApp;
 use crate::people::{Person, board_of, card, member, person, refused};
 
 fn named(board_id: Uuid, name: &str) -> AddColumn {
-    AddColumn { board_id, name: name.into(), card_limit: None }
+    AddColumn { board_id, name: name.into(), card_limit: None, id: None }
 }
 
 async fn names(person: &Person, board_id: Uuid) -> Result<Vec<String>> {

@@ -9,33 +9,31 @@ use forge::testing::TestApp;
 use crate::people::{board_of, card, member, person, refused};
 
 fn saying(card_id: Uuid, text: &str) -> AddComment {
-    AddComment { card_id, text: text.into() }
+    AddComment { card_id, text: text.into(), id: None }
+}
+
+fn newest(card_id: Uuid, limit: i32) -> ListComments {
+    ListComments { card_id, limit }
 }
 
 #[forge::test]
-async fn pages_follow_each_other_whatever_is_added_meanwhile(app: TestApp) -> Result<()> {
+async fn the_newest_come_first_and_as_many_as_were_asked_for(app: TestApp) -> Result<()> {
     let ada = person(&app, "Ada").await?;
     let board = board_of(&ada).await?;
     let card_id = card(&ada, board.columns[0].id, "Talk").await?.id;
-    for n in 0..45 {
+    for n in 0..5 {
         ada.calls.call(add_comment, saying(card_id, &format!("comment {n}"))).await?;
     }
-    let mut seen = Vec::new();
-    let mut cursor = None;
-    loop {
-        let page = ada.calls.call(list_comments, ListComments { card_id, cursor }).await?;
-        assert!(page.comments.iter().all(|comment| comment.author == "Ada"));
-        seen.extend(page.comments.into_iter().map(|comment| comment.text));
-        // Newer than what was asked for: it belongs to none of the later pages.
-        ada.calls.call(add_comment, saying(card_id, "meanwhile")).await?;
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
+    for (limit, expected, more) in [(3, 3, true), (4, 4, true), (5, 5, false), (1000, 5, false)] {
+        let list = ada.calls.call(list_comments, newest(card_id, limit)).await?;
+        let texts: Vec<_> = list.comments.iter().map(|comment| comment.text.clone()).collect();
+        assert_eq!(texts, (0..5).rev().take(expected).map(|n| format!("comment {n}")).collect::<Vec<_>>());
+        assert!(list.comments.iter().all(|comment| comment.author == "Ada"));
+        assert_eq!(list.more, more, "of {limit}");
     }
-    assert_eq!(seen, (0..45).rev().map(|n| format!("comment {n}")).collect::<Vec<_>>());
-    let forged = ListComments { card_id, cursor: Some("nonsense".into()) };
-    refused(ada.calls.call(list_comments, forged).await, "INVALID_ARGUMENT");
+    for limit in [0, -1, 1001] {
+        refused(ada.calls.call(list_comments, newest(card_id, limit)).await, "VALIDATION_ERROR");
+    }
     Ok(())
 }
 
@@ -53,8 +51,8 @@ async fn who_may_say_and_unsay(app: TestApp) -> Result<()> {
     assert_eq!((said.text.as_str(), said.author_id), ("Two\nlines", eve.id));
     refused(vic.calls.call(add_comment, saying(card_id, "me too")).await, "ROLE_TOO_LOW");
     refused(mallory.calls.call(add_comment, saying(card_id, "me too")).await, "NOT_A_MEMBER");
-    refused(mallory.calls.call(list_comments, ListComments { card_id, cursor: None }).await, "NOT_A_MEMBER");
-    assert_eq!(vic.calls.call(list_comments, ListComments { card_id, cursor: None }).await?.comments.len(), 1);
+    refused(mallory.calls.call(list_comments, newest(card_id, 20)).await, "NOT_A_MEMBER");
+    assert_eq!(vic.calls.call(list_comments, newest(card_id, 20)).await?.comments.len(), 1);
     for text in ["", " \n ", &"x".repeat(5001)] {
         refused(eve.calls.call(add_comment, saying(card_id, text)).await, "VALIDATION_ERROR");
     }

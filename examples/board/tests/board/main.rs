@@ -7,6 +7,7 @@ mod client;
 mod columns;
 mod comments;
 mod imports;
+mod live;
 mod members;
 mod moving;
 mod people;

@@ -42,7 +42,7 @@ pub(crate) async fn member(
 }
 
 pub(crate) fn new_card(column_id: Uuid, title: &str) -> NewCard {
-    NewCard { column_id, title: title.into(), description: String::new(), estimate: None }
+    NewCard { id: None, column_id, title: title.into(), description: String::new(), estimate: None }
 }
 
 pub(crate) async fn card(person: &Person, column_id: Uuid, title: &str) -> Result<Card> {

@@ -226,13 +226,13 @@ async fn commits_that_are_not_written_out_yet_are_seen() -> Result<()> {
         for n in 1..=50 {
             // Of this node: it knows that there is something, and the frame with the acknowledgement shows it.
             live.send(
-                json!({"type": "call", "id": n, "function": "bump", "args": {"name": "a"}, "mutationId": format!("{capture} {n}")}),
+                json!({"type": "call", "id": n, "function": "bump", "args": {"name": "a"}, "mutationId": format!("{capture}-{n}")}),
             )
             .await;
             let (first, second) = (live.next().await, live.next().await);
             let frame = if first["type"] == "reply" { second } else { first };
             assert_eq!(frame["results"][0]["data"], n.to_string(), "{capture}: {frame}");
-            assert_eq!(frame["acks"], json!([format!("{capture} {n}")]), "{capture}: {frame}");
+            assert_eq!(frame["acks"], json!([format!("{capture}-{n}")]), "{capture}: {frame}");
         }
         assert!(began.elapsed() < Duration::from_secs(5), "{capture}: {:?}", began.elapsed());
         node.kill().await;

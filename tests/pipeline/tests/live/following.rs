@@ -12,7 +12,7 @@ use crate::support::live::{Live, applied};
 /// Long enough for a frame that should not come to have come.
 const SILENCE: Duration = Duration::from_millis(150);
 
-async fn metric(url: &str, name: &str) -> u64 {
+pub(super) async fn metric(url: &str, name: &str) -> u64 {
     let text = Request::get("/metrics").send(url).await.text();
     let line = text.lines().find(|line| line.split(' ').next() == Some(name)).unwrap_or_else(|| panic!("{name} in {text}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()

@@ -7,6 +7,7 @@ mod support;
 
 mod consistency;
 mod events;
+mod explain;
 mod following;
 mod limits;
 mod precision;
@@ -14,3 +15,4 @@ mod presence;
 mod safety;
 mod slow;
 mod sse;
+mod tracking;

@@ -7,5 +7,5 @@ const app = process.env.FORGE_URL ?? 'http://127.0.0.1:8080';
 export default defineConfig({
   plugins: [svelte()],
   resolve: { alias: { $lib: '/src/lib' } },
-  server: { port: 5173, proxy: { '/rpc': app, '/auth': app } },
+  server: { port: 5173, proxy: { '/rpc': app, '/auth': app, '/events': app, '/ws': { target: app, ws: true } } },
 });

@@ -15,6 +15,15 @@ async fn an_added_item_is_listed(app: TestApp) -> Result<()> {
 }
 
 #[forge::test]
+async fn what_one_adds_another_sees(app: TestApp) -> Result<()> {
+    let mut items = app.anonymous().subscribe(list_items, ()).await?;
+    assert!(items.next().await?.is_empty());
+    app.anonymous().call(add_item, NewItem { title: "Milk".into() }).await?;
+    assert_eq!(items.next().await?[0].title, "Milk");
+    Ok(())
+}
+
+#[forge::test]
 async fn an_item_needs_a_title(app: TestApp) {
     let refused = app.anonymous().call(add_item, NewItem { title: String::new() }).await.unwrap_err();
     assert_eq!(refused.code(), "VALIDATION_ERROR");

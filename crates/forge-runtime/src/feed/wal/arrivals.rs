@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
-use crate::feed::note::Said;
 use crate::feed::{Change, Snapshot};
 
 /// How much may wait, in bytes of messages as they came. Beyond that all of it is dropped, and everything counts as changed.
@@ -21,7 +20,6 @@ const TRANSACTIONS_MAX: usize = 200_000;
 pub(crate) struct Arrived {
     pub(crate) xid: u32,
     pub(crate) changes: Vec<Change>,
-    pub(crate) said: Vec<Said>,
     /// Of its messages.
     pub(crate) bytes: usize,
     /// When it was committed, by the server's clock.
@@ -302,7 +300,7 @@ mod tests {
     }
 
     fn arrived(xid: u32, bytes: usize) -> Option<Arrived> {
-        Some(Arrived { xid, changes: Vec::new(), said: Vec::new(), bytes, committed: SystemTime::UNIX_EPOCH })
+        Some(Arrived { xid, changes: Vec::new(), bytes, committed: SystemTime::UNIX_EPOCH })
     }
 
     #[test]

@@ -10,8 +10,7 @@ use super::SENDER_TIMEOUT;
 use super::arrivals::{Arrivals, Arrived, Stage, Stream, WAITING_MAX};
 use super::messages::{Decoded, decode};
 use crate::db::{Connector, Failure, Replication, Told, new_uuid};
-use crate::feed::note::Item;
-use crate::feed::sink::EPOCH;
+use crate::feed::sink::{EPOCH, LOOK};
 use crate::observability;
 
 /// The publication that the plugin asks for. No table is ever in it.
@@ -203,13 +202,7 @@ impl Reader {
     fn receive(&self, decoded: Decoded, transaction: &mut Option<Arrived>) {
         match decoded {
             Decoded::Begin { xid } => {
-                *transaction = Some(Arrived {
-                    xid,
-                    changes: Vec::new(),
-                    said: Vec::new(),
-                    bytes: 0,
-                    committed: SystemTime::UNIX_EPOCH,
-                });
+                *transaction = Some(Arrived { xid, changes: Vec::new(), bytes: 0, committed: SystemTime::UNIX_EPOCH });
             }
             Decoded::Message(text) => {
                 if let Some(transaction) = transaction {
@@ -231,14 +224,13 @@ impl Reader {
         transaction.bytes += text.len();
         if transaction.bytes > WAITING_MAX {
             // It will not be kept.
-            (transaction.changes, transaction.said) = (Vec::new(), Vec::new());
+            transaction.changes = Vec::new();
             return;
         }
-        match Item::parse(text) {
-            Ok(Item::Change(change)) => transaction.changes.push(change),
-            Ok(Item::Said(said)) => transaction.said.push(said),
-            // The transaction is news in itself: the round that it wakes reads the epoch, under its snapshot.
-            Err(_) if text.starts_with(EPOCH.as_bytes()) => {}
+        match serde_json::from_slice(text) {
+            Ok(change) => transaction.changes.push(change),
+            // The transaction is news in itself: the round that it wakes reads the epoch, or a row, under its snapshot.
+            Err(_) if text.starts_with(EPOCH.as_bytes()) || text == LOOK.as_bytes() => {}
             Err(why) => {
                 tracing::error!(error = %why, "a change in the log is not understood; was it written by a newer version? Everything counts as changed");
                 self.arrivals.overflow();

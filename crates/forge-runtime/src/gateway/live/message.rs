@@ -108,7 +108,8 @@ pub(super) fn refusal(id: u64, why: &Error) -> String {
 }
 
 fn body(why: &Error) -> serde_json::Value {
-    let mut error = json!({"code": why.code(), "message": why.public_message()});
+    // The status that HTTP would say: a client tells by it what may not be seen any more, whatever code the app gave it.
+    let mut error = json!({"code": why.code(), "message": why.public_message(), "status": why.http_status()});
     if let Some(details) = why.details() {
         error["details"] = details.clone();
     }

@@ -5,7 +5,7 @@ SELECT n.place, c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind:
        row_security_active(c.oid) AS policies,
        EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid) AS partition,
        CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) END AS definition,
-       a.columns, a.types, a.enums, a.plain, f.family, f.family_names
+       a.columns, a.types, a.type_names, a.enums, a.plain, a.ordered, f.family, f.family_names
 FROM unnest($1) WITH ORDINALITY AS n (name, place)
 JOIN pg_class c ON c.oid = to_regclass(n.name)
 JOIN pg_namespace s ON s.oid = c.relnamespace
@@ -14,9 +14,22 @@ CROSS JOIN LATERAL (
            array_agg(a.atttypid ORDER BY a.attnum) AS types,
            array_agg(t.typtype = 'e' ORDER BY a.attnum) AS enums,
            -- Under a collation that calls different texts equal, rows cannot be matched by their text.
-           array_agg(coalesce(l.collisdeterministic, true) ORDER BY a.attnum) AS plain
+           array_agg(coalesce(l.collisdeterministic, true) ORDER BY a.attnum) AS plain,
+           array_agg(format('%I.%I', ts.nspname, t.typname) ORDER BY a.attnum) AS type_names,
+           -- The order of text is that of its bytes under these collations, which are everywhere the same, in this encoding.
+           array_agg(
+               coalesce(
+                   CASE WHEN l.oid = 'pg_catalog."default"'::regcollation
+                       THEN d.datlocprovider = 'c' AND d.datcollate IN ('C', 'POSIX')
+                       ELSE l.collname IN ('C', 'POSIX', 'ucs_basic') AND l.collnamespace = 'pg_catalog'::regnamespace
+                   END AND d.encoding = 6,
+                   true
+               ) ORDER BY a.attnum
+           ) AS ordered
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_namespace ts ON ts.oid = t.typnamespace
+    JOIN pg_database d ON d.datname = current_database()
     LEFT JOIN pg_collation l ON l.oid = a.attcollation
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 ) a

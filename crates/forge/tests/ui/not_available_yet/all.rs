@@ -2,7 +2,7 @@ use forge::prelude::*;
 
 #[forge::query(rate_limit(requests = 60))]
 #[retry(max_attempts = 3)]
-#[tracking = "none"]
+#[log = "debug"]
 async fn a(_ctx: &QueryContext) -> Result<i32> {
     Ok(1)
 }

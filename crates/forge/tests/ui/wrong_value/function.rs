@@ -40,4 +40,14 @@ async fn g(_ctx: &QueryContext) -> Result<i32> {
     Ok(1)
 }
 
+#[forge::query(refresh_every = "5ms", tracking = "rows")]
+async fn h(_ctx: &QueryContext) -> Result<i32> {
+    Ok(1)
+}
+
+#[forge::query(tracking = "none")]
+async fn i(_ctx: &QueryContext) -> Result<i32> {
+    Ok(1)
+}
+
 fn main() {}

@@ -34,23 +34,46 @@ export function hasRoom(column: ColumnView, cardId: string): boolean {
 export function withCardMoved(board: BoardView, cardId: string, to: Place): BoardView {
   const found = findCard(board, cardId);
   if (!found || to.before === cardId) return board;
-  const columns = board.columns.map((column) => {
-    const cards = column.cards.filter((card) => card.id !== cardId);
-    if (column.id === to.columnId) {
-      const below = cards.findIndex((card) => card.id === to.before);
-      const moved: CardSummary = { ...found.card, columnId: column.id };
-      cards.splice(below < 0 ? cards.length : below, 0, moved);
-    }
-    return { ...column, cards };
+  return withCardsOf(withoutCard(board, cardId), to.columnId, (cards) => {
+    const below = cards.findIndex((card) => card.id === to.before);
+    return cards.toSpliced(below < 0 ? cards.length : below, 0, { ...found.card, columnId: to.columnId });
   });
-  return { ...board, columns };
 }
 
 export function withoutCard(board: BoardView, cardId: string): BoardView {
-  const columns = board.columns.map((column) => ({
-    ...column,
-    cards: column.cards.filter((card) => card.id !== cardId),
-  }));
+  const column = findCard(board, cardId)?.column;
+  return column ? withCardsOf(board, column.id, (cards) => cards.filter((card) => card.id !== cardId)) : board;
+}
+
+/** With a new card at the bottom of its column. */
+export function withCard(board: BoardView, card: CardSummary): BoardView {
+  return withCardsOf(board, card.columnId, (cards) => [...cards, card]);
+}
+
+export function withCardChanged(
+  board: BoardView,
+  cardId: string,
+  change: (card: CardSummary) => Partial<CardSummary>,
+): BoardView {
+  const column = findCard(board, cardId)?.column;
+  if (!column) return board;
+  return withCardsOf(board, column.id, (cards) =>
+    cards.map((card) => (card.id === cardId ? { ...card, ...change(card) } : card)),
+  );
+}
+
+/** With other cards in one column, whose hours are theirs. */
+function withCardsOf(
+  board: BoardView,
+  columnId: string,
+  change: (cards: CardSummary[]) => CardSummary[],
+): BoardView {
+  const columns = board.columns.map((column) => {
+    if (column.id !== columnId) return column;
+    const cards = change(column.cards);
+    const hours = cards.reduce((sum, card) => sum + Number(card.estimate ?? 0), 0);
+    return { ...column, cards, estimate: hours.toFixed(2) };
+  });
   return { ...board, columns };
 }
 

@@ -1,5 +1,7 @@
 /** Times, hours and names, as people read them. */
 
+import { byMinute } from './clock.svelte';
+
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const dayOfYear = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
@@ -17,7 +19,7 @@ export function fullTime(time: string): string {
 
 /** How long ago: `5 minutes ago`, `yesterday`. */
 export function since(time: string): string {
-  const seconds = (new Date(time).getTime() - Date.now()) / 1000;
+  const seconds = (new Date(time).getTime() - byMinute()) / 1000;
   const steps = [
     ['day', 86_400],
     ['hour', 3_600],
@@ -31,7 +33,7 @@ export function since(time: string): string {
 
 /** Whether a due time is past, within a day, or later. */
 export function urgency(due: string): 'overdue' | 'soon' | 'later' {
-  const left = new Date(due).getTime() - Date.now();
+  const left = new Date(due).getTime() - byMinute();
   if (left < 0) return 'overdue';
   return left < 86_400_000 ? 'soon' : 'later';
 }
