@@ -51,3 +51,15 @@ BEGIN
     END IF;
 END
 $$;
+
+-- A session that ends says so, whoever ended it and by which statement: what is committed from then on is not shown to it, on any node.
+CREATE FUNCTION forge_session_ended() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM forge_tell('{"sessionEnded":"' || OLD.id || '"}');
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER forge_session_revoked AFTER UPDATE OF revoked_at ON forge_sessions FOR EACH ROW
+WHEN (OLD.revoked_at IS NULL AND NEW.revoked_at IS NOT NULL) EXECUTE FUNCTION forge_session_ended();
+CREATE TRIGGER forge_session_deleted AFTER DELETE ON forge_sessions FOR EACH ROW
+WHEN (OLD.revoked_at IS NULL AND OLD.expires_at > now()) EXECUTE FUNCTION forge_session_ended();

@@ -61,7 +61,7 @@ async fn obey(orders: ChildStdout, mut answers: ChildStdin, board: &mut Board) {
             }
             "board: start" => board.start_again().await,
             said => {
-                println!("{said}");
+                eprintln!("{said}");
                 continue;
             }
         }

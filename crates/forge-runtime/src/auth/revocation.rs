@@ -1,7 +1,7 @@
 //! Whether a session has been ended before its tokens expired.
 //!
 //! Asked with every call of a session's token, so the answer "still alive" is kept for up to five seconds: an ended
-//! session is refused everywhere within that time. "Ended" is final and kept as long as there is room. One question
+//! session is refused everywhere within that time; live queries of a session end with the round that sees its end. "Ended" is final and kept as long as there is room. One question
 //! per session is under way at a time, however many calls wait for it. A question that fails is not an answer: the call
 //! fails, as "perhaps ended" must not mean "alive".
 
@@ -94,6 +94,11 @@ impl RevocationCache {
         // A slot of its own: a question that is under way was asked too early to count.
         let doubted = Known::Doubted(Instant::now() + DOUBTED);
         self.slots().put(session, Arc::new(tokio::sync::Mutex::new(doubted)));
+    }
+
+    /// A session has ended, and that is committed.
+    pub fn ended(&self, session: Uuid) {
+        self.slots().put(session, Arc::new(tokio::sync::Mutex::new(Known::Ended)));
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, LruCache<Uuid, Slot>> {

@@ -19,6 +19,8 @@ pub(crate) enum Note {
     Mail(Uuid),
     /// For whoever is subscribed to a query.
     Event(EventNote),
+    /// A session, of those that people sign in to, has ended.
+    SessionEnded(Uuid),
 }
 
 /// An event. Arguments and data are texts of JSON, which pass through the feed as they were written.
@@ -91,7 +93,7 @@ mod tests {
             .iter()
             .map(|note| match note {
                 Note::Event(event) => event.name.as_str(),
-                Note::Mail(_) => "",
+                Note::Mail(_) | Note::SessionEnded(_) => "",
             })
             .collect();
         assert_eq!(names, ["first", "second"]);

@@ -221,6 +221,11 @@ impl FunctionExecutor {
         self.fitting(entry, result?)
     }
 
+    /// A session that somebody had signed in to has ended, perhaps on another node.
+    pub(crate) fn signed_out(&self, session: uuid::Uuid) {
+        self.0.accounts.revocations.ended(session);
+    }
+
     /// How long a live query may run.
     pub(crate) fn live_limit(&self, entry: &Entry) -> Duration {
         entry.info.timeout.unwrap_or(self.0.config.timeout)

@@ -575,10 +575,11 @@ impl Visitor for Inner<'_, '_, '_> {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Stop> {
         self.depth += 1;
-        if self.depth == 1 && !self.from.contains(&(&raw const *query)) {
-            if let Err(stop) = self.walk.query(query, self.env, &[]) {
-                return ControlFlow::Break(stop);
-            }
+        if self.depth == 1
+            && !self.from.contains(&(&raw const *query))
+            && let Err(stop) = self.walk.query(query, self.env, &[])
+        {
+            return ControlFlow::Break(stop);
         }
         ControlFlow::Continue(())
     }

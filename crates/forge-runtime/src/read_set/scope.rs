@@ -179,7 +179,7 @@ impl<'e> Scope<'e> {
     pub(super) fn facts(&self, pushed: &[(Place, Test)], outer: Option<&Outer<'_>>, notes: &mut Vec<String>) -> Vec<Facts> {
         let mut conditions: Vec<Vec<(Range<usize>, Leaf<'e>)>> = vec![Vec::new()];
         for (visible, condition) in &self.filters {
-            let parts = alternatives(*condition, false);
+            let parts = alternatives(condition, false);
             let parts = parts.into_iter().map(|leaves| leaves.into_iter().map(|leaf| (visible.clone(), leaf)).collect());
             conditions = condition::all(conditions, parts.collect());
         }

@@ -370,6 +370,11 @@ impl InvalidationEngine {
         let batch = self.feed.read(snapshot).await?;
         let concerned = self.subscriptions.mark(&batch);
         self.subscriptions.mark_due(Instant::now());
+        // Before anything of this snapshot is shown.
+        for session in self.subscriptions.take_signed_out() {
+            self.executor.signed_out(session);
+            self.subscriptions.wake(session);
+        }
         crate::observability::live().batch(batch.changes.len(), batch.gap, concerned);
         self.apart.note(&batch);
         let finished = self.run_quick(snapshot).await;

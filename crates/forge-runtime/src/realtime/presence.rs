@@ -17,7 +17,7 @@ use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use forge_core::function::{Access, BoxFuture, ForgeQuery, Function, FunctionInfo, FunctionKind, Isolation};
+use forge_core::function::{Access, BoxFuture, ForgeQuery, Function, FunctionInfo, FunctionKind, Isolation, TrackingMode};
 use forge_core::{Error, Result};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -75,6 +75,8 @@ impl Function for WhoIsPresent {
         timeout: None,
         isolation: Isolation::Serializable,
         cache: None,
+        refresh_every: None,
+        tracking: TrackingMode::Auto,
         snapshot: false,
         module: module_path!(),
         file: file!(),

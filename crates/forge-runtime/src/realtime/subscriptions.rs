@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use forge_core::{Error, ErrorKind};
+use uuid::Uuid;
 
 use super::events::Event;
 use super::group::{Group, GroupId, Scope, Subscribed, Subscriber, SubscriptionKey, Told};
@@ -76,6 +77,8 @@ pub(crate) struct SubscriptionManager {
     presences: Presences,
     /// To be told with the next results.
     events: VecDeque<EventNote>,
+    /// Sessions that people have signed in to and that have ended.
+    signed_out: Vec<Uuid>,
     roll: Roll,
 }
 
@@ -100,9 +103,11 @@ impl SubscriptionManager {
             parked: BTreeMap::new(),
             slow: HashSet::new(),
             untold: BTreeSet::new(),
+            due: BTreeSet::new(),
             next: 0,
             presences: Presences::new(roll.clone()),
             events: VecDeque::new(),
+            signed_out: Vec::new(),
             roll,
         }
     }
@@ -276,10 +281,25 @@ impl SubscriptionManager {
             match note {
                 Note::Mail(node) => self.roll.mail_for(Some(*node)),
                 Note::Event(event) => self.events.push_back(event.clone()),
+                Note::SessionEnded(session) => self.signed_out.push(*session),
             }
         }
         let excess = self.events.len().saturating_sub(EVENTS_MAX);
         self.events.drain(..excess);
+    }
+
+    /// The sessions that have ended since the last time.
+    pub(super) fn take_signed_out(&mut self) -> Vec<Uuid> {
+        std::mem::take(&mut self.signed_out)
+    }
+
+    /// Has whoever speaks for a session that has ended look at what it is.
+    pub(super) fn wake(&self, signed_out: Uuid) {
+        for subscriber in self.groups.values().flat_map(|group| group.subscribers.values()) {
+            if subscriber.caller.caller.principal.session == Some(signed_out) {
+                subscriber.outbox.put(0, Delivery::default());
+            }
+        }
     }
 
     /// Everything may have changed.

@@ -51,7 +51,7 @@ const SETTINGS: &[&str] = &[
 impl Writer<'_> {
     pub(super) fn write(mut self) -> Write {
         if self.dice.chance(12)
-            && let Some(write) = self.to_another_key()
+            && let Some(write) = self.another_key()
         {
             return write;
         }
@@ -225,7 +225,7 @@ impl Writer<'_> {
     }
 
     /// A write to rows that a keyed query does not have, neither before nor after.
-    fn to_another_key(&mut self) -> Option<Write> {
+    fn another_key(&mut self) -> Option<Write> {
         let n = self.dice.below(self.queries.len());
         let (table, column, value) = self.queries[n].target.clone()?;
         let table = self.schema.tables[table].clone();
