@@ -76,6 +76,8 @@ impl Function for WhoIsPresent {
         isolation: Isolation::Serializable,
         cache: None,
         snapshot: false,
+        refresh_every: None,
+        tracking: forge_core::function::TrackingMode::Auto,
         module: module_path!(),
         file: file!(),
         line: line!(),

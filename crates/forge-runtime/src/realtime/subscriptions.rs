@@ -100,6 +100,7 @@ impl SubscriptionManager {
             parked: BTreeMap::new(),
             slow: HashSet::new(),
             untold: BTreeSet::new(),
+            due: BTreeSet::new(),
             next: 0,
             presences: Presences::new(roll.clone()),
             events: VecDeque::new(),
