@@ -413,6 +413,8 @@ impl World {
         }
         let mut marked = HashSet::new();
         batch.changes.iter().for_each(|change| self.index.concerned(change, &mut marked));
+        // A statement that changed too much to be written down concerns everybody who reads its table: the cap is stated.
+        let capped = batch.changes.iter().any(|change| change.rows.is_none());
         let mut any = false;
         for (n, query) in self.queries.iter().enumerate() {
             if self.dependencies[n].is_none() {
@@ -422,7 +424,7 @@ impl World {
             any |= changed;
             tally.runs += usize::from(marked);
             tally.false_runs += usize::from(marked && !changed);
-            if query.keyed && !self.altered {
+            if query.keyed && !self.altered && !capped {
                 tally.keyed += usize::from(marked);
                 tally.keyed_false += usize::from(marked && !changed);
             }
