@@ -41,11 +41,13 @@ pub(super) struct Grammar<'a> {
     aliases: usize,
     /// How deep in sub-selects.
     depth: usize,
+    /// Only what rows can be matched by.
+    keyed: bool,
 }
 
 impl<'a> Grammar<'a> {
     pub(super) fn new(dice: &'a mut Dice, schema: &'a Schema) -> Self {
-        Self { dice, schema, args: Vec::new(), with_arguments: true, ctes: Vec::new(), aliases: 1, depth: 0 }
+        Self { dice, schema, args: Vec::new(), with_arguments: true, ctes: Vec::new(), aliases: 1, depth: 0, keyed: false }
     }
 
     pub(super) fn without_arguments(mut self) -> Self {
@@ -61,6 +63,7 @@ impl<'a> Grammar<'a> {
 
     /// One table by its keys.
     pub(super) fn keyed(mut self) -> Query {
+        self.keyed = true;
         let table = self.dice.below(self.schema.tables.len());
         let of = &self.schema.tables[table];
         let keys: Vec<_> = of.columns.iter().filter(|column| column.ty.is_key()).cloned().collect();
@@ -444,7 +447,7 @@ impl<'a> Grammar<'a> {
         }
         self.args.push(Arg::One(datum));
         let place = format!("${}", self.args.len());
-        if datum.ty == Ty::Text && self.dice.chance(6) {
+        if datum.ty == Ty::Text && !self.keyed && self.dice.chance(15) {
             // Cut to one letter by the cast.
             return format!("{place}::varchar(1)");
         }
