@@ -78,8 +78,6 @@ impl Function for WhoIsPresent {
         refresh_every: None,
         tracking: TrackingMode::Auto,
         snapshot: false,
-        refresh_every: None,
-        tracking: forge_core::function::TrackingMode::Auto,
         module: module_path!(),
         file: file!(),
         line: line!(),
