@@ -13,8 +13,6 @@ pub(crate) enum Fault {
     ColumnMask,
     /// `count(c)` is not taken for a use of all of the row's columns.
     WholeRow,
-    /// `a.x <> b.y` passes values on as `a.x = b.y` does.
-    JoinPropagation,
     /// The condition of a LEFT JOIN narrows the side that is kept.
     OuterJoin,
     /// `IS NULL` is taken for a condition on rows that are there, although a row may be missing.
@@ -31,8 +29,6 @@ pub(crate) enum Fault {
     WithShadow,
     /// A condition is passed into a sub-select that has a LIMIT.
     PushThroughLimit,
-    /// A sub-select that compares with a column of outside takes what is known of another one.
-    Correlation,
     /// TRUNCATE is not written down.
     Truncate,
     /// Tables are watched only where a statement names them, not where a foreign key cascades.

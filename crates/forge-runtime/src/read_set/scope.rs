@@ -121,11 +121,6 @@ impl Facts {
         class.map_or(&[], |class| &class.tests)
     }
 
-    /// What some column must be: what [`Fault::Correlation`] mistakes for the right one.
-    fn any(&self) -> &[Test] {
-        self.classes.iter().find(|class| !class.tests.is_empty()).map_or(&[], |class| &class.tests)
-    }
-
     /// Everything that an item's columns must be.
     pub(super) fn of_item(&self, item: usize) -> Vec<(usize, Test)> {
         let mut found: Vec<(usize, Test)> = Vec::new();
@@ -366,8 +361,7 @@ impl Look<'_, '_, '_> {
             next = outer.next;
         }
         let (outer, place) = found?;
-        let tests = if Fault::Correlation.is_planted() { outer.facts.any() } else { outer.facts.of_place(place) };
-        Some(Known::Outside(tests.to_vec(), outer.scope.kind(place)?))
+        Some(Known::Outside(outer.facts.of_place(place).to_vec(), outer.scope.kind(place)?))
     }
 
     /// A column of this FROM by which rows can be matched.
@@ -391,7 +385,7 @@ impl Look<'_, '_, '_> {
             (BinaryOperator::NotEq, true) => BinaryOperator::Eq,
             (_, true) => return Err("it excludes values"),
         };
-        let equal = op == BinaryOperator::Eq || (op == BinaryOperator::NotEq && Fault::JoinPropagation.is_planted());
+        let equal = op == BinaryOperator::Eq;
         match (self.known(left), self.known(right)) {
             (Some(Known::Here(one)), Some(Known::Here(other))) if equal => {
                 let (one_kind, other_kind) = (self.scope.kind(one), self.scope.kind(other));

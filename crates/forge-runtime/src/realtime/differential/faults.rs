@@ -39,7 +39,6 @@ each! {
     new_values_are_probed: NewValues;
     columns_that_are_read_count: ColumnMask;
     a_row_as_a_whole_is_all_columns: WholeRow;
-    only_equality_passes_values_on: JoinPropagation;
     the_kept_side_of_an_outer_join_is_not_narrowed: OuterJoin;
     a_missing_row_is_null: MissingRow;
     null_is_a_key: NullKey;
@@ -48,7 +47,6 @@ each! {
     views_are_followed: View;
     a_with_query_hides_a_table: WithShadow;
     nothing_is_passed_through_a_limit: PushThroughLimit;
-    values_of_outside_are_those_of_the_column: Correlation;
     truncate_is_seen: Truncate;
     cascades_are_seen: Cascade;
     writes_to_partitions_are_seen: Partition;

@@ -118,7 +118,7 @@ impl<'a> Grammar<'a> {
     /// A sub-select with names for what it shows.
     fn inner(&mut self, outer: &[Item]) -> Part {
         self.depth += 1;
-        let limited = self.dice.chance(12);
+        let limited = self.dice.chance(22);
         let mut part = self.select(outer, true, limited);
         if !limited && self.dice.chance(12) {
             // The same columns of something else, so that they fit.
