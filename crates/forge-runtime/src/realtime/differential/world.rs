@@ -430,7 +430,7 @@ impl World {
             }
             let why = if changed && !marked {
                 "a result changed and nobody noticed"
-            } else if write.spares == Some(n) && marked && !self.altered {
+            } else if write.spares == Some(n) && marked && !self.altered && !capped {
                 "a write to another key was taken for one to this"
             } else if write.how == How::RolledBack && marked {
                 "what was rolled back was seen"
