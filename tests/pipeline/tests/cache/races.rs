@@ -120,7 +120,9 @@ async fn a_writer_from_before_the_triggers_is_not_missed(app: TestApp) -> Result
     // Written while nothing tells of it, and committed after the first runs.
     sql.batch_execute("BEGIN; UPDATE counters SET value = 2 WHERE name = 'a'").await.unwrap();
     for _ in 0..20 {
-        assert_eq!(ask(&url, "kept_counter", named("a")).await, (json!("1"), "miss".into()));
+        let (data, used) = ask(&url, "kept_counter", named("a")).await;
+        assert_eq!(data, "1");
+        assert_ne!(used, "hit");
     }
     sql.batch_execute("COMMIT").await.unwrap();
     assert_eq!(ask(&url, "kept_counter", named("a")).await.0, "2");

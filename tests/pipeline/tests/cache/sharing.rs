@@ -99,7 +99,8 @@ async fn what_looks_at_the_request_is_nobodys(app: TestApp) -> Result<()> {
     for call in calls.collect::<Vec<_>>() {
         call.await.unwrap();
     }
-    assert_eq!(metric(&url, "query_cache_results").await, results);
+    // What was kept before may have gone meanwhile.
+    assert!(metric(&url, "query_cache_results").await <= results);
     Ok(())
 }
 
