@@ -15,8 +15,6 @@ pub(crate) enum Fault {
     WholeRow,
     /// The condition of a LEFT JOIN narrows the side that is kept.
     OuterJoin,
-    /// `IS NULL` is taken for a condition on rows that are there, although a row may be missing.
-    MissingRow,
     /// `IS NULL` is taken for a condition that nothing meets.
     NullKey,
     /// Of an array that an argument is, the first element counts.

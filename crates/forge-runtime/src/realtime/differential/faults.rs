@@ -40,7 +40,6 @@ each! {
     columns_that_are_read_count: ColumnMask;
     a_row_as_a_whole_is_all_columns: WholeRow;
     the_kept_side_of_an_outer_join_is_not_narrowed: OuterJoin;
-    a_missing_row_is_null: MissingRow;
     null_is_a_key: NullKey;
     all_elements_of_an_array_count: AnyArray;
     all_branches_of_or_count: OrBranch;
