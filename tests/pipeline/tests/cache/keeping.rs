@@ -12,6 +12,7 @@ use crate::{ask, awake, kept, metric, named};
 #[forge::test]
 async fn a_hit_touches_nothing(app: TestApp) -> Result<()> {
     let (sql, url) = (app.sql().await?, app.url());
+    awake(&url).await;
     sql.execute("INSERT INTO counters VALUES ('a', 1)", &[]).await.unwrap();
     assert_eq!(kept(&url, "kept_counter", named("a")).await, "1");
     // Whoever reads the table now has to wait.
@@ -36,6 +37,7 @@ async fn a_hit_touches_nothing(app: TestApp) -> Result<()> {
 #[forge::test]
 async fn whoever_changes_it_it_is_dropped(app: TestApp) -> Result<()> {
     let (sql, url) = (app.sql().await?, app.url());
+    awake(&url).await;
     assert_eq!(kept(&url, "kept_counter", named("a")).await, Value::Null);
     // The next call on this node sees a mutation of this node.
     for n in 1..=100_i64 {
@@ -70,6 +72,7 @@ async fn whoever_changes_it_it_is_dropped(app: TestApp) -> Result<()> {
 #[forge::test]
 async fn what_does_not_concern_it_leaves_it_alone(app: TestApp) -> Result<()> {
     let (sql, url) = (app.sql().await?, app.url());
+    awake(&url).await;
     sql.execute("INSERT INTO counters VALUES ('a', 1), ('b', 1)", &[]).await.unwrap();
     kept(&url, "kept_counter", named("a")).await;
     kept(&url, "kept_total", json!({})).await;
@@ -86,6 +89,7 @@ async fn what_does_not_concern_it_leaves_it_alone(app: TestApp) -> Result<()> {
 #[forge::test]
 async fn age_ends_it_whatever_the_feed_says(app: TestApp) -> Result<()> {
     let url = app.url();
+    awake(&url).await;
     kept(&url, "kept_briefly", named("a")).await;
     for _ in 0..3 {
         let mut made = Instant::now();

@@ -46,9 +46,24 @@ async fn kept(url: &str, function: &str, args: Value) -> Value {
     data
 }
 
+/// Asks until the result has been kept over some looks at the feed: once that is being read, everything counts as changed one more time.
+async fn steady(url: &str, function: &str, args: Value) {
+    let looks = async || metric(url, "query_cache_looks_total").await;
+    let mut since = None;
+    support::until(&format!("{function} stays kept"), async || {
+        if ask(url, function, args.clone()).await.1 != "hit" {
+            since = None;
+            return false;
+        }
+        let now = looks().await;
+        now >= *since.get_or_insert(now) + 5
+    })
+    .await;
+}
+
 /// The feed is being read, so that no call comes before anything is known of it.
 async fn awake(url: &str) {
-    kept(url, "kept_text", json!({"n": 0, "bytes": 1})).await;
+    steady(url, "kept_text", json!({"n": 0, "bytes": 1})).await;
 }
 
 /// The sum of all lines of a metric that begin like this.

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::support::http::Request;
 use crate::support::{count, until};
-use crate::{ask, awake, kept, metric, named};
+use crate::{ask, awake, kept, metric, named, steady};
 
 /// Sessions that wait for the table.
 const WAITING: &str = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'counters'::regclass";
@@ -24,7 +24,7 @@ fn asking(url: &str, name: &str) -> JoinHandle<(Value, String)> {
 async fn begun(app: &TestApp) -> Result<(tokio_postgres::Client, String)> {
     let (sql, url) = (app.sql().await?, app.url());
     sql.execute("INSERT INTO counters VALUES ('a', 1), ('b', 1)", &[]).await.unwrap();
-    kept(&url, "kept_counter", named("warm")).await;
+    steady(&url, "kept_counter", named("warm")).await;
     Ok((sql, url))
 }
 

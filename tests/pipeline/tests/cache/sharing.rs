@@ -23,6 +23,7 @@ async fn kept_for(token: &str, url: &str, function: &str, args: Value) -> Value 
 #[forge::test]
 async fn what_looks_at_its_caller_is_that_callers(app: TestApp) -> Result<()> {
     let (sql, url) = (app.sql().await?, app.url());
+    awake(&url).await;
     sql.execute("INSERT INTO counters VALUES ('ada', 1), ('bob', 2)", &[]).await.unwrap();
     let (ada, bob) = (token::of("ada", &[]), token::of("bob", &[]));
     assert_eq!(kept_for(&ada, &url, "kept_mine", json!({})).await, json!(["ada", "1"]));
@@ -44,6 +45,7 @@ async fn what_looks_at_its_caller_is_that_callers(app: TestApp) -> Result<()> {
 #[forge::test]
 async fn what_looks_at_nobody_is_anybodys_who_may_call(app: TestApp) -> Result<()> {
     let url = app.url();
+    awake(&url).await;
     let (ada, bob, eve) = (token::of("ada", &["admin"]), token::of("bob", &["admin", "x"]), token::of("eve", &["x"]));
     assert_eq!(kept(&url, "kept_total", json!({})).await, "0");
     assert_eq!(ask_as(&ada, &url, "kept_total", json!({})).await, (json!("0"), "hit".into()));
@@ -65,6 +67,7 @@ async fn what_looks_at_nobody_is_anybodys_who_may_call(app: TestApp) -> Result<(
 #[forge::test]
 async fn one_run_may_look_and_another_not(app: TestApp) -> Result<()> {
     let url = app.url();
+    awake(&url).await;
     let (ada, bob) = (token::of("ada", &[]), token::of("bob", &[]));
     for _ in 0..3 {
         assert_eq!(ask_as(&ada, &url, "kept_either", json!({"look": true})).await.0, "ada");
@@ -107,6 +110,7 @@ async fn what_looks_at_the_request_is_nobodys(app: TestApp) -> Result<()> {
 #[forge::test]
 async fn who_asks_at_once_gets_their_own(app: TestApp) -> Result<()> {
     let (sql, url) = (app.sql().await?, app.url());
+    awake(&url).await;
     sql.execute("INSERT INTO counters SELECT 'u' || n, n FROM generate_series(0, 9) n", &[]).await.unwrap();
     // Nothing is known of the function yet, so they begin by waiting for the same run.
     sql.batch_execute("BEGIN; LOCK TABLE counters IN ACCESS EXCLUSIVE MODE").await.unwrap();
@@ -132,6 +136,7 @@ async fn who_asks_at_once_gets_their_own(app: TestApp) -> Result<()> {
 #[forge::test]
 async fn functions_call_what_is_kept(app: TestApp) -> Result<()> {
     let url = app.url();
+    awake(&url).await;
     kept(&url, "kept_counter", named("a")).await;
     for n in 1..=20_i64 {
         // Inside of a mutation it sees what that has written, which nobody else may.
@@ -151,6 +156,7 @@ async fn functions_call_what_is_kept(app: TestApp) -> Result<()> {
 #[forge::test]
 async fn calls_over_a_connection_are_calls_like_others(app: TestApp) -> Result<()> {
     let url = app.url();
+    awake(&url).await;
     kept(&url, "kept_counter", named("a")).await;
     let mut live = Live::open(&url, None).await;
     for n in 1..=50_i64 {
