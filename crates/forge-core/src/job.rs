@@ -99,7 +99,7 @@ impl JobInfo {
 )]
 pub trait Job: Send + Sync + 'static {
     /// What it is given: an object on the wire, stored with the job.
-    type Input: JobInput<Job = Self> + WireType + Send + 'static;
+    type Input: JobInput<Job = Self>;
     /// Its result.
     type Output: WireType + Send + 'static;
     /// What it says about itself.
@@ -124,7 +124,7 @@ pub trait Job: Send + Sync + 'static {
     message = "`{Self}` is not the input of a job",
     note = "dispatch the input type of a function that has `#[forge::job]`: its only parameter when that is a `#[forge::input]` struct, else the struct with the function's name in capitals"
 )]
-pub trait JobInput: Sized {
+pub trait JobInput: WireType + Send + 'static {
     /// The job.
     type Job: Job<Input = Self>;
 }

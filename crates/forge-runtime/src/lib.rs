@@ -14,6 +14,7 @@ pub mod db;
 pub(crate) mod feed;
 pub mod function;
 pub mod gateway;
+pub mod jobs;
 pub mod migrate;
 pub mod observability;
 pub(crate) mod read_set;

@@ -12,6 +12,7 @@ use super::node::caller_for;
 use crate::auth::Accounts;
 use crate::config::Config;
 use crate::db::{CheckedSql, Database, Recorder, Verb};
+use crate::jobs::Jobs;
 use crate::function::{Entry, FunctionExecutor, FunctionRouter, Run};
 use crate::read_set::Catalogue;
 use crate::realtime::Live;
@@ -140,7 +141,8 @@ async fn ran(
     let (live, _wishes) = Live::new();
     let router = FunctionRouter::new(app.functions().clone());
     let depth = config.gateway.max_json_depth;
-    let executor = FunctionExecutor::new(router, database.clone(), accounts, config.function.clone(), depth, live)?;
+    let jobs = Jobs::new(app.jobs().clone(), database.jobs().clone());
+    let executor = FunctionExecutor::new(router, database.clone(), accounts, config.function.clone(), depth, live, jobs)?;
     let auth = match &wish.user {
         None if wish.roles.is_empty() => AuthContext::anonymous(),
         user => {

@@ -28,6 +28,7 @@ use forge_core::{Error, Result};
 
 use crate::db::{Database, check_models, check_statements, statements_fingerprint};
 use crate::function::{FunctionRegistry, Item, Registered, Registration};
+use crate::jobs::JobRegistry;
 use crate::migrate::Migration;
 
 /// A crate that contributes to an app: its migrations and its page. Made by `forge::module!()`.
@@ -80,6 +81,7 @@ pub struct App {
     name: String,
     version: String,
     functions: FunctionRegistry,
+    jobs: JobRegistry,
     tables: Vec<TableDef>,
     enums: Vec<EnumDef>,
     modules: Vec<Module>,
@@ -98,10 +100,11 @@ impl App {
     /// Collects what is linked and what was named beside it.
     fn of(included: &[Module], named: &[Registration]) -> Result<Self> {
         let mut modules = included.to_vec();
-        let (mut entries, mut tables, mut enums) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut entries, mut jobs, mut tables, mut enums) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for registration in inventory::iter::<Registration>.into_iter().copied().chain(named.iter().copied()) {
             match registration.item {
                 Item::Function(entry) => entries.push(entry()),
+                Item::Job(entry) => jobs.push(entry()),
                 Item::Table(table) => tables.push(table()),
                 Item::Enum(definition) => enums.push(definition()),
                 Item::Module(module) => {
@@ -116,7 +119,7 @@ impl App {
         tables.sort_by(|a, b| a.name.cmp(&b.name));
         enums.sort_by(|a, b| a.name.cmp(&b.name));
         let (name, version) = modules.first().map_or(("app", "0.0.0"), |module| (module.name, module.version));
-        Ok(Self { name: name.to_owned(), version: version.to_owned(), functions, tables, enums, modules })
+        Ok(Self { name: name.to_owned(), version: version.to_owned(), functions, jobs: JobRegistry::new(jobs)?, tables, enums, modules })
     }
 
     /// The app's name.
@@ -132,6 +135,11 @@ impl App {
     /// Its functions.
     pub fn functions(&self) -> &FunctionRegistry {
         &self.functions
+    }
+
+    /// Its jobs.
+    pub fn jobs(&self) -> &JobRegistry {
+        &self.jobs
     }
 
     /// The migrations of all its crates.

@@ -19,6 +19,7 @@ use crate::db::Database;
 use crate::feed::{ChangeSweep, FeedKeeper};
 use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, Written, sweep_mutation_ids};
 use crate::gateway::{Authenticator, GatewayServer};
+use crate::jobs::{Jobs, Worker};
 use crate::migrate::{Migrator, Progress, State};
 use crate::observability;
 use crate::realtime::{InvalidationEngine, Live, Outbox, Subscribe, Subscription};
@@ -117,6 +118,7 @@ impl Node {
         let accounts = Arc::new(Accounts::new(&config.security.auth, &database));
         let authenticator = Arc::new(Authenticator::new(&config, &accounts)?);
         let (live, wishes) = Live::new();
+        let jobs = Jobs::new(app.jobs().clone(), database.jobs().clone());
         let executor = FunctionExecutor::new(
             router,
             database.clone(),
@@ -124,6 +126,7 @@ impl Node {
             config.function.clone(),
             config.gateway.max_json_depth,
             live.clone(),
+            jobs.clone(),
         )?;
         let (stage, stage_seen) = watch::channel(Stage::Starting);
         let stage = Arc::new(stage);
@@ -171,6 +174,7 @@ impl Node {
             tasks.spawn(parts.executor.cache().clone().run(feed, stop.clone()));
             tasks.spawn(reader.run(stop.clone()));
         }
+        tasks.spawn(jobs.clone().run(stop.clone()));
         tasks.spawn(sweep_changes(database.clone(), stage.subscribe(), stop.clone()));
         tasks.spawn(sweep(database, accounts, stage.subscribe(), stop.clone()));
         let (failing, failure) = tokio::sync::mpsc::channel(1);

@@ -31,6 +31,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod units;
+mod worker;
 
 use std::path::Path;
 
@@ -49,6 +50,8 @@ pub use server::{
     CaptureMode, FunctionConfig, GatewayConfig, LogFormat, NodeConfig, ObservabilityConfig, ProjectConfig,
     ReactivityConfig, Role, ShutdownConfig,
 };
+
+pub use worker::{QueueConfig, WorkerConfig};
 
 use table::{Key, Section};
 
@@ -71,6 +74,8 @@ pub struct Config {
     pub function: FunctionConfig,
     /// `[reactivity]`.
     pub reactivity: ReactivityConfig,
+    /// `[worker]`.
+    pub worker: WorkerConfig,
     /// `[security.…]`.
     pub security: SecurityConfig,
     /// `[observability]`.
@@ -111,6 +116,7 @@ impl Config {
             gateway: GatewayConfig::defaults(mode),
             function: FunctionConfig::defaults(mode),
             reactivity: ReactivityConfig::defaults(mode),
+            worker: WorkerConfig::defaults(mode),
             security: SecurityConfig::defaults(mode),
             observability: ObservabilityConfig::defaults(mode),
             shutdown: ShutdownConfig::defaults(mode),
@@ -176,6 +182,7 @@ fn sections() -> Vec<SectionTable> {
         section("gateway", |c| &c.gateway, |c| &mut c.gateway),
         section("function", |c| &c.function, |c| &mut c.function),
         section("reactivity", |c| &c.reactivity, |c| &mut c.reactivity),
+        section("worker", |c| &c.worker, |c| &mut c.worker),
         section("security.cors", |c| &c.security.cors, |c| &mut c.security.cors),
         section("security.auth", |c| &c.security.auth, |c| &mut c.security.auth),
         section("observability", |c| &c.observability, |c| &mut c.observability),

@@ -33,7 +33,7 @@ const ABSENT: &[(&str, Absent)] = &[
         Absent::Instead("migrations are part of the program; their folder is said by forge::module!(migrations = \"..\")"),
     ),
     ("mode", Absent::Instead("the mode is said by the environment variable FORGE_ENV")),
-    ("node.worker_capabilities", Absent::NotYet),
+    ("node.worker_capabilities", Absent::Instead("use worker.capabilities")),
     ("observability.alerts", Absent::NotYet),
     ("observability.dashboard_enabled", Absent::NotYet),
     ("observability.export", Absent::NotYet),
@@ -53,11 +53,10 @@ const ABSENT: &[(&str, Absent)] = &[
     ("security.key_rotation", Absent::NotYet),
     ("security.rate_limiting", Absent::NotYet),
     ("security.secret_key", Absent::Instead("use security.auth.secret, or the environment variable FORGE_SECRET")),
-    ("shutdown.job_drain_timeout", Absent::NotYet),
+    ("shutdown.job_drain_timeout", Absent::Instead("use worker.drain_timeout")),
     ("storage", Absent::NotYet),
     ("subscriptions", Absent::NotYet),
     ("testing", Absent::NotYet),
-    ("worker", Absent::NotYet),
     ("workflows", Absent::NotYet),
 ];
 

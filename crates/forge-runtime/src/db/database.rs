@@ -27,6 +27,7 @@ struct Inner {
     side: Pool,
     live: Pool,
     looks: Pool,
+    jobs: Pool,
     /// To the server itself, for the change feed's stream.
     log: Connector,
     /// To `direct_url`, past a pooler.
@@ -44,6 +45,10 @@ const SIDE_CONNECTIONS: usize = 2;
 /// How many connections live queries have: one to read what changed and run what that concerns, some for slow queries, one each for what
 /// they need to know about the schema and for making triggers. Calls and live queries never wait for each other's connections.
 const LIVE_CONNECTIONS: usize = 3 + crate::realtime::LANES;
+
+/// How many connections the queue has: one to claim, one to write down how jobs ended, one to dispatch, one for the rest. Opened only where
+/// there are jobs.
+const JOB_CONNECTIONS: usize = 4;
 
 /// How many connections the query cache has: one to look at the change feed, one for what it needs to know about the schema. Opened only
 /// where there are queries with `cache`.
@@ -119,6 +124,7 @@ impl Database {
             direct,
             log,
             live: Pool::new(connect(primary_url, &route, "live queries", &[])?, LIVE_CONNECTIONS, config.pool_timeout),
+            jobs: Pool::new(connect(primary_url, &route, "jobs", &[])?, JOB_CONNECTIONS, config.pool_timeout),
             looks: Pool::new(connect(primary_url, &route, "query cache", &[])?, LOOK_CONNECTIONS, config.pool_timeout),
             shared: SharedReads::new(
                 connect(primary_url, &route, "shared reads", &[read_only, short])?,
@@ -141,6 +147,11 @@ impl Database {
     /// asking what became of a commit. If those waited for the pool as well, calls could wait for each other.
     pub(crate) fn side(&self) -> &Pool {
         &self.0.side
+    }
+
+    /// The connections of the queue.
+    pub(crate) fn jobs(&self) -> &Pool {
+        &self.0.jobs
     }
 
     /// The connections of live queries.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use forge_core::Result;
 use forge_core::auth::{AuthContext, AuthUser};
 use forge_core::function::{Access, ForgeAction, ForgeMutation, ForgeQuery};
+use forge_core::job::JobInput;
 use forge_core::request::RequestMetadata;
 use forge_core::validate::Violations;
 use forge_core::wire::WireType;
@@ -17,6 +18,7 @@ use super::position::Written;
 use crate::auth::{Accounts, Claims, IssuedToken, PasswordAccess, Principal, SessionAccess, SessionSlot, SessionView};
 use crate::db::{Db, WriteDb};
 use crate::feed::{Note, TELL};
+use crate::jobs::{Dispatch, Dispatched, JobHandle, Jobs, Place, many as dispatch_many};
 use crate::realtime::event_note;
 
 /// Who calls, and what is known about the call. Shared by everything that one call sets off.
@@ -81,7 +83,7 @@ macro_rules! common {
             /// accept (see [`TokenIssuer::issue`](crate::auth::TokenIssuer::issue)).
             pub fn issue_token(&self, claims: &Claims) -> Result<IssuedToken> {
                 self.caller.looked.note(Looked::AT_REQUEST);
-                self.accounts.issue(claims)
+                self.accounts().issue(claims)
             }
 
             /// The request: its ids, its trace, where it comes from.
@@ -110,12 +112,14 @@ pub struct QueryContext {
 /// What a mutation is given.
 #[derive(Debug)]
 pub struct MutationContext {
-    accounts: Arc<Accounts>,
-    session: SessionSlot,
+    parts: MutationParts,
     caller: Arc<Caller>,
     db: WriteDb,
     deadline: Instant,
 }
+
+/// What a mutation and those that it calls have in common: accounts, what becomes of the session, the queue, what was dispatched.
+pub(super) type MutationParts = (Arc<Accounts>, SessionSlot, Jobs, Dispatched);
 
 /// What an action is given.
 #[derive(Debug)]
@@ -125,6 +129,24 @@ pub struct ActionContext {
     caller: Arc<Caller>,
     http: HttpClient,
     deadline: Instant,
+}
+
+impl QueryContext {
+    fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+}
+
+impl MutationContext {
+    fn accounts(&self) -> &Accounts {
+        &self.parts.0
+    }
+}
+
+impl ActionContext {
+    fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
 }
 
 common!(QueryContext);
@@ -159,28 +181,22 @@ impl QueryContext {
 }
 
 impl MutationContext {
-    pub(crate) fn new(
-        accounts: Arc<Accounts>,
-        session: SessionSlot,
-        caller: Arc<Caller>,
-        db: WriteDb,
-        deadline: Instant,
-    ) -> Self {
-        Self { accounts, session, caller, db, deadline }
+    pub(super) fn new(parts: MutationParts, caller: Arc<Caller>, db: WriteDb, deadline: Instant) -> Self {
+        Self { parts, caller, db, deadline }
     }
 
     /// Passwords: hashing, checking, counting attempts.
     pub fn passwords(&self) -> PasswordAccess<'_> {
-        PasswordAccess { accounts: &self.accounts, request: &self.caller.request }
+        PasswordAccess { accounts: &self.parts.0, request: &self.caller.request }
     }
 
     /// Sessions: signing in and out, in the mutation's transaction.
     pub fn sessions(&self) -> SessionAccess<'_> {
         SessionAccess {
-            accounts: &self.accounts,
+            accounts: &self.parts.0,
             view: SessionView { auth: &self.caller.principal.auth, session: self.caller.principal.session, db: &self.db },
             request: &self.caller.request,
-            slot: &self.session,
+            slot: &self.parts.1,
         }
     }
 
@@ -196,7 +212,7 @@ impl MutationContext {
     pub async fn query<F: ForgeQuery<QueryContext>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
         let db = self.db.reading();
-        let ctx = QueryContext::new(self.accounts.clone(), self.caller.clone(), db, self.deadline);
+        let ctx = QueryContext::new(self.parts.0.clone(), self.caller.clone(), db, self.deadline);
         F::execute(&ctx, args).await
     }
 
@@ -223,15 +239,41 @@ impl MutationContext {
         self.db.run(&TELL, &[&serde_json::to_string(&note)?]).await.map(drop)
     }
 
+    /// Dispatches a job in this mutation's transaction: it exists exactly if that commits. A worker begins it at once then, unless it
+    /// says [`delay`](Dispatch::delay) or [`at`](Dispatch::at).
+    ///
+    /// ```ignore
+    /// let job = ctx.dispatch_job(NotifyWatchers { card_id }).await?;
+    /// ```
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` when the input is not valid.
+    pub fn dispatch_job<I: JobInput>(&self, input: I) -> Dispatch<'_, I> {
+        Dispatch::new(self.place(), &self.caller, input)
+    }
+
+    /// Dispatches many jobs of one kind by one statement, in this mutation's transaction.
+    ///
+    /// # Errors
+    /// As [`dispatch_job`](Self::dispatch_job); then none is dispatched.
+    pub async fn dispatch_jobs<I: JobInput>(&self, inputs: Vec<I>) -> Result<Vec<JobHandle>> {
+        dispatch_many(self.place(), &self.caller, inputs, None).await
+    }
+
+    fn place(&self) -> Place<'_> {
+        let (_, _, jobs, dispatched) = &self.parts;
+        Place::Inside(jobs, &self.db, dispatched)
+    }
+
     /// Calls another mutation inside this one's transaction. When it fails, what it wrote is undone, and this one may go on.
     ///
     /// # Errors
     /// Those of the mutation, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.
     pub async fn mutate<F: ForgeMutation<Self>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
-        let (accounts, session, caller) = (self.accounts.clone(), self.session.clone(), self.caller.clone());
+        let (parts, caller) = (self.parts.clone(), self.caller.clone());
         let inner = async |db: WriteDb| {
-            let ctx = Self::new(accounts, session, caller, db, self.deadline);
+            let ctx = Self::new(parts, caller, db, self.deadline);
             F::execute(&ctx, args).await
         };
         self.db.nested(inner).await
@@ -290,6 +332,22 @@ impl ActionContext {
     ) -> Result<()> {
         let _ = function;
         self.executor.tell(event_note::<F>(&args.into(), name, &data)?).await
+    }
+
+    /// Dispatches a job. It is written down when this returns, whatever becomes of the action.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` when the input is not valid, and `DATABASE_UNAVAILABLE`.
+    pub fn dispatch_job<I: JobInput>(&self, input: I) -> Dispatch<'_, I> {
+        Dispatch::new(Place::Outside(self.executor.jobs()), &self.caller, input)
+    }
+
+    /// Dispatches many jobs of one kind by one statement.
+    ///
+    /// # Errors
+    /// As [`dispatch_job`](Self::dispatch_job); then none is written down.
+    pub async fn dispatch_jobs<I: JobInput>(&self, inputs: Vec<I>) -> Result<Vec<JobHandle>> {
+        dispatch_many(Place::Outside(self.executor.jobs()), &self.caller, inputs, None).await
     }
 
     /// Calls another action.

@@ -1,5 +1,6 @@
 //! Runs a function from its arguments to its answer.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use forge_core::auth::AuthContext;
 use forge_core::function::{Function, FunctionKind};
 use forge_core::human::format_duration;
+use forge_core::request::TraceContext;
 use forge_core::wire;
 use forge_core::{Error, ErrorKind, Result};
 use futures_util::FutureExt as _;
@@ -25,6 +27,7 @@ use crate::config::FunctionConfig;
 use crate::db::transaction::{Purpose, Transaction};
 use crate::db::{Database, Db, Recorder, WriteDb, error};
 use crate::feed::{EventNote, Note, TELL};
+use crate::jobs::{Dispatched, Jobs};
 use crate::realtime::{Acknowledge, Live, Pledge};
 
 /// How often a mutation is run again when others got in its way.
@@ -83,6 +86,7 @@ pub(super) struct Inner {
     room: Semaphore,
     live: Live,
     pub(super) cache: QueryCache,
+    jobs: Jobs,
 }
 
 impl FunctionExecutor {
@@ -97,6 +101,7 @@ impl FunctionExecutor {
         config: FunctionConfig,
         max_json_depth: u32,
         live: Live,
+        jobs: Jobs,
     ) -> Result<Self> {
         let follows = router.registry().infos().any(|info| info.cache.is_some_and(|cache| cache.follow));
         let cache = QueryCache::new(database.clone(), config.cache_size, follows);
@@ -112,12 +117,28 @@ impl FunctionExecutor {
             room,
             live,
             cache,
+            jobs,
         })))
     }
 
     /// The query cache.
     pub(crate) fn cache(&self) -> &QueryCache {
         &self.0.cache
+    }
+
+    /// The database.
+    pub(crate) fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    /// A client for the outside world, as part of a trace.
+    pub(crate) fn http(&self, trace: TraceContext) -> HttpClient {
+        self.0.http.in_trace(trace)
+    }
+
+    /// The queue.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.0.jobs
     }
 
     /// The functions.
@@ -330,10 +351,11 @@ impl FunctionExecutor {
                 Err(why) => return Attempt::Ended(Err(why)),
             }
         }
-        let slot = SessionSlot::default();
+        let (slot, dispatched) = (SessionSlot::default(), Dispatched::default());
         let body = async {
             let db = WriteDb::new(transaction.clone(), deadline);
-            let ctx = MutationContext::new(self.0.accounts.clone(), slot.clone(), call.caller.clone(), db, deadline);
+            let parts = (self.0.accounts.clone(), slot.clone(), self.0.jobs.clone(), dispatched.clone());
+            let ctx = MutationContext::new(parts, call.caller.clone(), db, deadline);
             run(&ctx, call.args).await
         };
         let json = match within(entry, deadline, body).await {
@@ -376,6 +398,7 @@ impl FunctionExecutor {
             Ok(()) => {
                 pledge.into_iter().for_each(Pledge::kept);
                 self.0.live.committed();
+                self.0.jobs.committed(&dispatched);
                 let position = self.position(&transaction).await;
                 Attempt::Ended(Ok(Answer { session, position, ..Answer::of(json) }))
             }
@@ -439,9 +462,7 @@ pub(super) async fn within<T>(entry: &Entry, deadline: Instant, body: impl Futur
     match tokio::time::timeout_at(deadline.into(), guarded).await {
         Ok(Ok(result)) => result,
         Ok(Err(panic)) => {
-            let text =
-                panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
-            let text = text.unwrap_or_else(|| "a value that is not text".into());
+            let text = panic_text(&*panic);
             Err(Error::internal(format!("{} `{}` panicked: {text}", entry.info.kind.as_str(), entry.info.name)))
         }
         Err(_) => {
@@ -450,6 +471,12 @@ pub(super) async fn within<T>(entry: &Entry, deadline: Instant, body: impl Futur
             Err(Error::timeout(format!("{} `{}` took longer than{limit}", entry.info.kind.as_str(), entry.info.name)))
         }
     }
+}
+
+/// What a panic says.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a value that is not text")
 }
 
 pub(super) fn not_a_query(entry: &Entry) -> Error {

@@ -31,10 +31,10 @@ pub use registry::{FunctionRegistry, Registered, Registration};
 pub use router::FunctionRouter;
 
 pub(crate) use context::{Caller, Looked};
-pub(crate) use executor::{Answer, Call};
+pub(crate) use executor::{Answer, Call, panic_text};
 pub(crate) use idempotency::sweep as sweep_mutation_ids;
 pub(crate) use position::Written;
-pub(crate) use registry::{Entry, Item, Run, canonical};
+pub(crate) use registry::{Encoded, Entry, Item, Run, canonical};
 pub(crate) use router::permit;
 
 use forge_core::{Error, Result};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use forge_core::function::{BoxFuture, ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo};
+use forge_core::job::ForgeJob;
 use forge_core::manifest::FunctionDef;
 use forge_core::schema::{EnumDef, TableDef};
 use forge_core::wire::{self, TypeRegistry};
@@ -13,6 +14,7 @@ use forge_core::{Error, Result};
 use super::context::{ActionContext, MutationContext, QueryContext};
 use crate::app::Module;
 use crate::db::{Model, PgEnum};
+use crate::jobs::{JobContext, JobEntry};
 use crate::observability::FunctionMetrics;
 
 /// A function with its types erased: JSON in, JSON out.
@@ -180,6 +182,7 @@ pub struct Registration {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Item {
     Function(fn() -> Entry),
+    Job(fn() -> JobEntry),
     Table(fn() -> TableDef),
     Enum(fn() -> EnumDef),
     Module(fn() -> Module),
@@ -199,6 +202,11 @@ impl Registration {
     /// An action.
     pub const fn action<F: ForgeAction<ActionContext>>(krate: &'static str) -> Self {
         Self { krate, item: Item::Function(Entry::action::<F>) }
+    }
+
+    /// A job.
+    pub const fn job<J: ForgeJob<JobContext>>(krate: &'static str) -> Self {
+        Self { krate, item: Item::Job(JobEntry::new::<J>) }
     }
 
     /// A table.

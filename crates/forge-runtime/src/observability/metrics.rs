@@ -33,7 +33,7 @@ pub fn with_registry<T>(add: impl FnOnce(&mut Registry) -> T) -> T {
 /// When a metric cannot be written, which would be a bug.
 pub fn render() -> Result<String> {
     // Touch the groups, so that each is listed before its first event.
-    let _ = (http(), functions(), statements(), super::live(), super::query_cache());
+    let _ = (http(), functions(), statements(), super::live(), super::query_cache(), super::jobs());
     let registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)
@@ -257,9 +257,9 @@ impl FunctionMetrics {
     }
 }
 
-/// A call that runs.
+/// A call or a job that runs.
 #[derive(Debug)]
-pub(crate) struct Running(Gauge);
+pub(crate) struct Running(pub(super) Gauge);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -7,11 +7,13 @@
 //! Nothing here waits: a log line goes into a buffer that a thread of its own writes out; a metric is an atomic.
 
 mod cache;
+mod jobs;
 mod live;
 mod logging;
 mod metrics;
 
 pub(crate) use cache::query_cache;
+pub(crate) use jobs::{JobMetrics, jobs};
 pub(crate) use live::live;
 pub(crate) use logging::REQUEST;
 pub use logging::{LogGuard, init_logging};

@@ -1,0 +1,364 @@
+//! The durable queue: jobs, from their dispatch to their end.
+//!
+//! ```text
+//!              ┌────────────────────────── again: failed, snoozed, handed back, its worker gone ────────────┐
+//!  dispatch ─▶ scheduled ──due──▶ held ──a place of its key free──▶ ready ──claimed──▶ running ──▶ completed │
+//!              └──due now────────────────────────────────────────────┘                   ├──────────────────┘
+//!                                                                                        ├──▶ cancelled
+//!                                                                                        └──▶ dead letter ──retried──▶ ready
+//! ```
+//!
+//! What it promises, and under which failure:
+//!
+//! - **A job dispatched in a mutation exists exactly if that commits**; one dispatched outside of one is written down when the dispatch returns.
+//! - **A job is run at least once, and its end written by one owner.** A worker's right to its jobs is that its node is alive ([`crate::cluster`]);
+//!   every write of a running job is fenced by worker and attempt, so that a worker that was taken for dead and comes back writes nothing.
+//! - **The end of a worker costs seconds and no attempt.** A job that has taken its worker down three times becomes a dead letter.
+//! - **What waits does not slow down what runs.** Finished rows are elsewhere, and a claim does not walk over rows that are gone but cannot
+//!   be vacuumed yet ([`lanes`]).
+//! - **No NOTIFY in anybody's transaction.** This node's worker is woken in memory once a dispatch has committed, others by the bus, and a look
+//!   every five seconds finds what nobody told of.
+//!
+//! Bounded: what a worker claims ahead ([`shelf`]), what waits to be written ([`finish`]), how deep a queue may be (`jobs.max_pending`).
+//! How it is stored, and why so, is told in `docs/queue-storage.md`.
+
+mod batch;
+mod context;
+mod dispatch;
+mod finish;
+mod lanes;
+mod rates;
+mod registry;
+mod run;
+mod shelf;
+mod store;
+mod wake;
+mod worker;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use forge_core::job::Job;
+use forge_core::{Error, Result};
+use serde_json::Value;
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use context::JobContext;
+use context::Running;
+pub use dispatch::{Dispatch, JobHandle};
+pub(crate) use dispatch::{Dispatched, Place, many};
+pub use registry::JobRegistry;
+pub(crate) use registry::JobEntry;
+pub(crate) use wake::{Wake, Waker};
+pub(crate) use worker::Worker;
+
+use batch::{Batcher, Batches, batcher};
+use store::{CANCEL, NewJob, OURS, PROGRESS, SAVE, STATUS, TRACK, Written, get};
+
+use crate::db::Pool;
+use crate::db::error::from_driver;
+
+/// How many dispatches outside of transactions share a commit at most.
+const ENQUEUE_MAX: usize = 1000;
+
+/// How many of them may wait before whoever dispatches waits.
+const ENQUEUE_WAITING: usize = 4096;
+
+/// How often a job that is waited for is looked at, should nobody tell.
+const FOLLOW_EVERY: Duration = Duration::from_secs(2);
+
+/// How long to wait after a failure.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How a job stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobResult {
+    /// Its id.
+    pub id: Uuid,
+    /// Its kind.
+    pub kind: String,
+    /// `pending`, `running`, `retry`, `completed`, `dead_letter`, `cancelled` or `discarded`.
+    pub status: String,
+    /// How often it was begun.
+    pub attempt: i32,
+    /// How far it said to be, in percent.
+    pub progress: Option<i16>,
+    /// And the words for it.
+    pub progress_message: Option<String>,
+    /// Its result, once it is completed, and as long as its history is kept.
+    pub output: Option<Value>,
+    /// What its last attempt failed with: code, message, details.
+    pub error: Option<Value>,
+    /// Who dispatched it.
+    pub(crate) owner: Option<String>,
+}
+
+impl JobResult {
+    /// Whether nothing will become of it any more by itself.
+    pub fn has_ended(&self) -> bool {
+        !matches!(self.status.as_str(), "pending" | "running" | "retry")
+    }
+}
+
+/// The queue, as this node uses it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Jobs(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: JobRegistry,
+    pool: Pool,
+    waker: Waker,
+    enqueue: Batcher<Vec<NewJob>, Vec<Written>>,
+    enqueued: Mutex<Option<Batches<Vec<NewJob>, Vec<Written>>>>,
+    /// How far the clock of due times is ahead of the database's, in microseconds: tests travel.
+    shift: AtomicI64,
+    /// The kinds that this node's worker can do.
+    here: Mutex<HashSet<&'static str>>,
+    /// Jobs that have said how far they are.
+    progressed: Mutex<HashMap<Uuid, Arc<Running>>>,
+    progress: Notify,
+    /// Jobs that somebody follows and that have got on.
+    told: broadcast::Sender<Arc<[Uuid]>>,
+}
+
+impl Jobs {
+    /// The queue for these jobs.
+    pub(crate) fn new(registry: JobRegistry, pool: Pool) -> Self {
+        let (enqueue, enqueued) = batcher(ENQUEUE_MAX, ENQUEUE_WAITING);
+        Self(Arc::new(Inner {
+            registry,
+            pool,
+            waker: Waker::default(),
+            enqueue,
+            enqueued: Mutex::new(Some(enqueued)),
+            shift: AtomicI64::new(0),
+            here: Mutex::default(),
+            progressed: Mutex::default(),
+            progress: Notify::new(),
+            told: broadcast::Sender::new(256),
+        }))
+    }
+
+    pub(crate) fn registry(&self) -> &JobRegistry {
+        &self.0.registry
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.0.waker
+    }
+
+    /// How far the clock of due times is ahead, in microseconds.
+    pub(crate) fn shift(&self) -> i64 {
+        self.0.shift.load(Ordering::Relaxed)
+    }
+
+    /// This node's worker does these.
+    fn worked_here(&self, kinds: impl IntoIterator<Item = &'static str>) {
+        self.0.here.lock().unwrap_or_else(PoisonError::into_inner).extend(kinds);
+    }
+
+    fn knows<J: Job>(&self) -> Result<()> {
+        if self.0.registry.has::<J>() {
+            return Ok(());
+        }
+        let name = J::INFO.name;
+        Err(Error::internal(format!(
+            "the job `{name}` is dispatched but not registered in this app; leave `register = false` out of its attribute, or name it where the app is put together"
+        )))
+    }
+
+    /// Whether there is room for more.
+    fn admit(&self, jobs: &[NewJob]) -> Result<()> {
+        let _ = jobs;
+        Ok(())
+    }
+
+    /// Writes jobs down by a commit that many share.
+    async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<Written>> {
+        self.0.enqueue.submit(jobs).await
+    }
+
+    /// Tells of what a transaction that has committed has dispatched.
+    pub(crate) fn committed(&self, dispatched: &Dispatched) {
+        for wake in dispatched.take() {
+            self.0.waker.wake(wake);
+        }
+    }
+
+    /// The background work of a node that dispatches: enqueues outside of transactions, and what jobs say of themselves.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let batches = self.0.enqueued.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut batches) = batches else { return };
+        let enqueueing = async {
+            while let Some(batch) = batches.next().await {
+                self.write_enqueued(batch).await;
+            }
+        };
+        let progressing = async {
+            loop {
+                self.0.progress.notified().await;
+                if let Err(why) = self.write_progress().await {
+                    tracing::debug!(error = ?why, "how far jobs are could not be written down; trying again");
+                    tokio::time::sleep(PAUSE).await;
+                    self.0.progress.notify_one();
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = enqueueing => {}
+            () = progressing => {}
+        }
+    }
+
+    async fn write_enqueued(&self, batch: Vec<batch::Item<Vec<NewJob>, Vec<Written>>>) {
+        let all: Vec<NewJob> = batch.iter().flat_map(|item| item.what.iter().cloned()).collect();
+        match self.write_jobs(&all).await {
+            Ok(mut written) => {
+                for wake in dispatch::wakes(&all, &written) {
+                    self.0.waker.wake(wake);
+                }
+                for item in batch {
+                    let rest = written.split_off(item.what.len().min(written.len()));
+                    let own = std::mem::replace(&mut written, rest);
+                    item.tell(Ok(own));
+                }
+            }
+            Err(why) if batch.len() == 1 || why.is_retryable() => batch.into_iter().for_each(|item| item.tell(Err(why.for_another()))),
+            // One of them does not fit; the others are not to suffer for it.
+            Err(_) => {
+                for item in batch {
+                    let written = self.write_jobs(&item.what).await;
+                    if let Ok(written) = &written {
+                        dispatch::wakes(&item.what, written).into_iter().for_each(|wake| self.0.waker.wake(wake));
+                    }
+                    item.tell(written);
+                }
+            }
+        }
+    }
+
+    async fn write_jobs(&self, jobs: &[NewJob]) -> Result<Vec<Written>> {
+        store::enqueue(store::Way::Alone(self.pool()), jobs, self.shift()).await
+    }
+
+    /// A job has said how far it is.
+    fn progressed(&self, running: &Arc<Running>) {
+        self.0.progressed.lock().unwrap_or_else(PoisonError::into_inner).insert(running.id, running.clone());
+        self.0.progress.notify_one();
+    }
+
+    async fn write_progress(&self) -> Result<()> {
+        let some: Vec<Arc<Running>> =
+            self.0.progressed.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, running)| running).collect();
+        let said: Vec<_> = some.iter().filter_map(|running| Some((running, running.take_progress()?))).collect();
+        let ids: Vec<Uuid> = said.iter().map(|(running, _)| running.id).collect();
+        let workers: Vec<Uuid> = said.iter().map(|(running, _)| running.worker).collect();
+        let attempts: Vec<i32> = said.iter().map(|(running, _)| running.attempt).collect();
+        let percents: Vec<i16> = said.iter().map(|(_, progress)| i16::from(progress.percent)).collect();
+        let messages: Vec<&str> = said.iter().map(|(_, progress)| progress.message.as_str()).collect();
+        let lease = self.0.pool.get().await?;
+        let answer = lease.query(&PROGRESS, &[&ids, &workers, &attempts, &percents, &messages]).await.map_err(from_driver)?;
+        drop(lease);
+        let mut tracked = Vec::new();
+        for row in &answer.rows {
+            if get(row, 1)? {
+                tracked.push(get(row, 0)?);
+            }
+        }
+        self.told(tracked);
+        Ok(())
+    }
+
+    /// Something has become of jobs that somebody follows.
+    fn told(&self, jobs: Vec<Uuid>) {
+        if !jobs.is_empty() {
+            drop(self.0.told.send(jobs.into()));
+        }
+    }
+
+    async fn save(&self, running: &Running, value: &str) -> Result<()> {
+        let lease = self.0.pool.get().await?;
+        let answer =
+            lease.query(&SAVE, &[&running.id, &running.worker, &running.attempt, &value]).await.map_err(from_driver)?;
+        if answer.affected == 0 { Err(lost()) } else { Ok(()) }
+    }
+
+    async fn still_ours(&self, running: &Running) -> Result<()> {
+        let lease = self.0.pool.get().await?;
+        let answer = lease.query(&OURS, &[&running.id, &running.worker, &running.attempt]).await.map_err(from_driver)?;
+        if answer.rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) { Ok(()) } else { Err(lost()) }
+    }
+
+    /// How jobs stand; those that are nowhere (any more) are left out.
+    pub(crate) async fn status(&self, ids: &[Uuid]) -> Result<Vec<JobResult>> {
+        let answer = self.0.pool.get().await?.query(&STATUS, &[&ids]).await.map_err(from_driver)?;
+        let json = |text: Option<String>| text.map(|text| serde_json::from_str(&text)).transpose();
+        answer
+            .rows
+            .iter()
+            .map(|row| {
+                Ok(JobResult {
+                    id: get(row, 0)?,
+                    kind: get(row, 1)?,
+                    status: get(row, 2)?,
+                    attempt: get(row, 3)?,
+                    progress: get(row, 4)?,
+                    progress_message: get(row, 5)?,
+                    output: json(get(row, 6)?)?,
+                    error: json(get(row, 7)?)?,
+                    owner: get(row, 8)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Waits until these have ended.
+    async fn wait_for(&self, ids: &[Uuid]) -> Result<Vec<JobResult>> {
+        let mut told = self.0.told.subscribe();
+        self.0.pool.get().await?.query(&TRACK, &[&ids]).await.map_err(from_driver)?;
+        loop {
+            let found: HashMap<Uuid, JobResult> = self.status(ids).await?.into_iter().map(|one| (one.id, one)).collect();
+            if let Some(missing) = ids.iter().find(|id| !found.contains_key(id)) {
+                return Err(Error::not_found(format!("there is no job {missing} (any more)")));
+            }
+            if found.values().all(JobResult::has_ended) {
+                return Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect());
+            }
+            let news = async {
+                // Having missed some is news as well.
+                while told.recv().await.is_ok_and(|jobs| !jobs.iter().any(|job| ids.contains(job))) {}
+            };
+            drop(tokio::time::timeout(FOLLOW_EVERY, news).await);
+        }
+    }
+
+    /// Cancels a job: one that waits ends at once, one that runs is asked to. False when there is none that has not ended.
+    pub(crate) async fn cancel(&self, id: Uuid, why: &str) -> Result<bool> {
+        let answer = self.0.pool.get().await?.query(&CANCEL, &[&id, &why]).await.map_err(from_driver)?;
+        let Some(row) = answer.rows.first() else { return Ok(false) };
+        let (what, kind, key): (String, String, Option<String>) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+        if what == "cancelling" {
+            self.0.waker.wake(Wake::Cancel { id });
+        } else if let Some(key) = key {
+            self.0.waker.wake(Wake::Held { kind, key });
+        }
+        if get(row, 3)? {
+            self.told(vec![id]);
+        }
+        Ok(true)
+    }
+}
+
+fn lost() -> Error {
+    Error::cancelled()
+}

@@ -1,0 +1,286 @@
+//! The jobs that a worker has claimed and not begun yet, and who may begin one.
+//!
+//! ```text
+//!  claimed ─▶ waiting, by queue ──take: a slot is free, and the queue may have it──▶ running ──done──▶ slot free
+//!                      └──waits too long──▶ handed back
+//! ```
+//!
+//! A worker claims ahead of what it runs, as much as it gets done in a few hundredths of a second, so that its slots need not wait for the
+//! database; of slow jobs that is nothing. A queue may have at most `max` slots, and `reserved` ones are kept free for it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+/// How far ahead a worker claims: what it begins in this time, by its own measure.
+const AHEAD: Duration = Duration::from_millis(25);
+
+/// The most that is claimed ahead for one queue.
+const AHEAD_MAX: usize = 2000;
+
+/// The slots of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slots {
+    /// The most that run at a time.
+    pub(super) max: usize,
+    /// How many are kept free for it by the others.
+    pub(super) reserved: usize,
+}
+
+#[derive(Debug)]
+struct Queue<J> {
+    slots: Slots,
+    waiting: VecDeque<(Instant, J)>,
+    running: usize,
+    /// Begun since the rate was measured last.
+    begun: usize,
+    /// Begun per second, smoothed.
+    rate: f64,
+}
+
+#[derive(Debug)]
+struct Inner<J> {
+    /// In one order, so that queues take turns.
+    queues: BTreeMap<&'static str, Queue<J>>,
+    running: usize,
+    /// The queue that had a slot last.
+    last: &'static str,
+    measured: Instant,
+}
+
+/// The shelf.
+#[derive(Debug)]
+pub(super) struct Shelf<J> {
+    size: usize,
+    inner: Mutex<Inner<J>>,
+    /// Something may be begun.
+    more: Notify,
+    /// There may be room for more.
+    room: Notify,
+}
+
+impl<J> Shelf<J> {
+    /// An empty one for so many slots in all, and these queues.
+    pub(super) fn new(size: usize, queues: impl IntoIterator<Item = (&'static str, Slots)>) -> Self {
+        let queue = |slots| Queue { slots, waiting: VecDeque::new(), running: 0, begun: 0, rate: 0.0 };
+        let inner = Inner {
+            queues: queues.into_iter().map(|(name, slots)| (name, queue(slots))).collect(),
+            running: 0,
+            last: "",
+            measured: Instant::now(),
+        };
+        Self { size, inner: Mutex::new(inner), more: Notify::new(), room: Notify::new() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner<J>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many more of a queue are to be claimed.
+    pub(super) fn room(&self, queue: &str) -> usize {
+        let inner = self.inner();
+        inner.queues.get(queue).map_or(0, |queue| {
+            let ahead = (queue.rate * AHEAD.as_secs_f64()) as usize;
+            let want = queue.slots.max.min(self.size) + ahead.min(AHEAD_MAX);
+            want.saturating_sub(queue.running + queue.waiting.len())
+        })
+    }
+
+    /// Waits until there may be more room than before.
+    pub(super) async fn roomier(&self) {
+        self.room.notified().await;
+    }
+
+    /// Puts claimed jobs on it.
+    pub(super) fn put(&self, jobs: impl IntoIterator<Item = (&'static str, J)>) {
+        let (mut inner, now) = (self.inner(), Instant::now());
+        inner.measure(now);
+        let mut n = 0;
+        for (queue, job) in jobs {
+            if let Some(queue) = inner.queues.get_mut(queue) {
+                queue.waiting.push_back((now, job));
+                n += 1;
+            }
+        }
+        drop(inner);
+        for _ in 0..n.min(self.size) {
+            self.more.notify_one();
+        }
+    }
+
+    /// Takes a job to begin it, as soon as there is one that may be; its slot is taken until [`done`](Self::done).
+    pub(super) async fn take(&self) -> (&'static str, J) {
+        loop {
+            if let Some(taken) = self.try_take() {
+                return taken;
+            }
+            self.more.notified().await;
+        }
+    }
+
+    fn try_take(&self) -> Option<(&'static str, J)> {
+        let mut inner = self.inner();
+        let free = self.size.saturating_sub(inner.running);
+        if free == 0 {
+            return None;
+        }
+        let kept: usize = inner.queues.values().map(Queue::kept).sum();
+        let may = |queue: &Queue<J>| {
+            let own = queue.kept();
+            !queue.waiting.is_empty() && queue.running < queue.slots.max && (own > 0 || free > kept)
+        };
+        let last = inner.last;
+        let after = inner.queues.range(last..).skip_while(|(name, _)| **name == last);
+        let name = after.chain(inner.queues.range(..=last)).find(|(_, queue)| may(queue)).map(|(name, _)| *name)?;
+        inner.last = name;
+        inner.running += 1;
+        let queue = inner.queues.get_mut(name)?;
+        queue.running += 1;
+        queue.begun += 1;
+        let (_, job) = queue.waiting.pop_front()?;
+        let low = queue.waiting.len() * 2 <= queue.begun;
+        let more = inner.queues.values().any(|queue| !queue.waiting.is_empty());
+        drop(inner);
+        if low {
+            self.room.notify_one();
+        }
+        if more {
+            // Whoever is woken by what another one took looks for the rest.
+            self.more.notify_one();
+        }
+        Some((name, job))
+    }
+
+    /// A job has ended, or waits for others without a slot.
+    pub(super) fn done(&self, queue: &str) {
+        let mut inner = self.inner();
+        inner.running = inner.running.saturating_sub(1);
+        if let Some(queue) = inner.queues.get_mut(queue) {
+            queue.running = queue.running.saturating_sub(1);
+        }
+        drop(inner);
+        self.more.notify_one();
+        self.room.notify_one();
+    }
+
+    /// A job that waited for others goes on. It does not wait for a slot: for that moment there is one more than there should be.
+    pub(super) fn back(&self, queue: &str) {
+        let mut inner = self.inner();
+        inner.running += 1;
+        if let Some(queue) = inner.queues.get_mut(queue) {
+            queue.running += 1;
+        }
+    }
+
+    /// Takes off what has waited for so long; all that waits when nothing is said.
+    pub(super) fn take_back(&self, longer_than: Duration) -> Vec<J> {
+        let mut inner = self.inner();
+        let old = |(since, _): &(Instant, J)| since.elapsed() >= longer_than;
+        let mut back = Vec::new();
+        for queue in inner.queues.values_mut() {
+            while queue.waiting.front().is_some_and(old) {
+                back.extend(queue.waiting.pop_front().map(|(_, job)| job));
+            }
+        }
+        back
+    }
+
+    /// How many run, and how many wait.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let inner = self.inner();
+        (inner.running, inner.queues.values().map(|queue| queue.waiting.len()).sum())
+    }
+}
+
+impl<J> Inner<J> {
+    /// Measures how fast jobs are begun, at most every few milliseconds.
+    fn measure(&mut self, now: Instant) {
+        let passed = now.duration_since(self.measured).as_secs_f64();
+        if passed < 0.002 {
+            return;
+        }
+        self.measured = now;
+        for queue in self.queues.values_mut() {
+            let rate = queue.begun as f64 / passed;
+            // Up at once, down in a few steps: to have claimed too little costs a round trip.
+            queue.rate = rate.max(queue.rate * 0.7 + rate * 0.3);
+            queue.begun = 0;
+        }
+    }
+}
+
+impl<J> Queue<J> {
+    /// How many of its reserved slots nobody uses.
+    fn kept(&self) -> usize {
+        self.slots.reserved.saturating_sub(self.running)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shelf(size: usize, queues: &[(&'static str, usize, usize)]) -> Shelf<u32> {
+        Shelf::new(size, queues.iter().map(|(name, max, reserved)| (*name, Slots { max: *max, reserved: *reserved })))
+    }
+
+    #[test]
+    fn queues_take_turns_within_their_slots() {
+        let shelf = shelf(4, &[("a", 4, 0), ("b", 1, 0)]);
+        shelf.put([("a", 1), ("a", 2), ("a", 3), ("b", 4), ("b", 5), ("nobody's", 6)]);
+        let taken: Vec<_> = std::iter::from_fn(|| shelf.try_take()).collect();
+        assert_eq!(taken, [("a", 1), ("b", 4), ("a", 2), ("a", 3)]);
+        assert_eq!(shelf.counts(), (4, 1));
+        shelf.done("a");
+        assert_eq!(shelf.try_take(), None, "b has its one slot");
+        shelf.done("b");
+        assert_eq!(shelf.try_take(), Some(("b", 5)));
+    }
+
+    #[test]
+    fn reserved_slots_stay_free_for_their_queue() {
+        let shelf = shelf(3, &[("a", 3, 0), ("b", 3, 2)]);
+        shelf.put([("a", 1), ("a", 2)]);
+        assert_eq!(shelf.try_take(), Some(("a", 1)));
+        assert_eq!(shelf.try_take(), None, "two slots are b's");
+        shelf.put([("b", 3), ("b", 4), ("b", 5)]);
+        assert_eq!(shelf.try_take(), Some(("b", 3)));
+        assert_eq!(shelf.try_take(), Some(("b", 4)));
+        assert_eq!(shelf.try_take(), None, "all slots are taken");
+        shelf.done("a");
+        assert_eq!(shelf.try_take(), Some(("a", 2)), "b has what is its own, and a's turn comes first");
+    }
+
+    #[test]
+    fn more_is_claimed_of_what_is_fast() {
+        let shelf = shelf(10, &[("a", 10, 0)]);
+        assert_eq!((shelf.room("a"), shelf.room("b")), (10, 0));
+        for _ in 0..5 {
+            shelf.put((0..10).map(|n| ("a", n)));
+            while let Some((queue, _)) = shelf.try_take() {
+                shelf.done(queue);
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        assert!(shelf.room("a") > 10, "{}", shelf.room("a"));
+        shelf.put([("a", 1)]);
+        assert_eq!(shelf.take_back(Duration::from_secs(5)), [] as [u32; 0]);
+        assert_eq!(shelf.take_back(Duration::ZERO), [1]);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_job_gets_one() {
+        let shelf = std::sync::Arc::new(shelf(2, &[("a", 2, 0)]));
+        let waiting: Vec<_> = (0..2).map(|_| tokio::spawn({ let shelf = shelf.clone(); async move { shelf.take().await.1 } })).collect();
+        tokio::task::yield_now().await;
+        shelf.put([("a", 1), ("a", 2)]);
+        let mut got = Vec::new();
+        for one in waiting {
+            got.push(one.await.unwrap());
+        }
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+    }
+}

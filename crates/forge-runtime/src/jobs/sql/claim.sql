@@ -1,0 +1,21 @@
+-- Takes jobs from lanes: from each at most so many, beginning where this worker last took one. What others have their hands on is skipped, and
+-- what is paused left alone. forge_jobs_ready serves it: within a lane it reads from the given place on, so that it does not walk over what was
+-- taken before and cannot be vacuumed yet. Locks the rows that it takes.
+WITH taken AS MATERIALIZED (
+    SELECT j.id
+    FROM unnest($2::text[], $3::text[], $4::int2[], $5::timestamptz[], $6::int4[]) AS lane (kind, queue, priority, start, n)
+    CROSS JOIN LATERAL (
+        SELECT id FROM forge_jobs
+        WHERE kind = lane.kind AND priority = lane.priority AND state = 0 AND ready_at >= lane.start
+        ORDER BY ready_at
+        LIMIT lane.n
+        FOR UPDATE SKIP LOCKED
+    ) j
+    WHERE NOT EXISTS (SELECT FROM forge_job_queues q WHERE q.queue = lane.queue AND q.paused)
+)
+UPDATE forge_jobs j
+SET state = 2, worker = $1, attempt = j.attempt + 1, claimed_at = clock_timestamp()
+FROM taken
+WHERE j.id = taken.id
+RETURNING j.id, j.kind, j.priority, j.ready_at, j.attempt, j.crashes, j.input::text, j.owner::text, j.trace, j.parent, j.concurrency_key,
+          j.saved::text, j.cancel_requested
