@@ -8,7 +8,6 @@ use std::time::Duration;
 use forge_core::job::{Job, JobInput, Priority};
 use forge_core::validate::Violations;
 use forge_core::wire;
-use forge_core::wire::WireType as _;
 use forge_core::{Error, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -198,7 +197,7 @@ pub(super) fn wakes(jobs: &[NewJob], written: &[Written]) -> Vec<Wake> {
     let mut wakes: Vec<Wake> = Vec::new();
     for (job, one) in jobs.iter().zip(written).filter(|(_, one)| one.new) {
         let wake = match (one.ready_at, one.run_at) {
-            (Some(at), _) => Wake::Ready { kind: job.kind.to_owned(), priority: job.priority, at },
+            (Some(at), _) => Wake::Ready { kind: job.kind.into(), priority: job.priority, at },
             (None, Some(at)) => Wake::Due { at },
             (None, None) if one.held => {
                 Wake::Held { kind: job.kind.to_owned(), key: job.concurrency_key.clone().unwrap_or_default() }

@@ -167,8 +167,8 @@ impl Finisher {
                     left.remove(&get(row, 0)?);
                     let kind: String = get(row, 1)?;
                     match get::<i16>(row, 3)? {
-                        0 => self.jobs.waker().wake(Wake::Ready { kind, priority: get(row, 2)?, at: get(row, 4)? }),
-                        1 => self.jobs.waker().wake(Wake::Due { at: get(row, 5)? }),
+                        0 => self.jobs.wake(Wake::Ready { kind: kind.into(), priority: get(row, 2)?, at: get(row, 4)? }),
+                        1 => self.jobs.wake(Wake::Due { at: get(row, 5)? }),
                         _ => {}
                     }
                     if get(row, 6)? {
@@ -195,7 +195,7 @@ impl Finisher {
         let keys: HashSet<(&'static str, &str)> =
             batch.iter().filter_map(|one| Some((one.kind, one.concurrency_key.as_deref()?))).collect();
         for (kind, key) in keys {
-            self.jobs.waker().wake(Wake::Held { kind: kind.to_owned(), key: key.to_owned() });
+            self.jobs.wake(Wake::Held { kind: kind.to_owned(), key: key.to_owned() });
         }
         Ok(())
     }

@@ -36,7 +36,6 @@ mod wake;
 mod worker;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,12 +52,13 @@ pub use dispatch::{Dispatch, JobHandle};
 pub(crate) use dispatch::{Dispatched, Place, many};
 pub use registry::JobRegistry;
 pub(crate) use registry::JobEntry;
-pub(crate) use wake::{Wake, Waker};
+use wake::{CHANNEL, Wake, Waker};
 pub(crate) use worker::Worker;
 
 use batch::{Batcher, Batches, batcher};
 use store::{CANCEL, NewJob, OURS, PROGRESS, SAVE, STATUS, TRACK, Written, get};
 
+use crate::cluster::{Cluster, Heard};
 use crate::db::Pool;
 use crate::db::error::from_driver;
 
@@ -70,6 +70,9 @@ const ENQUEUE_WAITING: usize = 4096;
 
 /// How often a job that is waited for is looked at, should nobody tell.
 const FOLLOW_EVERY: Duration = Duration::from_secs(2);
+
+/// How it is told on the bus that a job that somebody follows has got on.
+const FOLLOWED: &str = "f ";
 
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -112,11 +115,10 @@ pub(crate) struct Jobs(Arc<Inner>);
 struct Inner {
     registry: JobRegistry,
     pool: Pool,
+    cluster: Cluster,
     waker: Waker,
     enqueue: Batcher<Vec<NewJob>, Vec<Written>>,
     enqueued: Mutex<Option<Batches<Vec<NewJob>, Vec<Written>>>>,
-    /// How far the clock of due times is ahead of the database's, in microseconds: tests travel.
-    shift: AtomicI64,
     /// The kinds that this node's worker can do.
     here: Mutex<HashSet<&'static str>>,
     /// Jobs that have said how far they are.
@@ -128,15 +130,15 @@ struct Inner {
 
 impl Jobs {
     /// The queue for these jobs.
-    pub(crate) fn new(registry: JobRegistry, pool: Pool) -> Self {
+    pub(crate) fn new(registry: JobRegistry, pool: Pool, cluster: Cluster) -> Self {
         let (enqueue, enqueued) = batcher(ENQUEUE_MAX, ENQUEUE_WAITING);
         Self(Arc::new(Inner {
             registry,
             pool,
+            cluster,
             waker: Waker::default(),
             enqueue,
             enqueued: Mutex::new(Some(enqueued)),
-            shift: AtomicI64::new(0),
             here: Mutex::default(),
             progressed: Mutex::default(),
             progress: Notify::new(),
@@ -146,6 +148,10 @@ impl Jobs {
 
     pub(crate) fn registry(&self) -> &JobRegistry {
         &self.0.registry
+    }
+
+    fn cluster(&self) -> &Cluster {
+        &self.0.cluster
     }
 
     fn pool(&self) -> &Pool {
@@ -158,7 +164,7 @@ impl Jobs {
 
     /// How far the clock of due times is ahead, in microseconds.
     pub(crate) fn shift(&self) -> i64 {
-        self.0.shift.load(Ordering::Relaxed)
+        self.0.cluster.clock().offset_us()
     }
 
     /// This node's worker does these.
@@ -189,9 +195,51 @@ impl Jobs {
 
     /// Tells of what a transaction that has committed has dispatched.
     pub(crate) fn committed(&self, dispatched: &Dispatched) {
-        for wake in dispatched.take() {
+        dispatched.take().into_iter().for_each(|wake| self.wake(wake));
+    }
+
+    /// Something is to be done: by this node's worker if that can, at once, else by whoever can.
+    fn wake(&self, wake: Wake) {
+        let here = self.0.here.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = match &wake {
+            Wake::Ready { kind, .. } => here.contains(&**kind) && self.0.waker.has_room(),
+            Wake::Held { kind, .. } => here.contains(kind.as_str()),
+            Wake::Due { .. } => !here.is_empty(),
+            Wake::Cancel { .. } | Wake::Look => false,
+        };
+        drop(here);
+        if mine {
             self.0.waker.wake(wake);
+        } else {
+            let (about, at) = wake.told();
+            self.0.cluster.bus().tell(CHANNEL, &about, at, i64::min);
         }
+    }
+
+    /// Hears what other nodes tell.
+    async fn hear(&self) {
+        let mut heard = self.0.cluster.bus().subscribe(CHANNEL);
+        loop {
+            match heard.recv().await {
+                Heard::Everything => {
+                    self.0.waker.wake(Wake::Look);
+                    self.tell_here(&[]);
+                }
+                Heard::Told(told) => {
+                    let (jobs, wakes): (Vec<_>, Vec<_>) = told.iter().partition(|(about, _)| about.starts_with(FOLLOWED));
+                    wakes.into_iter().for_each(|(about, at)| self.0.waker.wake(Wake::heard(about, *at)));
+                    let jobs: Vec<Uuid> = jobs.iter().filter_map(|(about, _)| about[FOLLOWED.len()..].parse().ok()).collect();
+                    if !jobs.is_empty() {
+                        self.tell_here(&jobs);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whoever follows one of these jobs, or any when none is named, is to look.
+    fn tell_here(&self, jobs: &[Uuid]) {
+        drop(self.0.told.send(jobs.into()));
     }
 
     /// The background work of a node that dispatches: enqueues outside of transactions, and what jobs say of themselves.
@@ -217,6 +265,7 @@ impl Jobs {
             () = stop.cancelled() => {}
             () = enqueueing => {}
             () = progressing => {}
+            () = self.hear() => {}
         }
     }
 
@@ -225,7 +274,7 @@ impl Jobs {
         match self.write_jobs(&all).await {
             Ok(mut written) => {
                 for wake in dispatch::wakes(&all, &written) {
-                    self.0.waker.wake(wake);
+                    self.wake(wake);
                 }
                 for item in batch {
                     let rest = written.split_off(item.what.len().min(written.len()));
@@ -239,7 +288,7 @@ impl Jobs {
                 for item in batch {
                     let written = self.write_jobs(&item.what).await;
                     if let Ok(written) = &written {
-                        dispatch::wakes(&item.what, written).into_iter().for_each(|wake| self.0.waker.wake(wake));
+                        dispatch::wakes(&item.what, written).into_iter().for_each(|wake| self.wake(wake));
                     }
                     item.tell(written);
                 }
@@ -281,8 +330,8 @@ impl Jobs {
 
     /// Something has become of jobs that somebody follows.
     fn told(&self, jobs: Vec<Uuid>) {
-        if !jobs.is_empty() {
-            drop(self.0.told.send(jobs.into()));
+        for job in jobs {
+            self.0.cluster.bus().tell(CHANNEL, &format!("{FOLLOWED}{job}"), 0, i64::min);
         }
     }
 
@@ -336,7 +385,7 @@ impl Jobs {
             }
             let news = async {
                 // Having missed some is news as well.
-                while told.recv().await.is_ok_and(|jobs| !jobs.iter().any(|job| ids.contains(job))) {}
+                while told.recv().await.is_ok_and(|jobs| !jobs.is_empty() && !jobs.iter().any(|job| ids.contains(job))) {}
             };
             drop(tokio::time::timeout(FOLLOW_EVERY, news).await);
         }
@@ -348,9 +397,9 @@ impl Jobs {
         let Some(row) = answer.rows.first() else { return Ok(false) };
         let (what, kind, key): (String, String, Option<String>) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
         if what == "cancelling" {
-            self.0.waker.wake(Wake::Cancel { id });
+            self.wake(Wake::Cancel { id });
         } else if let Some(key) = key {
-            self.0.waker.wake(Wake::Held { kind, key });
+            self.wake(Wake::Held { kind, key });
         }
         if get(row, 3)? {
             self.told(vec![id]);

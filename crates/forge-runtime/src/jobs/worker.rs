@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use forge_core::Result;
 use forge_core::function::Isolation;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -28,9 +28,10 @@ use super::lanes::{LaneKind, Lanes};
 use super::registry::JobEntry;
 use super::run::{self, CANCEL_GRACE};
 use super::shelf::{Shelf, Slots};
-use super::store::{self, Claimed, HELD, LOOK, PROMOTE, PROMOTE_MAX, RELEASE, RELEASE_LOCK, get};
+use super::store::{self, Claimed, HELD, LOOK, PROMOTE, PROMOTE_MAX, RELEASE, RELEASE_LOCK, TAKE_OVER, get, micros};
 use super::wake::{Wake, Waker};
 use super::{Jobs, rates::Rates};
+use crate::cluster::{NodeId, Standing};
 use crate::config::WorkerConfig;
 use crate::db::error::from_driver;
 use crate::db::transaction::{Purpose, Transaction};
@@ -52,6 +53,9 @@ const CLAIM_MAX: usize = 1000;
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How many of its attempts may end with their worker before a job is taken for what ends them.
+const CRASHES_MAX: i32 = 3;
+
 /// How many keys that jobs wait for are looked at in one go.
 const HELD_MAX: i32 = 200;
 
@@ -65,7 +69,7 @@ pub(crate) struct Worker {
     shelf: Shelf<(Arc<JobEntry>, Claimed)>,
     running: Mutex<HashMap<Uuid, Arc<Running>>>,
     /// Who it is, as long as its node is known to be alive: nothing is claimed otherwise.
-    me: tokio::sync::watch::Receiver<Option<Uuid>>,
+    standing: watch::Receiver<Standing>,
 }
 
 impl Worker {
@@ -74,7 +78,6 @@ impl Worker {
         jobs: &Jobs,
         executor: FunctionExecutor,
         config: &WorkerConfig,
-        me: tokio::sync::watch::Receiver<Option<Uuid>>,
     ) -> Arc<Self> {
         let entries: HashMap<_, _> = jobs
             .registry()
@@ -90,7 +93,9 @@ impl Worker {
         };
         let shelf = Shelf::new(size, entries.values().map(|entry| slots(entry.info.queue)));
         jobs.worked_here(entries.keys().copied());
-        Arc::new(Self { jobs: jobs.clone(), executor, config: config.clone(), entries, shelf, running: Mutex::default(), me })
+        let standing = jobs.cluster().standing();
+        jobs.cluster().set_capabilities(config.capabilities.clone());
+        Arc::new(Self { jobs: jobs.clone(), executor, config: config.clone(), entries, shelf, running: Mutex::default(), standing })
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Running>>> {
@@ -106,7 +111,7 @@ impl Worker {
         let finishing = tokio::spawn(Finisher { jobs: self.jobs.clone(), ended }.run());
         let tasks = TaskTracker::new();
         let beginning = tokio::spawn(self.clone().begin_jobs(sender.clone(), tasks.clone()));
-        let following = tokio::spawn(self.clone().follow(stop.clone()));
+        let following = tokio::spawn(self.clone().follow());
         Claimer::new(&self).run(&stop, &sender).await;
         beginning.abort();
         self.hand_back(&sender, Duration::ZERO).await;
@@ -141,7 +146,7 @@ impl Worker {
     async fn run_one(self: &Arc<Self>, queue: &'static str, entry: &JobEntry, job: Claimed) -> Ended {
         let running = Running::new(job.id, job.worker, job.attempt, queue);
         self.running().insert(job.id, running.clone());
-        if *self.me.borrow() != Some(job.worker) {
+        if self.standing.borrow().works_as() != Some(job.worker) {
             // Its lease ended between the claim and now.
             running.let_go();
         }
@@ -178,14 +183,13 @@ impl Worker {
     }
 
     /// Lets go of what runs as soon as this node may be taken for dead: others begin it again.
-    async fn follow(self: Arc<Self>, stop: CancellationToken) {
-        let mut me = self.me.clone();
+    async fn follow(self: Arc<Self>) {
+        let mut standing = self.standing.clone();
         loop {
-            let now = *me.borrow_and_update();
-            self.running().values().filter(|running| Some(running.worker) != now).for_each(|running| running.let_go());
-            tokio::select! {
-                () = stop.cancelled() => return,
-                changed = me.changed() => if changed.is_err() { return },
+            let me = standing.borrow_and_update().works_as();
+            self.running().values().filter(|running| Some(running.worker) != me).for_each(|running| running.let_go());
+            if standing.changed().await.is_err() {
+                return;
             }
         }
     }
@@ -217,6 +221,7 @@ struct Claimer<'a> {
     rates: Rates,
     look_at: Instant,
     due_at: Option<Instant>,
+    died: broadcast::Receiver<NodeId>,
     /// From which key on held jobs are looked for.
     held_from: (String, String),
 }
@@ -228,6 +233,7 @@ impl<'a> Claimer<'a> {
             waker: worker.jobs.waker().clone(),
             lanes: Lanes::new(kinds),
             rates: Rates::new(worker.entries.values().filter_map(|entry| Some((entry.info.name, entry.info.rate_limit?)))),
+            died: worker.jobs.cluster().died(),
             worker,
             look_at: Instant::now(),
             due_at: None,
@@ -247,13 +253,16 @@ impl<'a> Claimer<'a> {
                 () = tokio::time::sleep_until(due_at.into()) => {}
                 () = tokio::time::sleep_until(open.into()), if waiting => {}
                 () = self.worker.shelf.roomier(), if waiting => {}
+                // Whoever it was: what it ran is looked for.
+                _ = self.died.recv() => self.look_at = Instant::now(),
             }
-            let Some(me) = *self.worker.me.borrow() else {
+            let me = self.worker.standing.borrow().takes_as();
+            let Some(me) = me else {
                 // Not known to be alive: nothing is claimed until it is.
-                let mut me = self.worker.me.clone();
+                let mut standing = self.worker.standing.clone();
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    changed = me.wait_for(Option::is_some) => if changed.is_err() { return },
+                    changed = standing.wait_for(|standing| standing.takes_as().is_some()) => if changed.is_err() { return },
                 }
                 self.look_at = Instant::now();
                 continue;
@@ -292,6 +301,7 @@ impl<'a> Claimer<'a> {
 
     /// Whatever is to be done now.
     async fn step(&mut self, me: Uuid, stop: &CancellationToken) -> Result<()> {
+        self.waker.set_room(self.worker.shelf.counts().0 < self.worker.config.concurrency as usize);
         if self.due_at.is_some_and(|at| at <= Instant::now()) {
             self.due_at = None;
             self.promote().await?;
@@ -303,6 +313,7 @@ impl<'a> Claimer<'a> {
             self.rates.fill(self.worker.jobs.pool(), &self.lanes).await?;
             let (shelf, rates) = (&self.worker.shelf, &self.rates);
             let asks = self.lanes.ask(CLAIM_MAX, Timestamp::now(), |queue| shelf.room(queue), |kind| rates.left(kind));
+            self.waker.set_room(!asks.is_empty());
             if asks.is_empty() {
                 // No room, or nothing that may be begun yet.
                 return Ok(());
@@ -340,10 +351,33 @@ impl<'a> Claimer<'a> {
             self.due_in(get(row, 2)?);
             get::<Option<Vec<Uuid>>>(row, 3)?.into_iter().flatten().for_each(|id| self.worker.cancel(id));
         }
+        self.take_over().await?;
         if self.worker.entries.values().any(|entry| entry.info.concurrency.is_some()) {
             self.look_for_held().await?;
         }
+        let (running, _) = self.worker.shelf.counts();
+        self.worker.jobs.cluster().set_jobs(u32::try_from(running).unwrap_or(u32::MAX), self.worker.config.concurrency);
         self.look_at = Instant::now() + LOOK_EVERY.max(began.elapsed() * LOOK_SHARE);
+        Ok(())
+    }
+
+    /// Gives the jobs of workers that are gone back.
+    async fn take_over(&mut self) -> Result<()> {
+        let lease = self.worker.jobs.pool().get().await?;
+        let retain = micros(forge_core::job::DEFAULT_RETAIN);
+        let answer = lease.query(&TAKE_OVER, &[&CRASHES_MAX, &retain]).await.map_err(from_driver)?;
+        drop(lease);
+        for row in &answer.rows {
+            let kind: String = get(row, 1)?;
+            let wake = match get::<Option<String>>(row, 5)? {
+                Some(key) => Wake::Held { kind, key },
+                None => Wake::Ready { kind: kind.into(), priority: get(row, 2)?, at: get(row, 3)? },
+            };
+            self.worker.jobs.wake(wake);
+        }
+        if !answer.rows.is_empty() {
+            tracing::warn!(jobs = answer.rows.len(), "jobs of workers that are gone were given back");
+        }
         Ok(())
     }
 
@@ -359,7 +393,7 @@ impl<'a> Claimer<'a> {
         let mut next = None;
         for row in &answer.rows {
             match get::<Option<String>>(row, 0)? {
-                Some(kind) if get::<i16>(row, 2)? == 0 => self.waker.wake(Wake::Ready { kind, priority: get(row, 1)?, at: get(row, 3)? }),
+                Some(kind) if get::<i16>(row, 2)? == 0 => self.waker.wake(Wake::Ready { kind: kind.into(), priority: get(row, 1)?, at: get(row, 3)? }),
                 Some(kind) => self.waker.wake(Wake::Held { kind, key: get::<Option<String>>(row, 4)?.unwrap_or_default() }),
                 None => next = get(row, 5)?,
             }
