@@ -22,14 +22,17 @@ use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use forge_core::auth::{AuthContext, AuthUser};
 use forge_core::function::Function;
+use forge_core::job::{Job, JobInput};
 use forge_core::{Error, Result};
 use forge_pg::{Options, PrivateServer, Templates, TestDatabase};
 use forge_runtime::app::{App, Node};
 use forge_runtime::config::{Config, Mode, Secret};
 use forge_runtime::db::Database;
+use forge_runtime::jobs::{JobHandle, JobResult};
 use forge_runtime::migrate::Migrator;
 pub use forge_runtime::realtime::{ReceivedEvent, Subscription};
 use serde_json::Value;
@@ -117,6 +120,8 @@ impl TestApp {
         node.ready().await?;
         let address = node.address().ok_or_else(|| Error::internal("the node under test is no gateway"))?;
         let parts = node.parts().clone();
+        // Tests look at what was dispatched before it is done.
+        parts.hold_jobs(true);
         Ok(Self {
             inner: Arc::new(Inner {
                 node: tokio::sync::Mutex::new(node),
@@ -151,6 +156,69 @@ impl TestApp {
     /// The node's parts, for tests that look behind the door.
     pub fn parts(&self) -> &forge_runtime::app::NodeParts {
         &self.inner.parts
+    }
+
+    /// Runs the jobs that are due, and those that they dispatch, until none is left. Nothing runs jobs in a test but this and
+    /// [`advance`](Self::advance), unless the test says [`work`](Self::work).
+    ///
+    /// ```no_run
+    /// # use forge::prelude::*;
+    /// # use forge::testing::TestApp;
+    /// # #[forge::input] pub struct Greet { pub name: String }
+    /// # #[forge::job] pub async fn greet(_ctx: &JobContext, _input: Greet) -> Result<()> { Ok(()) }
+    /// # #[forge::mutation(public)] pub async fn sign_up(ctx: &MutationContext, name: String) -> Result<()> {
+    /// #     ctx.dispatch_job(Greet { name }).await.map(drop) }
+    /// #[forge::test]
+    /// async fn who_signs_up_is_greeted(app: TestApp) -> Result<()> {
+    ///     app.anonymous().call(sign_up, "Ada".to_owned()).await?;
+    ///     app.assert_dispatched::<Greet>(|greet| greet.name == "Ada").await;
+    ///     app.run_jobs().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When the database cannot be reached. What becomes of the jobs is theirs: see [`job`](Self::job).
+    pub async fn run_jobs(&self) -> Result<()> {
+        self.inner.parts.run_jobs().await
+    }
+
+    /// Has a worker run jobs by itself from now on, as outside of tests.
+    pub fn work(&self) {
+        self.inner.parts.hold_jobs(false);
+    }
+
+    /// Travels ahead by so much, and runs what is due by then: delayed jobs, retries. Leases do not see it.
+    ///
+    /// # Errors
+    /// As [`run_jobs`](Self::run_jobs).
+    pub async fn advance(&self, by: Duration) -> Result<()> {
+        self.inner.parts.clock().advance(by);
+        self.run_jobs().await
+    }
+
+    /// Checks that a job waits whose input is such as is looked for.
+    ///
+    /// # Panics
+    /// When there is none; the message lists what there is.
+    pub async fn assert_dispatched<I: JobInput>(&self, wanted: impl Fn(&I) -> bool) {
+        let name = <I::Job as Job>::INFO.name;
+        let waiting = self.inner.parts.waiting_jobs::<I>().await;
+        let waiting = waiting.unwrap_or_else(|why| panic!("the jobs called `{name}` cannot be looked at: {why:?}"));
+        assert!(
+            waiting.iter().any(|(input, _)| wanted(input)),
+            "no job `{name}` that waits is the one that is looked for; there are {}: {}",
+            waiting.len(),
+            waiting.iter().map(|(_, json)| json.as_str()).collect::<Vec<_>>().join(", ")
+        );
+    }
+
+    /// How a job stands.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is none (any more).
+    pub async fn job(&self, job: JobHandle) -> Result<JobResult> {
+        self.inner.parts.job(job.id).await
     }
 
     /// A connection of its own to the test's database, to look at what is there.

@@ -51,7 +51,7 @@ pub use server::{
     ReactivityConfig, Role, ShutdownConfig,
 };
 
-pub use worker::{QueueConfig, WorkerConfig};
+pub use worker::{JobsConfig, QueueConfig, WorkerConfig};
 
 use table::{Key, Section};
 
@@ -74,6 +74,8 @@ pub struct Config {
     pub function: FunctionConfig,
     /// `[reactivity]`.
     pub reactivity: ReactivityConfig,
+    /// `[jobs]`.
+    pub jobs: JobsConfig,
     /// `[worker]`.
     pub worker: WorkerConfig,
     /// `[security.…]`.
@@ -116,6 +118,7 @@ impl Config {
             gateway: GatewayConfig::defaults(mode),
             function: FunctionConfig::defaults(mode),
             reactivity: ReactivityConfig::defaults(mode),
+            jobs: JobsConfig::defaults(mode),
             worker: WorkerConfig::defaults(mode),
             security: SecurityConfig::defaults(mode),
             observability: ObservabilityConfig::defaults(mode),
@@ -182,6 +185,7 @@ fn sections() -> Vec<SectionTable> {
         section("gateway", |c| &c.gateway, |c| &mut c.gateway),
         section("function", |c| &c.function, |c| &mut c.function),
         section("reactivity", |c| &c.reactivity, |c| &mut c.reactivity),
+        section("jobs", |c| &c.jobs, |c| &mut c.jobs),
         section("worker", |c| &c.worker, |c| &mut c.worker),
         section("security.cors", |c| &c.security.cors, |c| &mut c.security.cors),
         section("security.auth", |c| &c.security.auth, |c| &mut c.security.auth),

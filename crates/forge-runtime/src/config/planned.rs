@@ -27,7 +27,6 @@ const ABSENT: &[(&str, Absent)] = &[
     ("function.memory_limit", Absent::NotYet),
     ("gateway.grpc_port", Absent::NotYet),
     ("gateway.subscription_timeout", Absent::NotYet),
-    ("jobs", Absent::NotYet),
     (
         "migrations.path",
         Absent::Instead("migrations are part of the program; their folder is said by forge::module!(migrations = \"..\")"),

@@ -22,6 +22,15 @@ section! {
 }
 
 section! {
+    /// The queue of jobs.
+    pub struct JobsConfig(mode) {
+        /// How many jobs may wait in one queue. Whoever dispatches more gets `QUEUE_FULL`. Queues are counted every few seconds, so that some
+        /// more may come in meanwhile.
+        max_pending: u64 = 1_000_000, int(1..=1_000_000_000);
+    }
+}
+
+section! {
     /// A queue, as a worker sees it.
     pub struct QueueConfig(mode) {
         /// The queue.

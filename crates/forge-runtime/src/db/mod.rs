@@ -63,7 +63,7 @@ pub(crate) use check::{check_statements, statements_fingerprint};
 pub(crate) use check_models::check_models;
 pub(crate) use connect::{Answer, Connector, Params};
 pub(crate) use database::{Replica, no_url, not_direct};
-pub(crate) use pool::Pool;
+pub(crate) use pool::{Lease, Pool};
 pub(crate) use pooler::Route;
 pub(crate) use replication::{Failure, Replication, Told};
 pub(crate) use statement::{Shape, Verb};

@@ -3,16 +3,18 @@
 //! What is not written is lost only together with its worker, whose jobs others then take over; so this goes on trying while the
 //! database is away. A job that is no longer this worker's is left alone: it is somebody else's, or was cancelled.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use forge_core::{Error, ErrorKind, Result};
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::store::{AGAIN, BURY, COMPLETE, get, micros};
 use super::Jobs;
 use super::wake::Wake;
+use crate::db::Lease;
 use crate::db::error::from_driver;
 
 /// How many are written by one statement at most.
@@ -88,6 +90,7 @@ impl Finisher {
                 break;
             }
             batch.clear();
+            self.jobs.0.ended.notify_waiters();
         }
     }
 
@@ -121,71 +124,7 @@ impl Finisher {
         workers.dedup();
         for worker in workers {
             let these = || batch.iter().filter(|one| one.worker == worker);
-            let mut left: HashSet<Uuid> = HashSet::new();
-            let (mut ids, mut attempts, mut outputs, mut keep) = (vec![], vec![], vec![], vec![]);
-            let mut again = (vec![], vec![], vec![], vec![], vec![]);
-            let mut over = (vec![], vec![], vec![], vec![]);
-            for one in these() {
-                match &one.end {
-                    End::Completed { output, keep: kept } => {
-                        ids.push(one.id);
-                        attempts.push(one.attempt);
-                        outputs.push(output.as_str());
-                        keep.push(*kept);
-                    }
-                    End::Again { delay, error, unspent } => {
-                        left.insert(one.id);
-                        again.0.push(one.id);
-                        again.1.push(one.attempt);
-                        again.2.push(micros(*delay));
-                        again.3.push(error.as_deref());
-                        again.4.push(*unspent);
-                    }
-                    End::Over { error, retain } => {
-                        left.insert(one.id);
-                        over.0.push(one.id);
-                        over.1.push(one.attempt);
-                        over.2.push(error.as_str());
-                        over.3.push(retain.map(micros));
-                    }
-                }
-            }
-            let mut lost = 0;
-            if !ids.is_empty() {
-                let answer = lease.query(&COMPLETE, &[&worker, &ids, &attempts, &outputs, &keep]).await.map_err(from_driver)?;
-                if let Some(row) = answer.rows.first() {
-                    lost += ids.len() - usize::try_from(get::<i64>(row, 0)?).unwrap_or(0).min(ids.len());
-                    let tracked: Option<Vec<Uuid>> = get(row, 1)?;
-                    self.jobs.told(tracked.unwrap_or_default());
-                }
-            }
-            if !again.0.is_empty() {
-                let shift = self.jobs.shift();
-                let params: crate::db::Params<'_> = &[&worker, &again.0, &again.1, &again.2, &again.3, &again.4, &shift];
-                let answer = lease.query(&AGAIN, params).await.map_err(from_driver)?;
-                for row in &answer.rows {
-                    left.remove(&get(row, 0)?);
-                    let kind: String = get(row, 1)?;
-                    match get::<i16>(row, 3)? {
-                        0 => self.jobs.wake(Wake::Ready { kind: kind.into(), priority: get(row, 2)?, at: get(row, 4)? }),
-                        1 => self.jobs.wake(Wake::Due { at: get(row, 5)? }),
-                        _ => {}
-                    }
-                    if get(row, 6)? {
-                        self.jobs.told(vec![get(row, 0)?]);
-                    }
-                }
-            }
-            if !over.0.is_empty() {
-                let answer = lease.query(&BURY, &[&worker, &over.0, &over.1, &over.2, &over.3]).await.map_err(from_driver)?;
-                for row in &answer.rows {
-                    left.remove(&get(row, 0)?);
-                    if get(row, 1)? {
-                        self.jobs.told(vec![get(row, 0)?]);
-                    }
-                }
-            }
-            lost += left.len();
+            let lost = self.write_completed(&lease, worker, these()).await? + self.write_others(&lease, worker, these()).await?;
             if lost > 0 {
                 // Somebody else has them now, and what this worker did with them is not what counts.
                 tracing::warn!(jobs = lost, "jobs had been taken from this worker before it was done with them");
@@ -199,6 +138,87 @@ impl Finisher {
         }
         Ok(())
     }
+
+    /// Writes down which were completed; returns how many of them were somebody else's.
+    async fn write_completed<'a>(&self, lease: &Lease, worker: Uuid, these: impl Iterator<Item = &'a Ended>) -> Result<usize> {
+        // Those of one attempt, with or without a history, by one statement: nearly all are in their first.
+        let mut groups: BTreeMap<(i32, bool), (Vec<Uuid>, Map<String, Value>)> = BTreeMap::new();
+        for one in these {
+            if let End::Completed { output, keep } = &one.end {
+                let (ids, outputs) = groups.entry((one.attempt, *keep)).or_default();
+                ids.push(one.id);
+                if *keep && output != "null" {
+                    outputs.insert(one.id.to_string(), serde_json::from_str(output)?);
+                }
+            }
+        }
+        let mut lost = 0;
+        for ((attempt, keep), (ids, outputs)) in groups {
+            let outputs = Value::Object(outputs);
+            let answer = lease.query(&COMPLETE, &[&worker, &ids, &attempt, &outputs, &keep]).await.map_err(from_driver)?;
+            if let Some(row) = answer.rows.first() {
+                lost += ids.len() - usize::try_from(get::<i64>(row, 0)?).unwrap_or(0).min(ids.len());
+                self.jobs.told(get::<Option<Vec<Uuid>>>(row, 1)?.unwrap_or_default());
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Writes down which are to run again, and which failed for good; returns how many of them were somebody else's.
+    async fn write_others<'a>(&self, lease: &Lease, worker: Uuid, these: impl Iterator<Item = &'a Ended>) -> Result<usize> {
+        let (mut again, mut over) = ((Vec::new(), Map::new()), (Vec::new(), Map::new()));
+        for one in these {
+            let raw = |text: &str| serde_json::from_str::<Value>(text);
+            match &one.end {
+                End::Completed { .. } => {}
+                End::Again { delay, error, unspent } => {
+                    let error = error.as_deref().map(raw).transpose()?;
+                    again.0.push(one.id);
+                    let about = json!({ "attempt": one.attempt, "delay": micros(*delay), "unspent": unspent });
+                    again.1.insert(one.id.to_string(), with_error(about, error));
+                }
+                End::Over { error, retain } => {
+                    over.0.push(one.id);
+                    let about = json!({ "attempt": one.attempt, "retain": retain.map(micros) });
+                    over.1.insert(one.id.to_string(), with_error(about, Some(raw(error)?)));
+                }
+            }
+        }
+        let mut lost = again.0.len() + over.0.len();
+        if !again.0.is_empty() {
+            let (about, shift) = (Value::Object(again.1), self.jobs.shift());
+            let answer = lease.query(&AGAIN, &[&worker, &again.0, &about, &shift]).await.map_err(from_driver)?;
+            lost -= answer.rows.len();
+            for row in &answer.rows {
+                let kind: String = get(row, 1)?;
+                match get::<i16>(row, 3)? {
+                    0 => self.jobs.wake(Wake::Ready { kind: kind.into(), priority: get(row, 2)?, at: get(row, 4)? }),
+                    1 => self.jobs.wake(Wake::Due { at: get(row, 5)? }),
+                    _ => {}
+                }
+                if get(row, 6)? {
+                    self.jobs.told(vec![get(row, 0)?]);
+                }
+            }
+        }
+        if !over.0.is_empty() {
+            let answer = lease.query(&BURY, &[&worker, &over.0, &Value::Object(over.1)]).await.map_err(from_driver)?;
+            lost -= answer.rows.len();
+            for row in &answer.rows {
+                if get(row, 1)? {
+                    self.jobs.told(vec![get(row, 0)?]);
+                }
+            }
+        }
+        Ok(lost)
+    }
+}
+
+fn with_error(mut about: Value, error: Option<Value>) -> Value {
+    if let (Some(about), Some(error)) = (about.as_object_mut(), error) {
+        about.insert("error".into(), error);
+    }
+    about
 }
 
 /// Whether trying again later may help.

@@ -27,6 +27,7 @@ mod context;
 mod dispatch;
 mod finish;
 mod lanes;
+mod maintain;
 mod rates;
 mod registry;
 mod run;
@@ -36,13 +37,14 @@ mod wake;
 mod worker;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use forge_core::job::Job;
 use forge_core::{Error, Result};
-use serde_json::Value;
-use tokio::sync::{Notify, broadcast};
+use serde_json::{Map, Value, json};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -56,9 +58,10 @@ use wake::{CHANNEL, Wake, Waker};
 pub(crate) use worker::Worker;
 
 use batch::{Batcher, Batches, batcher};
-use store::{CANCEL, NewJob, OURS, PROGRESS, SAVE, STATUS, TRACK, Written, get};
+use store::{CANCEL, IDLE, NewJob, OURS, PROGRESS, SAVE, STATUS, TRACK, WAITING, Written, get};
 
 use crate::cluster::{Cluster, Heard};
+use crate::config::JobsConfig;
 use crate::db::Pool;
 use crate::db::error::from_driver;
 
@@ -73,6 +76,12 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
 /// How it is told on the bus that a job that somebody follows has got on.
 const FOLLOWED: &str = "f ";
+
+/// How often it is looked whether anything is left to do, should nobody tell.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How often whoever dispatches finds out which queues are full.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -119,18 +128,27 @@ struct Inner {
     waker: Waker,
     enqueue: Batcher<Vec<NewJob>, Vec<Written>>,
     enqueued: Mutex<Option<Batches<Vec<NewJob>, Vec<Written>>>>,
+    max_pending: u64,
+    /// Queues that are full, as of the last count.
+    deep: RwLock<Vec<(String, i64)>>,
+    /// Something was dispatched since they were last asked for.
+    dispatching: AtomicBool,
     /// The kinds that this node's worker can do.
     here: Mutex<HashSet<&'static str>>,
     /// Jobs that have said how far they are.
     progressed: Mutex<HashMap<Uuid, Arc<Running>>>,
     progress: Notify,
+    /// Whether this node's worker works; a test may want to look before it does.
+    open: watch::Sender<bool>,
+    /// It has been written down how jobs ended.
+    ended: Notify,
     /// Jobs that somebody follows and that have got on.
     told: broadcast::Sender<Arc<[Uuid]>>,
 }
 
 impl Jobs {
     /// The queue for these jobs.
-    pub(crate) fn new(registry: JobRegistry, pool: Pool, cluster: Cluster) -> Self {
+    pub(crate) fn new(registry: JobRegistry, config: &JobsConfig, pool: Pool, cluster: Cluster) -> Self {
         let (enqueue, enqueued) = batcher(ENQUEUE_MAX, ENQUEUE_WAITING);
         Self(Arc::new(Inner {
             registry,
@@ -139,9 +157,14 @@ impl Jobs {
             waker: Waker::default(),
             enqueue,
             enqueued: Mutex::new(Some(enqueued)),
+            max_pending: config.max_pending,
+            deep: RwLock::default(),
+            dispatching: AtomicBool::new(false),
             here: Mutex::default(),
             progressed: Mutex::default(),
             progress: Notify::new(),
+            open: watch::Sender::new(true),
+            ended: Notify::new(),
             told: broadcast::Sender::new(256),
         }))
     }
@@ -184,8 +207,31 @@ impl Jobs {
 
     /// Whether there is room for more.
     fn admit(&self, jobs: &[NewJob]) -> Result<()> {
-        let _ = jobs;
-        Ok(())
+        self.0.dispatching.store(true, Ordering::Relaxed);
+        let deep = self.0.deep.read().unwrap_or_else(PoisonError::into_inner);
+        // Nearly always there is none.
+        match jobs.iter().find_map(|job| deep.iter().find(|(queue, _)| queue == job.queue)) {
+            Some((queue, depth)) => {
+                let max = self.0.max_pending;
+                let text = format!("the queue `{queue}` is full: {depth} jobs wait in it, and jobs.max_pending = {max}; see whether its workers keep up");
+                Err(Error::rate_limited(text, 5).with_code("QUEUE_FULL"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps an eye on how deep queues are, as long as something is dispatched.
+    async fn measure(&self) {
+        loop {
+            tokio::time::sleep(MEASURE_EVERY).await;
+            if !self.0.dispatching.swap(false, Ordering::Relaxed) {
+                continue;
+            }
+            match maintain::too_deep(self, i64::try_from(self.0.max_pending).unwrap_or(i64::MAX)).await {
+                Ok(deep) => *self.0.deep.write().unwrap_or_else(PoisonError::into_inner) = deep,
+                Err(why) => tracing::debug!(error = ?why, "how deep queues are could not be found out; trying again"),
+            }
+        }
     }
 
     /// Writes jobs down by a commit that many share.
@@ -266,6 +312,7 @@ impl Jobs {
             () = enqueueing => {}
             () = progressing => {}
             () = self.hear() => {}
+            () = self.measure() => {}
         }
     }
 
@@ -311,12 +358,16 @@ impl Jobs {
             self.0.progressed.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, running)| running).collect();
         let said: Vec<_> = some.iter().filter_map(|running| Some((running, running.take_progress()?))).collect();
         let ids: Vec<Uuid> = said.iter().map(|(running, _)| running.id).collect();
-        let workers: Vec<Uuid> = said.iter().map(|(running, _)| running.worker).collect();
-        let attempts: Vec<i32> = said.iter().map(|(running, _)| running.attempt).collect();
-        let percents: Vec<i16> = said.iter().map(|(_, progress)| i16::from(progress.percent)).collect();
-        let messages: Vec<&str> = said.iter().map(|(_, progress)| progress.message.as_str()).collect();
+        let about: Map<String, Value> = said
+            .iter()
+            .map(|(running, progress)| {
+                let Running { worker, attempt, .. } = &***running;
+                let about = json!({ "worker": worker, "attempt": attempt, "percent": progress.percent, "message": progress.message });
+                (running.id.to_string(), about)
+            })
+            .collect();
         let lease = self.0.pool.get().await?;
-        let answer = lease.query(&PROGRESS, &[&ids, &workers, &attempts, &percents, &messages]).await.map_err(from_driver)?;
+        let answer = lease.query(&PROGRESS, &[&ids, &Value::Object(about)]).await.map_err(from_driver)?;
         drop(lease);
         let mut tracked = Vec::new();
         for row in &answer.rows {
@@ -389,6 +440,38 @@ impl Jobs {
             };
             drop(tokio::time::timeout(FOLLOW_EVERY, news).await);
         }
+    }
+
+    /// Holds this node's worker back, or lets it go on.
+    pub(crate) fn open(&self, open: bool) {
+        self.0.open.send_replace(open);
+    }
+
+    /// Lets this node's worker work until nothing is left that is due; whatever that dispatches is done as well.
+    pub(crate) async fn run_due(&self) -> Result<()> {
+        let held = !self.0.open.send_replace(true);
+        let idle = async {
+            loop {
+                let ended = self.0.ended.notified();
+                self.0.waker.wake(Wake::Look);
+                let answer = self.pool().get().await?.query(&IDLE, &[&self.shift()]).await.map_err(from_driver)?;
+                if answer.rows.first().is_none_or(|row| row.try_get(0).unwrap_or(false)) {
+                    return Ok(());
+                }
+                drop(tokio::time::timeout(LOOK_AGAIN, ended).await);
+            }
+        };
+        let done = idle.await;
+        if held {
+            self.open(false);
+        }
+        done
+    }
+
+    /// The inputs of all jobs of a kind that have not ended, the oldest first.
+    pub(crate) async fn waiting(&self, kind: &str) -> Result<Vec<String>> {
+        let answer = self.pool().get().await?.query(&WAITING, &[&kind]).await.map_err(from_driver)?;
+        answer.rows.iter().map(|row| get(row, 0)).collect()
     }
 
     /// Cancels a job: one that waits ends at once, one that runs is asked to. False when there is none that has not ended.

@@ -40,6 +40,11 @@ statements! {
     TRACK = "track.sql";
     STATUS = "status.sql";
     CANCEL = "cancel.sql";
+    IDLE = "idle.sql";
+    WAITING = "waiting.sql";
+    KEEP_CLEAN = "keep_clean.sql";
+    PARTITIONS = "partitions.sql";
+    COUNT = "count.sql";
 }
 
 /// How many scheduled jobs are made ready by one statement.
@@ -197,13 +202,13 @@ pub(super) async fn claim(pool: &Pool, worker: Uuid, asks: &[Ask]) -> Result<Vec
                 priority: get(row, 2)?,
                 ready_at: get(row, 3)?,
                 attempt: get(row, 4)?,
-                input: get(row, 6)?,
-                owner: get(row, 7)?,
-                trace: get(row, 8)?,
-                parent: get(row, 9)?,
-                concurrency_key: get(row, 10)?,
-                saved: get(row, 11)?,
-                cancel_requested: get(row, 12)?,
+                input: get(row, 5)?,
+                owner: get(row, 6)?,
+                trace: get(row, 7)?,
+                parent: get(row, 8)?,
+                concurrency_key: get(row, 9)?,
+                saved: get(row, 10)?,
+                cancel_requested: get(row, 11)?,
                 worker,
             })
         })

@@ -112,6 +112,7 @@ impl Worker {
         let tasks = TaskTracker::new();
         let beginning = tokio::spawn(self.clone().begin_jobs(sender.clone(), tasks.clone()));
         let following = tokio::spawn(self.clone().follow());
+        let maintaining = tokio::spawn(super::maintain::run(self.jobs.clone(), stop.clone()));
         Claimer::new(&self).run(&stop, &sender).await;
         beginning.abort();
         self.hand_back(&sender, Duration::ZERO).await;
@@ -127,6 +128,7 @@ impl Worker {
             tracing::error!("how jobs ended could not be written down; others will take them over");
         }
         following.abort();
+        maintaining.abort();
     }
 
     /// Begins what may be begun.
@@ -256,6 +258,15 @@ impl<'a> Claimer<'a> {
                 // Whoever it was: what it ran is looked for.
                 _ = self.died.recv() => self.look_at = Instant::now(),
             }
+            let mut open = self.worker.jobs.0.open.subscribe();
+            if !*open.borrow_and_update() {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    changed = open.wait_for(|open| *open) => if changed.is_err() { return },
+                }
+                self.look_at = Instant::now();
+                continue;
+            }
             let me = self.worker.standing.borrow().takes_as();
             let Some(me) = me else {
                 // Not known to be alive: nothing is claimed until it is.
@@ -369,14 +380,20 @@ impl<'a> Claimer<'a> {
         drop(lease);
         for row in &answer.rows {
             let kind: String = get(row, 1)?;
-            let wake = match get::<Option<String>>(row, 5)? {
-                Some(key) => Wake::Held { kind, key },
-                None => Wake::Ready { kind: kind.into(), priority: get(row, 2)?, at: get(row, 3)? },
-            };
-            self.worker.jobs.wake(wake);
+            if get(row, 6)? {
+                tracing::error!(job = kind, job_id = %get::<Uuid>(row, 0)?, "a job has taken its worker down too often; it is a dead letter now");
+            }
+            match (get::<Option<String>>(row, 4)?, get(row, 3)?) {
+                (Some(key), _) => self.worker.jobs.wake(Wake::Held { kind, key }),
+                (None, Some(at)) => self.worker.jobs.wake(Wake::Ready { kind: kind.into(), priority: get(row, 2)?, at }),
+                (None, None) => {}
+            }
+            if get(row, 5)? {
+                self.worker.jobs.told(vec![get(row, 0)?]);
+            }
         }
         if !answer.rows.is_empty() {
-            tracing::warn!(jobs = answer.rows.len(), "jobs of workers that are gone were given back");
+            tracing::warn!(jobs = answer.rows.len(), "jobs of workers that are gone were taken from them");
         }
         Ok(())
     }

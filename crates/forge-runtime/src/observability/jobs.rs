@@ -1,6 +1,7 @@
 //! Metrics of jobs.
 
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use forge_core::Error;
@@ -26,6 +27,11 @@ struct FailureLabels {
     code: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueueLabels {
+    queue: String,
+}
+
 /// From half a millisecond to an hour.
 fn seconds() -> Histogram {
     Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 3600.0])
@@ -40,6 +46,9 @@ pub(crate) struct AllJobMetrics {
     duration: Family<JobLabels, Histogram, fn() -> Histogram>,
     wait: Family<JobLabels, Histogram, fn() -> Histogram>,
     fenced: Counter,
+    waiting: Family<QueueLabels, Gauge>,
+    ready: Family<QueueLabels, Gauge>,
+    oldest: Family<QueueLabels, Gauge<f64, AtomicU64>>,
 }
 
 /// Metrics of all jobs.
@@ -52,6 +61,9 @@ pub(crate) fn jobs() -> &'static AllJobMetrics {
             duration: Family::new_with_constructor(seconds),
             wait: Family::new_with_constructor(seconds),
             fenced: Counter::default(),
+            waiting: Family::default(),
+            ready: Family::default(),
+            oldest: Family::default(),
         };
         with_registry(|registry| {
             registry.register("jobs_running", "Jobs that this node runs", metrics.running.clone());
@@ -69,6 +81,14 @@ pub(crate) fn jobs() -> &'static AllJobMetrics {
                 "Ends of jobs that did not count, as somebody else had the job by then",
                 metrics.fenced.clone(),
             );
+            registry.register("job_queue_waiting", "Jobs that wait, as the node that counted last says", metrics.waiting.clone());
+            registry.register("job_queue_ready", "Those of them that could be begun", metrics.ready.clone());
+            registry.register_with_unit(
+                "job_queue_oldest",
+                "How long the one that could be begun first has waited",
+                Unit::Seconds,
+                metrics.oldest.clone(),
+            );
         });
         metrics
     });
@@ -76,6 +96,20 @@ pub(crate) fn jobs() -> &'static AllJobMetrics {
 }
 
 impl AllJobMetrics {
+    /// How many jobs of each queue wait, run and are ready, and how long the first has waited.
+    pub(crate) fn counted(&self, queues: &[(String, i64, i64, i64, f64)]) {
+        // What is not counted is empty.
+        self.waiting.clear();
+        self.ready.clear();
+        self.oldest.clear();
+        for (queue, waiting, _, ready, oldest) in queues {
+            let labels = QueueLabels { queue: queue.clone() };
+            self.waiting.get_or_create(&labels).set(*waiting);
+            self.ready.get_or_create(&labels).set(*ready);
+            self.oldest.get_or_create(&labels).set(*oldest);
+        }
+    }
+
     /// So many jobs were somebody else's when their end was to be written down.
     pub(crate) fn fenced(&self, n: u64) {
         self.fenced.inc_by(n);

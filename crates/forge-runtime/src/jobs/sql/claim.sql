@@ -1,7 +1,10 @@
 -- Takes jobs from lanes: from each at most so many, beginning where this worker last took one. What others have their hands on is skipped, and
 -- what is paused left alone. forge_jobs_ready serves it: within a lane it reads from the given place on, so that it does not walk over what was
--- taken before and cannot be vacuumed yet. Locks the rows that it takes.
-WITH taken AS MATERIALIZED (
+-- taken before and cannot be vacuumed yet. The array makes sure that the lanes are read once and their rows then looked up by key; a join would
+-- be planned as a scan of the whole table. Locks the rows that it takes.
+UPDATE forge_jobs
+SET state = 2, worker = $1, attempt = attempt + 1, claimed_at = clock_timestamp()
+WHERE id = ANY (ARRAY(
     SELECT j.id
     FROM unnest($2::text[], $3::text[], $4::int2[], $5::timestamptz[], $6::int4[]) AS lane (kind, queue, priority, start, n)
     CROSS JOIN LATERAL (
@@ -12,10 +15,5 @@ WITH taken AS MATERIALIZED (
         FOR UPDATE SKIP LOCKED
     ) j
     WHERE NOT EXISTS (SELECT FROM forge_job_queues q WHERE q.queue = lane.queue AND q.paused)
-)
-UPDATE forge_jobs j
-SET state = 2, worker = $1, attempt = j.attempt + 1, claimed_at = clock_timestamp()
-FROM taken
-WHERE j.id = taken.id
-RETURNING j.id, j.kind, j.priority, j.ready_at, j.attempt, j.crashes, j.input::text, j.owner::text, j.trace, j.parent, j.concurrency_key,
-          j.saved::text, j.cancel_requested
+))
+RETURNING id, kind, priority, ready_at, attempt, input::text, owner::text, trace, parent, concurrency_key, saved::text, cancel_requested

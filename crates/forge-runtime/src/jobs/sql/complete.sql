@@ -1,17 +1,16 @@
 -- Ends jobs that were completed, those of them that are still this worker's: the others have been lost to somebody else. Those whose history is
--- kept are written down there. Answers how many there were, and who has to be told.
-WITH ended AS (
-    SELECT * FROM unnest($2::uuid[], $3::int4[], $4::text[], $5::bool[]) AS e (id, attempt, output, keep)
-), gone AS (
-    DELETE FROM forge_jobs j USING ended e
-    WHERE j.id = e.id AND j.state = 2 AND j.worker = $1 AND j.attempt = e.attempt
-    RETURNING j.id, j.kind, j.queue, j.priority, j.attempt, j.crashes, j.worker, j.input, j.owner, j.trace, j.parent, j.created_at,
-              j.claimed_at, j.tracked, e.output, e.keep
+-- kept are written down there, with their results, of which one object has those that are not null. Answers how many there were, whom to tell of,
+-- and, when some are missing, which there were. Looked up by key, in its order; no index of what runs is named, and nothing is joined,
+-- as both are planned badly when the table has just grown.
+WITH gone AS (
+    DELETE FROM forge_jobs WHERE id = ANY ($2::uuid[]) AND worker = $1 AND attempt = $3
+    RETURNING id, kind, queue, priority, attempt, crashes, worker, input, owner, trace, parent, created_at, claimed_at, tracked
 ), kept AS (
     INSERT INTO forge_jobs_done (id, kind, queue, status, priority, attempt, crashes, worker, input, output, owner, trace, parent,
                                  created_at, started_at)
-    SELECT id, kind, queue, 'completed', priority, attempt, crashes, worker, input, output::json, owner, trace, parent, created_at, claimed_at
-    FROM gone WHERE keep
+    SELECT id, kind, queue, 'completed', priority, attempt, crashes, worker, input, ($4::jsonb -> id::text)::json, owner, trace, parent,
+           created_at, claimed_at
+    FROM gone WHERE $5
 )
-SELECT count(*), array_agg(id) FILTER (WHERE tracked), CASE WHEN count(*) < cardinality($2) THEN array_agg(id) END
+SELECT count(*), array_agg(id) FILTER (WHERE tracked), CASE WHEN count(*) < cardinality($2::uuid[]) THEN array_agg(id) END
 FROM gone

@@ -1,6 +1,7 @@
--- Writes down how far jobs are, those that are still their worker's. Answers who has to be told. Changes no indexed column.
-UPDATE forge_jobs j
-SET progress = p.percent, progress_message = p.message
-FROM unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int2[], $5::text[]) AS p (id, worker, attempt, percent, message)
-WHERE j.id = p.id AND j.state = 2 AND j.worker = p.worker AND j.attempt = p.attempt
-RETURNING j.id, j.tracked
+-- Writes down how far jobs are, those that are still their worker's. Answers who has to be told. Changes no indexed column. What is special about
+-- each is in one object, by id.
+UPDATE forge_jobs
+SET progress = ($2::jsonb -> id::text -> 'percent')::int2, progress_message = $2::jsonb -> id::text ->> 'message'
+WHERE id = ANY ($1::uuid[]) AND worker = ($2::jsonb -> id::text ->> 'worker')::uuid
+  AND attempt = ($2::jsonb -> id::text -> 'attempt')::int4
+RETURNING id, tracked

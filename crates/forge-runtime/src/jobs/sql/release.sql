@@ -2,11 +2,11 @@
 -- the key's advisory lock, since before the snapshot of this statement, so that no two let in at once. forge_jobs_keys serves it.
 UPDATE forge_jobs
 SET state = 0, ready_at = clock_timestamp()
-WHERE id IN (
+WHERE id = ANY (ARRAY(
     SELECT id FROM forge_jobs
     WHERE kind = $1 AND concurrency_key = $2 AND state = 3
     ORDER BY priority DESC, ready_at
     LIMIT greatest(0, $3::int8 - (SELECT count(*) FROM forge_jobs WHERE kind = $1 AND concurrency_key = $2 AND state IN (0, 2)))
     FOR UPDATE
-)
+))
 RETURNING priority, ready_at

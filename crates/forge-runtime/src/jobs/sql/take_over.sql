@@ -1,12 +1,14 @@
 -- Gives the jobs of workers that are gone back: whatever runs on a node that is not alive. An attempt that ended so is not counted as one, but
--- as a crash; a job that has taken its worker down too often becomes a dead letter.
+-- as a crash; a job that has taken its worker down too often becomes a dead letter. forge_jobs_running serves it.
 WITH lost AS MATERIALIZED (
-    SELECT j.id, j.crashes + 1 >= $1 AS poison
-    FROM forge_jobs j
-    WHERE j.state = 2 AND NOT EXISTS (SELECT FROM forge_nodes n WHERE n.id = j.worker AND n.status <> 'dead')
-    FOR UPDATE OF j SKIP LOCKED
+    SELECT ARRAY(
+        SELECT j.id FROM forge_jobs j
+        WHERE j.state = 2 AND NOT EXISTS (SELECT FROM forge_nodes n WHERE n.id = j.worker AND n.status <> 'dead')
+        ORDER BY j.id
+        FOR UPDATE OF j SKIP LOCKED
+    ) AS ids
 ), gone AS (
-    DELETE FROM forge_jobs j USING lost l WHERE j.id = l.id AND l.poison RETURNING j.*
+    DELETE FROM forge_jobs WHERE id = ANY ((SELECT ids FROM lost)::uuid[]) AND crashes + 1 >= $1 RETURNING *
 ), dead AS (
     INSERT INTO forge_jobs_dead (id, kind, queue, priority, attempt, crashes, input, owner, trace, parent, unique_key, concurrency_key, saved,
                                  error, created_at, expires_at)
@@ -15,10 +17,13 @@ WITH lost AS MATERIALIZED (
                format('its worker ended %s times while it ran; it is not begun again by itself', crashes + 1)),
            created_at, clock_timestamp() + $2::int8 * interval '1 microsecond'
     FROM gone
+), back AS (
+    UPDATE forge_jobs
+    SET state = CASE WHEN concurrency_key IS NOT NULL THEN 3 ELSE 0 END, ready_at = clock_timestamp(), worker = NULL, claimed_at = NULL,
+        attempt = attempt - 1, crashes = crashes + 1
+    WHERE id = ANY ((SELECT ids FROM lost)::uuid[]) AND crashes + 1 < $1
+    RETURNING id, kind, priority, ready_at, concurrency_key, tracked
 )
-UPDATE forge_jobs j
-SET state = CASE WHEN j.concurrency_key IS NOT NULL THEN 3 ELSE 0 END, worker = NULL, claimed_at = NULL, attempt = j.attempt - 1,
-    crashes = j.crashes + 1
-FROM lost l
-WHERE j.id = l.id AND NOT l.poison
-RETURNING j.id, j.kind, j.priority, j.ready_at, j.state, j.concurrency_key
+SELECT id, kind, priority, ready_at, concurrency_key, tracked, false AS poison FROM back
+UNION ALL
+SELECT id, kind, priority, NULL, concurrency_key, tracked, true FROM gone
