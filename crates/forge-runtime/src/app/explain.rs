@@ -10,10 +10,11 @@ use forge_core::{Error, Result};
 use super::App;
 use super::node::caller_for;
 use crate::auth::Accounts;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::db::{CheckedSql, Database, Recorder, Verb};
+use crate::function::{Entry, FunctionExecutor, FunctionRouter, Run, World};
 use crate::jobs::Jobs;
-use crate::function::{Entry, FunctionExecutor, FunctionRouter, Run};
 use crate::read_set::Catalogue;
 use crate::realtime::Live;
 
@@ -141,8 +142,10 @@ async fn ran(
     let (live, _wishes) = Live::new();
     let router = FunctionRouter::new(app.functions().clone());
     let depth = config.gateway.max_json_depth;
-    let jobs = Jobs::new(app.jobs().clone(), database.jobs().clone());
-    let executor = FunctionExecutor::new(router, database.clone(), accounts, config.function.clone(), depth, live, jobs)?;
+    let cluster = Cluster::new();
+    let jobs = Jobs::new(app.jobs().clone(), &config.jobs, database.jobs().clone(), cluster.clone());
+    let world = World { cluster, accounts, jobs };
+    let executor = FunctionExecutor::new(router, database.clone(), world, config.function.clone(), depth, live)?;
     let auth = match &wish.user {
         None if wish.roles.is_empty() => AuthContext::anonymous(),
         user => {

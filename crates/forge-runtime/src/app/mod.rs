@@ -119,7 +119,15 @@ impl App {
         tables.sort_by(|a, b| a.name.cmp(&b.name));
         enums.sort_by(|a, b| a.name.cmp(&b.name));
         let (name, version) = modules.first().map_or(("app", "0.0.0"), |module| (module.name, module.version));
-        Ok(Self { name: name.to_owned(), version: version.to_owned(), functions, jobs: JobRegistry::new(jobs)?, tables, enums, modules })
+        Ok(Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            functions,
+            jobs: JobRegistry::new(jobs)?,
+            tables,
+            enums,
+            modules,
+        })
     }
 
     /// The app's name.

@@ -6,20 +6,23 @@ use std::time::Duration;
 
 use forge_core::auth::AuthContext;
 use forge_core::function::Function;
+use forge_core::job::{Job, JobInput};
 use forge_core::request::{RequestMetadata, TraceContext};
 use forge_core::{Error, ErrorKind, Result, wire};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use super::App;
 use crate::auth::{Accounts, Principal};
+use crate::cluster::{Clock, Cluster, ClusterInfo, Heart};
 use crate::config::{Config, Mode, Role, Secret};
 use crate::db::Database;
 use crate::feed::{ChangeSweep, FeedKeeper};
-use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, Written, sweep_mutation_ids};
+use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, World, Written, sweep_mutation_ids};
 use crate::gateway::{Authenticator, GatewayServer};
-use crate::jobs::{Jobs, Worker};
+use crate::jobs::{JobResult, Jobs, Worker};
 use crate::migrate::{Migrator, Progress, State};
 use crate::observability;
 use crate::realtime::{InvalidationEngine, Live, Outbox, Subscribe, Subscription};
@@ -55,6 +58,8 @@ pub struct NodeParts {
     pub authenticator: Arc<Authenticator>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) live: Live,
+    pub(crate) cluster: Cluster,
+    pub(crate) jobs: Jobs,
     pub(crate) stage: watch::Receiver<Stage>,
 }
 
@@ -66,10 +71,62 @@ pub struct Node {
     stage: Arc<watch::Sender<Stage>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// What goes on until everything else has ended: the others are to know that this node is still finishing.
+    last_stop: CancellationToken,
+    last_tasks: TaskTracker,
     failure: tokio::sync::mpsc::Receiver<Error>,
 }
 
 impl NodeParts {
+    /// The cluster, as this node last saw it.
+    pub fn cluster(&self) -> ClusterInfo {
+        self.cluster.info()
+    }
+
+    /// The clock by which things are due on this node. Tests travel with it.
+    pub fn clock(&self) -> &Clock {
+        self.cluster.clock()
+    }
+
+    /// How a job stands.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is none (any more).
+    pub async fn job(&self, id: Uuid) -> Result<JobResult> {
+        let found = self.jobs.status(&[id]).await?.pop();
+        found.ok_or_else(|| Error::not_found(format!("there is no job {id} (any more)")))
+    }
+
+    /// Cancels a job: one that waits ends at once, one that runs is told to end. False when there is none that has not ended.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn cancel_job(&self, id: Uuid, why: &str) -> Result<bool> {
+        self.jobs.cancel(id, why).await
+    }
+
+    /// Holds this node's worker back, for tests that look before it works; or lets it go on.
+    pub fn hold_jobs(&self, hold: bool) {
+        self.jobs.open(!hold);
+    }
+
+    /// Lets this node's worker work until nothing is left that is due.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn run_jobs(&self) -> Result<()> {
+        self.jobs.run_due().await
+    }
+
+    /// The jobs with this input that have not ended, with their inputs as JSON.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or an input is none of this type.
+    pub async fn waiting_jobs<I: JobInput>(&self) -> Result<Vec<(I, String)>> {
+        let waiting = self.jobs.waiting(<I::Job as Job>::INFO.name).await?;
+        waiting.into_iter().map(|json| Ok((wire::read_json(json.as_bytes())?, json))).collect()
+    }
+
     /// Subscribes to a query as somebody, through the same pipeline as a client.
     ///
     /// # Errors
@@ -118,15 +175,16 @@ impl Node {
         let accounts = Arc::new(Accounts::new(&config.security.auth, &database));
         let authenticator = Arc::new(Authenticator::new(&config, &accounts)?);
         let (live, wishes) = Live::new();
-        let jobs = Jobs::new(app.jobs().clone(), database.jobs().clone());
+        let cluster = Cluster::new();
+        let jobs = Jobs::new(app.jobs().clone(), &config.jobs, database.jobs().clone(), cluster.clone());
+        let world = World { cluster: cluster.clone(), accounts: accounts.clone(), jobs: jobs.clone() };
         let executor = FunctionExecutor::new(
             router,
             database.clone(),
-            accounts.clone(),
+            world,
             config.function.clone(),
             config.gateway.max_json_depth,
             live.clone(),
-            jobs.clone(),
         )?;
         let (stage, stage_seen) = watch::channel(Stage::Starting);
         let stage = Arc::new(stage);
@@ -141,6 +199,8 @@ impl Node {
             authenticator,
             accounts: accounts.clone(),
             live: live.clone(),
+            cluster: cluster.clone(),
+            jobs: jobs.clone(),
             stage: stage_seen,
         };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -155,6 +215,12 @@ impl Node {
                 "this node is no gateway: it listens on no port, so nobody can call its functions or ask for /health, /ready and /metrics"
             );
         }
+        let (last_stop, last_tasks, schema) = (CancellationToken::new(), TaskTracker::new(), CancellationToken::new());
+        let listens_at = address.map(|address| address.to_string());
+        let options = (&config.cluster, &config.node);
+        let heart = Heart::new(cluster.clone(), &database, options, (listens_at, parts.app.version()), stage.subscribe())?;
+        last_tasks.spawn(heart.run(schema.clone(), last_stop.clone()));
+        last_tasks.spawn(cluster.bus().clone().run(database.clone(), last_stop.clone()));
         tasks.spawn(database.clone().monitor(stop.clone()));
         let (fetching, stopping) = (parts.authenticator.clone(), stop.clone());
         tasks.spawn(async move {
@@ -174,7 +240,11 @@ impl Node {
             tasks.spawn(parts.executor.cache().clone().run(feed, stop.clone()));
             tasks.spawn(reader.run(stop.clone()));
         }
-        tasks.spawn(jobs.clone().run(stop.clone()));
+        if config.node.has(Role::Worker) {
+            let worker = Worker::new(&jobs, parts.executor.clone(), &config.worker);
+            tasks.spawn(worker.run(stop.clone()));
+        }
+        last_tasks.spawn(jobs.run(last_stop.clone()));
         tasks.spawn(sweep_changes(database.clone(), stage.subscribe(), stop.clone()));
         tasks.spawn(sweep(database, accounts, stage.subscribe(), stop.clone()));
         let (failing, failure) = tokio::sync::mpsc::channel(1);
@@ -182,7 +252,12 @@ impl Node {
         tasks.spawn(async move {
             let prepared = tokio::select! {
                 () = stopping.cancelled() => return,
-                prepared = prepare(&preparing, &mut keeper) => prepared,
+                prepared = async {
+                    prepare(&preparing, &mut keeper).await?;
+                    schema.cancel();
+                    preparing.cluster.seen(|cluster| cluster.me().is_some()).await;
+                    Ok::<_, Error>(())
+                } => prepared,
             };
             let ready = prepared.and_then(|()| {
                 // Not over a stop that came meanwhile.
@@ -206,7 +281,7 @@ impl Node {
                 Err(why) => drop(failing.send(why).await),
             }
         });
-        Ok(Self { parts, address, stage, stop, tasks, failure })
+        Ok(Self { parts, address, stage, stop, tasks, last_stop, last_tasks, failure })
     }
 
     /// The parts, for tests and tools.
@@ -229,12 +304,14 @@ impl Node {
     /// # Errors
     /// What made the start fail.
     pub async fn ready(&mut self) -> Result<()> {
-        let mut stage = self.stage.subscribe();
+        let (mut stage, mut standing) = (self.stage.subscribe(), self.parts.cluster.standing());
+        let ready = async {
+            stage.wait_for(|stage| *stage == Stage::Ready).await.ok()?;
+            standing.wait_for(|standing| standing.takes_as().is_some()).await.ok().map(drop)
+        };
         tokio::select! {
             Some(failed) = self.failure.recv() => Err(failed),
-            ready = stage.wait_for(|stage| *stage == Stage::Ready) => {
-                ready.map(drop).map_err(|_| Error::internal("the node stopped while it started"))
-            }
+            ready = ready => ready.ok_or_else(|| Error::internal("the node stopped while it started")),
         }
     }
 
@@ -254,6 +331,9 @@ impl Node {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.last_stop.cancel();
+        self.last_tasks.close();
+        self.last_tasks.wait().await;
     }
 }
 

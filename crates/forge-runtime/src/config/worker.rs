@@ -48,9 +48,10 @@ impl QueueConfig {
             return Err("a queue needs its `name`".into());
         }
         match self.max {
-            Some(max) if max < self.reserved => {
-                Err(format!("the queue `{}` has more `reserved` places ({}) than it may use (`max` = {max})", self.name, self.reserved))
-            }
+            Some(max) if max < self.reserved => Err(format!(
+                "the queue `{}` has more `reserved` places ({}) than it may use (`max` = {max})",
+                self.name, self.reserved
+            )),
             _ => Ok(()),
         }
     }

@@ -16,6 +16,7 @@ use super::executor::FunctionExecutor;
 use super::http::HttpClient;
 use super::position::Written;
 use crate::auth::{Accounts, Claims, IssuedToken, PasswordAccess, Principal, SessionAccess, SessionSlot, SessionView};
+use crate::cluster::{Cluster, ClusterInfo};
 use crate::db::{Db, WriteDb};
 use crate::feed::{Note, TELL};
 use crate::jobs::{Dispatch, Dispatched, JobHandle, Jobs, Place, many as dispatch_many};
@@ -30,6 +31,14 @@ pub(crate) struct Caller {
     pub(crate) written: Written,
     /// What the functions have looked at of all this.
     pub(crate) looked: Looked,
+}
+
+/// What all functions of a node have in common.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) jobs: Jobs,
 }
 
 /// What a call has looked at of its caller: who may share a live query's result follows from that.
@@ -83,13 +92,20 @@ macro_rules! common {
             /// accept (see [`TokenIssuer::issue`](crate::auth::TokenIssuer::issue)).
             pub fn issue_token(&self, claims: &Claims) -> Result<IssuedToken> {
                 self.caller.looked.note(Looked::AT_REQUEST);
-                self.accounts().issue(claims)
+                self.world.accounts.issue(claims)
             }
 
             /// The request: its ids, its trace, where it comes from.
             pub fn request(&self) -> &RequestMetadata {
                 self.caller.looked.note(Looked::AT_REQUEST);
                 &self.caller.request
+            }
+
+            /// The nodes of the app: who is there, who leads. As this node last saw them, at most `cluster.heartbeat_interval` ago; it costs no
+            /// statement. It is not data of the database, so a live query or one with `cache` does not notice when it changes: see
+            /// `refresh_every`.
+            pub fn cluster(&self) -> ClusterInfo {
+                self.world.cluster.info()
             }
 
             /// When the call has to be finished. What is left is shared by everything it calls.
@@ -103,7 +119,7 @@ macro_rules! common {
 /// What a query is given.
 #[derive(Debug)]
 pub struct QueryContext {
-    accounts: Arc<Accounts>,
+    world: Arc<World>,
     caller: Arc<Caller>,
     db: Db,
     deadline: Instant,
@@ -112,41 +128,22 @@ pub struct QueryContext {
 /// What a mutation is given.
 #[derive(Debug)]
 pub struct MutationContext {
-    parts: MutationParts,
+    world: Arc<World>,
+    session: SessionSlot,
+    dispatched: Dispatched,
     caller: Arc<Caller>,
     db: WriteDb,
     deadline: Instant,
 }
 
-/// What a mutation and those that it calls have in common: accounts, what becomes of the session, the queue, what was dispatched.
-pub(super) type MutationParts = (Arc<Accounts>, SessionSlot, Jobs, Dispatched);
-
 /// What an action is given.
 #[derive(Debug)]
 pub struct ActionContext {
+    world: Arc<World>,
     executor: FunctionExecutor,
-    accounts: Arc<Accounts>,
     caller: Arc<Caller>,
     http: HttpClient,
     deadline: Instant,
-}
-
-impl QueryContext {
-    fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
-}
-
-impl MutationContext {
-    fn accounts(&self) -> &Accounts {
-        &self.parts.0
-    }
-}
-
-impl ActionContext {
-    fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
 }
 
 common!(QueryContext);
@@ -154,8 +151,8 @@ common!(MutationContext);
 common!(ActionContext);
 
 impl QueryContext {
-    pub(crate) fn new(accounts: Arc<Accounts>, caller: Arc<Caller>, db: Db, deadline: Instant) -> Self {
-        Self { accounts, caller, db, deadline }
+    pub(crate) fn new(world: Arc<World>, caller: Arc<Caller>, db: Db, deadline: Instant) -> Self {
+        Self { world, caller, db, deadline }
     }
 
     /// The caller's sessions, to look at; a mutation may end them.
@@ -181,22 +178,28 @@ impl QueryContext {
 }
 
 impl MutationContext {
-    pub(super) fn new(parts: MutationParts, caller: Arc<Caller>, db: WriteDb, deadline: Instant) -> Self {
-        Self { parts, caller, db, deadline }
+    pub(super) fn new(
+        world: Arc<World>,
+        (session, dispatched): (SessionSlot, Dispatched),
+        caller: Arc<Caller>,
+        db: WriteDb,
+        deadline: Instant,
+    ) -> Self {
+        Self { world, session, dispatched, caller, db, deadline }
     }
 
     /// Passwords: hashing, checking, counting attempts.
     pub fn passwords(&self) -> PasswordAccess<'_> {
-        PasswordAccess { accounts: &self.parts.0, request: &self.caller.request }
+        PasswordAccess { accounts: &self.world.accounts, request: &self.caller.request }
     }
 
     /// Sessions: signing in and out, in the mutation's transaction.
     pub fn sessions(&self) -> SessionAccess<'_> {
         SessionAccess {
-            accounts: &self.parts.0,
+            accounts: &self.world.accounts,
             view: SessionView { auth: &self.caller.principal.auth, session: self.caller.principal.session, db: &self.db },
             request: &self.caller.request,
-            slot: &self.parts.1,
+            slot: &self.session,
         }
     }
 
@@ -212,7 +215,7 @@ impl MutationContext {
     pub async fn query<F: ForgeQuery<QueryContext>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
         let db = self.db.reading();
-        let ctx = QueryContext::new(self.parts.0.clone(), self.caller.clone(), db, self.deadline);
+        let ctx = QueryContext::new(self.world.clone(), self.caller.clone(), db, self.deadline);
         F::execute(&ctx, args).await
     }
 
@@ -261,8 +264,7 @@ impl MutationContext {
     }
 
     fn place(&self) -> Place<'_> {
-        let (_, _, jobs, dispatched) = &self.parts;
-        Place::Inside(jobs, &self.db, dispatched)
+        Place::Inside(&self.world.jobs, &self.db, &self.dispatched)
     }
 
     /// Calls another mutation inside this one's transaction. When it fails, what it wrote is undone, and this one may go on.
@@ -271,9 +273,9 @@ impl MutationContext {
     /// Those of the mutation, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.
     pub async fn mutate<F: ForgeMutation<Self>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
-        let (parts, caller) = (self.parts.clone(), self.caller.clone());
+        let (slots, caller) = ((self.session.clone(), self.dispatched.clone()), self.caller.clone());
         let inner = async |db: WriteDb| {
-            let ctx = Self::new(parts, caller, db, self.deadline);
+            let ctx = Self::new(self.world.clone(), slots, caller, db, self.deadline);
             F::execute(&ctx, args).await
         };
         self.db.nested(inner).await
@@ -283,12 +285,12 @@ impl MutationContext {
 impl ActionContext {
     pub(crate) fn new(
         executor: FunctionExecutor,
-        accounts: Arc<Accounts>,
+        world: Arc<World>,
         caller: Arc<Caller>,
         http: HttpClient,
         deadline: Instant,
     ) -> Self {
-        Self { executor, accounts, caller, http, deadline }
+        Self { world, executor, caller, http, deadline }
     }
 
     /// A client for the outside world. Its requests carry the trace on.
@@ -339,7 +341,7 @@ impl ActionContext {
     /// # Errors
     /// `VALIDATION_FAILED` when the input is not valid, and `DATABASE_UNAVAILABLE`.
     pub fn dispatch_job<I: JobInput>(&self, input: I) -> Dispatch<'_, I> {
-        Dispatch::new(Place::Outside(self.executor.jobs()), &self.caller, input)
+        Dispatch::new(Place::Outside(&self.world.jobs), &self.caller, input)
     }
 
     /// Dispatches many jobs of one kind by one statement.
@@ -347,7 +349,7 @@ impl ActionContext {
     /// # Errors
     /// As [`dispatch_job`](Self::dispatch_job); then none is written down.
     pub async fn dispatch_jobs<I: JobInput>(&self, inputs: Vec<I>) -> Result<Vec<JobHandle>> {
-        dispatch_many(Place::Outside(self.executor.jobs()), &self.caller, inputs, None).await
+        dispatch_many(Place::Outside(&self.world.jobs), &self.caller, inputs, None).await
     }
 
     /// Calls another action.

@@ -15,19 +15,19 @@ use futures_util::FutureExt as _;
 use rand::RngExt as _;
 use tokio::sync::Semaphore;
 
-use super::context::{ActionContext, Caller, MutationContext, QueryContext};
+use super::context::{ActionContext, Caller, MutationContext, QueryContext, World};
 use super::http::HttpClient;
 use super::idempotency::MutationId;
 use super::position::Position;
 use super::registry::{Entry, Run, RunIn};
 use super::router::FunctionRouter;
-use crate::auth::{Accounts, SessionChange, SessionSlot};
+use crate::auth::{SessionChange, SessionSlot};
 use crate::cache::{CacheUse, QueryCache};
 use crate::config::FunctionConfig;
 use crate::db::transaction::{Purpose, Transaction};
 use crate::db::{Database, Db, Recorder, WriteDb, error};
 use crate::feed::{EventNote, Note, TELL};
-use crate::jobs::{Dispatched, Jobs};
+use crate::jobs::Dispatched;
 use crate::realtime::{Acknowledge, Live, Pledge};
 
 /// How often a mutation is run again when others got in its way.
@@ -79,14 +79,13 @@ pub struct FunctionExecutor(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     router: FunctionRouter,
     pub(super) database: Database,
-    pub(super) accounts: Arc<Accounts>,
+    pub(super) world: Arc<World>,
     config: FunctionConfig,
     max_json_depth: usize,
     http: HttpClient,
     room: Semaphore,
     live: Live,
     pub(super) cache: QueryCache,
-    jobs: Jobs,
 }
 
 impl FunctionExecutor {
@@ -97,11 +96,10 @@ impl FunctionExecutor {
     pub(crate) fn new(
         router: FunctionRouter,
         database: Database,
-        accounts: Arc<Accounts>,
+        world: World,
         config: FunctionConfig,
         max_json_depth: u32,
         live: Live,
-        jobs: Jobs,
     ) -> Result<Self> {
         let follows = router.registry().infos().any(|info| info.cache.is_some_and(|cache| cache.follow));
         let cache = QueryCache::new(database.clone(), config.cache_size, follows);
@@ -110,15 +108,19 @@ impl FunctionExecutor {
         Ok(Self(Arc::new(Inner {
             router,
             database,
-            accounts,
+            world: Arc::new(world),
             config,
             max_json_depth,
             http: HttpClient::new()?,
             room,
             live,
             cache,
-            jobs,
         })))
+    }
+
+    /// What every context is made with.
+    pub(super) fn world(&self) -> Arc<World> {
+        self.0.world.clone()
     }
 
     /// The query cache.
@@ -134,11 +136,6 @@ impl FunctionExecutor {
     /// A client for the outside world, as part of a trace.
     pub(crate) fn http(&self, trace: TraceContext) -> HttpClient {
         self.0.http.in_trace(trace)
-    }
-
-    /// The queue.
-    pub(crate) fn jobs(&self) -> &Jobs {
-        &self.0.jobs
     }
 
     /// The functions.
@@ -188,7 +185,7 @@ impl FunctionExecutor {
             Run::Mutation(run) => Box::pin(self.mutation(entry, run, &call, deadline)).await,
             Run::Action(run) => {
                 let http = self.0.http.in_trace(call.caller.request.trace);
-                let ctx = ActionContext::new(self.clone(), self.0.accounts.clone(), call.caller.clone(), http, deadline);
+                let ctx = ActionContext::new(self.clone(), self.world(), call.caller.clone(), http, deadline);
                 let body = within(entry, deadline, run(&ctx, call.args));
                 body.await.map(Answer::of)
             }
@@ -235,7 +232,7 @@ impl FunctionExecutor {
         let deadline = Instant::now() + self.live_limit(entry);
         let (began, running) = (Instant::now(), entry.metrics.running());
         let db = Db::read_in(snapshot, deadline).recorded(recorder);
-        let ctx = QueryContext::new(self.0.accounts.clone(), caller, db, deadline);
+        let ctx = QueryContext::new(self.world(), caller, db, deadline);
         let result = within(entry, deadline, run(&ctx, args)).await;
         drop(running);
         entry.metrics.finished(began.elapsed(), result.as_ref().err());
@@ -244,7 +241,7 @@ impl FunctionExecutor {
 
     /// A session that somebody had signed in to has ended, perhaps on another node.
     pub(crate) fn signed_out(&self, session: uuid::Uuid) {
-        self.0.accounts.revocations.ended(session);
+        self.0.world.accounts.revocations.ended(session);
     }
 
     /// How long a live query may run.
@@ -354,8 +351,8 @@ impl FunctionExecutor {
         let (slot, dispatched) = (SessionSlot::default(), Dispatched::default());
         let body = async {
             let db = WriteDb::new(transaction.clone(), deadline);
-            let parts = (self.0.accounts.clone(), slot.clone(), self.0.jobs.clone(), dispatched.clone());
-            let ctx = MutationContext::new(parts, call.caller.clone(), db, deadline);
+            let slots = (slot.clone(), dispatched.clone());
+            let ctx = MutationContext::new(self.world(), slots, call.caller.clone(), db, deadline);
             run(&ctx, call.args).await
         };
         let json = match within(entry, deadline, body).await {
@@ -398,7 +395,7 @@ impl FunctionExecutor {
             Ok(()) => {
                 pledge.into_iter().for_each(Pledge::kept);
                 self.0.live.committed();
-                self.0.jobs.committed(&dispatched);
+                self.0.world.jobs.committed(&dispatched);
                 let position = self.position(&transaction).await;
                 Attempt::Ended(Ok(Answer { session, position, ..Answer::of(json) }))
             }

@@ -30,7 +30,7 @@ pub use http::{HttpClient, HttpRequest, HttpResponse};
 pub use registry::{FunctionRegistry, Registered, Registration};
 pub use router::FunctionRouter;
 
-pub(crate) use context::{Caller, Looked};
+pub(crate) use context::{Caller, Looked, World};
 pub(crate) use executor::{Answer, Call, panic_text};
 pub(crate) use idempotency::sweep as sweep_mutation_ids;
 pub(crate) use position::Written;

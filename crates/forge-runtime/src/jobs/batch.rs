@@ -85,9 +85,19 @@ mod tests {
         });
         let first = batches.next().await.unwrap();
         assert_eq!(first.len(), 1);
-        let others: Vec<_> = (2..150).map(|n| tokio::spawn({ let batcher = batcher.clone(); async move { batcher.submit(n).await } })).collect();
+        let others: Vec<_> = (2..150)
+            .map(|n| {
+                tokio::spawn({
+                    let batcher = batcher.clone();
+                    async move { batcher.submit(n).await }
+                })
+            })
+            .collect();
         tokio::task::yield_now().await;
-        first.into_iter().for_each(|item| { let n = item.what; item.tell(Ok(n * 2)) });
+        first.into_iter().for_each(|item| {
+            let n = item.what;
+            item.tell(Ok(n * 2))
+        });
         assert_eq!(one.await.unwrap().unwrap(), 2);
         drop(batcher);
         let mut sizes = Vec::new();

@@ -194,7 +194,11 @@ impl JobContext {
     ///
     /// # Errors
     /// Those of the mutation, and `UNAUTHORIZED` or `FORBIDDEN` when whoever dispatched the job may not call it.
-    pub async fn mutate<F: ForgeMutation<MutationContext>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
+    pub async fn mutate<F: ForgeMutation<MutationContext>>(
+        &self,
+        function: F,
+        args: impl Into<F::Args>,
+    ) -> Result<F::Output> {
         let _ = function;
         self.executor.call_typed::<F>(args.into(), &self.caller, self.deadline).await
     }

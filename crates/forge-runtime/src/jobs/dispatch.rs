@@ -71,7 +71,11 @@ pub struct Dispatch<'a, I> {
 
 impl<I: JobInput> std::fmt::Debug for Dispatch<'_, I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dispatch").field("job", &I::Job::INFO.name).field("delay", &self.delay).field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("Dispatch")
+            .field("job", &I::Job::INFO.name)
+            .field("delay", &self.delay)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -217,4 +221,3 @@ pub(super) fn wakes(jobs: &[NewJob], written: &[Written]) -> Vec<Wake> {
     }
     wakes
 }
-

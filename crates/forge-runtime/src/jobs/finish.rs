@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::store::{AGAIN, BURY, COMPLETE, get, micros};
 use super::Jobs;
+use super::store::{AGAIN, BURY, COMPLETE, get, micros};
 use super::wake::Wake;
 use crate::db::Lease;
 use crate::db::error::from_driver;
@@ -124,7 +124,8 @@ impl Finisher {
         workers.dedup();
         for worker in workers {
             let these = || batch.iter().filter(|one| one.worker == worker);
-            let lost = self.write_completed(&lease, worker, these()).await? + self.write_others(&lease, worker, these()).await?;
+            let lost =
+                self.write_completed(&lease, worker, these()).await? + self.write_others(&lease, worker, these()).await?;
             if lost > 0 {
                 // Somebody else has them now, and what this worker did with them is not what counts.
                 tracing::warn!(jobs = lost, "jobs had been taken from this worker before it was done with them");
@@ -140,7 +141,12 @@ impl Finisher {
     }
 
     /// Writes down which were completed; returns how many of them were somebody else's.
-    async fn write_completed<'a>(&self, lease: &Lease, worker: Uuid, these: impl Iterator<Item = &'a Ended>) -> Result<usize> {
+    async fn write_completed<'a>(
+        &self,
+        lease: &Lease,
+        worker: Uuid,
+        these: impl Iterator<Item = &'a Ended>,
+    ) -> Result<usize> {
         // Those of one attempt, with or without a history, by one statement: nearly all are in their first.
         let mut groups: BTreeMap<(i32, bool), (Vec<Uuid>, Map<String, Value>)> = BTreeMap::new();
         for one in these {

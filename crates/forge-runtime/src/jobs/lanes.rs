@@ -68,7 +68,13 @@ impl Lanes {
         let (mut lanes, mut by_kind) = (Vec::new(), HashMap::new());
         for of in kinds {
             by_kind.insert(of.kind, lanes.len());
-            lanes.extend(PRIORITIES.map(|priority| Lane { of, priority, start: Timestamp::MIN, head: Timestamp::MAX, awake: false }));
+            lanes.extend(PRIORITIES.map(|priority| Lane {
+                of,
+                priority,
+                start: Timestamp::MIN,
+                head: Timestamp::MAX,
+                awake: false,
+            }));
         }
         Self { lanes, by_kind, last: 0 }
     }
@@ -101,7 +107,9 @@ impl Lanes {
 
     /// Whether any lane of a kind may have something.
     pub(super) fn is_kind_awake(&self, kind: &str) -> bool {
-        self.by_kind.get(kind).is_some_and(|first| self.lanes[*first..*first + PRIORITIES.len()].iter().any(|lane| lane.awake))
+        self.by_kind
+            .get(kind)
+            .is_some_and(|first| self.lanes[*first..*first + PRIORITIES.len()].iter().any(|lane| lane.awake))
     }
 
     /// What to ask for, to get `n` jobs: the most urgent lanes, those of one urgency in turn. `room` is how many of a queue this worker

@@ -31,7 +31,8 @@ const COUNT_SHARE: u32 = 50;
 /// How long whoever drops a partition waits for those who read it. It is tried again later.
 const LOCK_MAX: &str = "SET LOCAL lock_timeout = '2s'";
 
-static ALONE: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of("SELECT pg_try_advisory_xact_lock(hashtextextended('forge_jobs ' || $1, 0))"));
+static ALONE: LazyLock<Arc<Shape>> =
+    LazyLock::new(|| Shape::of("SELECT pg_try_advisory_xact_lock(hashtextextended('forge_jobs ' || $1, 0))"));
 static MAKE: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of("SELECT forge_jobs_done_partition($1::text::date)"));
 
 /// Looks after the queue until told to stop.
@@ -81,7 +82,8 @@ async fn alone(jobs: &Jobs, what: &str) -> Result<Option<Transaction>> {
 pub(super) async fn keep_clean(jobs: &Jobs) -> Result<(usize, usize, u64)> {
     let Some(transaction) = alone(jobs, "maintenance").await? else { return Ok((0, 0, 0)) };
     transaction.query(&Shape::of(LOCK_MAX), &[]).await?;
-    let today = (Timestamp::now() + jiff::SignedDuration::from_micros(jobs.shift())).to_zoned(jiff::tz::TimeZone::UTC).date();
+    let today =
+        (Timestamp::now() + jiff::SignedDuration::from_micros(jobs.shift())).to_zoned(jiff::tz::TimeZone::UTC).date();
     let mut made = 0;
     for ahead in 0..=AHEAD {
         let day = today.checked_add(ahead.days()).map_err(|why| Error::internal(why.to_string()))?;
@@ -125,7 +127,9 @@ async fn count(jobs: &Jobs) -> Result<()> {
 /// How deep queues are that are too deep.
 pub(super) async fn too_deep(jobs: &Jobs, max: i64) -> Result<Vec<(String, i64)>> {
     static DEEP: LazyLock<Arc<Shape>> = LazyLock::new(|| {
-        Shape::of("SELECT queue, depth FROM forge_job_queues WHERE depth >= $1 AND counted_at > clock_timestamp() - interval '5 min'")
+        Shape::of(
+            "SELECT queue, depth FROM forge_job_queues WHERE depth >= $1 AND counted_at > clock_timestamp() - interval '5 min'",
+        )
     });
     let answer = jobs.pool().get().await?.query(&DEEP, &[&max]).await.map_err(from_driver)?;
     answer.rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect()

@@ -52,8 +52,8 @@ pub use context::JobContext;
 use context::Running;
 pub use dispatch::{Dispatch, JobHandle};
 pub(crate) use dispatch::{Dispatched, Place, many};
-pub use registry::JobRegistry;
 pub(crate) use registry::JobEntry;
+pub use registry::JobRegistry;
 use wake::{CHANNEL, Wake, Waker};
 pub(crate) use worker::Worker;
 
@@ -213,7 +213,9 @@ impl Jobs {
         match jobs.iter().find_map(|job| deep.iter().find(|(queue, _)| queue == job.queue)) {
             Some((queue, depth)) => {
                 let max = self.0.max_pending;
-                let text = format!("the queue `{queue}` is full: {depth} jobs wait in it, and jobs.max_pending = {max}; see whether its workers keep up");
+                let text = format!(
+                    "the queue `{queue}` is full: {depth} jobs wait in it, and jobs.max_pending = {max}; see whether its workers keep up"
+                );
                 Err(Error::rate_limited(text, 5).with_code("QUEUE_FULL"))
             }
             None => Ok(()),
@@ -274,7 +276,8 @@ impl Jobs {
                 Heard::Told(told) => {
                     let (jobs, wakes): (Vec<_>, Vec<_>) = told.iter().partition(|(about, _)| about.starts_with(FOLLOWED));
                     wakes.into_iter().for_each(|(about, at)| self.0.waker.wake(Wake::heard(about, *at)));
-                    let jobs: Vec<Uuid> = jobs.iter().filter_map(|(about, _)| about[FOLLOWED.len()..].parse().ok()).collect();
+                    let jobs: Vec<Uuid> =
+                        jobs.iter().filter_map(|(about, _)| about[FOLLOWED.len()..].parse().ok()).collect();
                     if !jobs.is_empty() {
                         self.tell_here(&jobs);
                     }
@@ -329,7 +332,9 @@ impl Jobs {
                     item.tell(Ok(own));
                 }
             }
-            Err(why) if batch.len() == 1 || why.is_retryable() => batch.into_iter().for_each(|item| item.tell(Err(why.for_another()))),
+            Err(why) if batch.len() == 1 || why.is_retryable() => {
+                batch.into_iter().for_each(|item| item.tell(Err(why.for_another())))
+            }
             // One of them does not fit; the others are not to suffer for it.
             Err(_) => {
                 for item in batch {

@@ -39,7 +39,10 @@ impl Rates {
     pub(super) fn new(kinds: impl IntoIterator<Item = (&'static str, RateLimit)>) -> Self {
         let now = Instant::now();
         Self {
-            kinds: kinds.into_iter().map(|(kind, limit)| (kind, Rate { limit, left: 0, exhausted: false, until: now })).collect(),
+            kinds: kinds
+                .into_iter()
+                .map(|(kind, limit)| (kind, Rate { limit, left: 0, exhausted: false, until: now }))
+                .collect(),
             begun: false,
         }
     }

@@ -39,7 +39,8 @@ pub(super) struct Owner {
 
 /// What is written of whoever dispatches a job: nothing when nobody is signed in.
 pub(super) fn owner_json(auth: &AuthContext) -> Result<Option<Arc<str>>> {
-    let owner = auth.user().map(|user| Owner { id: user.id.clone(), roles: user.roles.clone(), claims: user.claims.clone() });
+    let owner =
+        auth.user().map(|user| Owner { id: user.id.clone(), roles: user.roles.clone(), claims: user.claims.clone() });
     Ok(owner.map(|owner| serde_json::to_string(&owner)).transpose()?.map(Into::into))
 }
 
@@ -74,7 +75,12 @@ pub(super) fn caller_of(owner: Option<&str>, trace: Option<&str>) -> Result<Arc<
 }
 
 /// Runs an attempt. It is not begun when the job is cancelled already, and dropped when it is to be let go.
-pub(super) async fn attempt(entry: &JobEntry, job: Claimed, running: &Arc<Running>, context: impl FnOnce(&Claimed) -> Result<JobContext>) -> Ended {
+pub(super) async fn attempt(
+    entry: &JobEntry,
+    job: Claimed,
+    running: &Arc<Running>,
+    context: impl FnOnce(&Claimed) -> Result<JobContext>,
+) -> Ended {
     let began = Instant::now();
     let busy = entry.metrics.running();
     let (id, worker, attempt, concurrency_key) = (job.id, job.worker, job.attempt, job.concurrency_key.clone());

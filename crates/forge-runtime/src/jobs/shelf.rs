@@ -273,7 +273,14 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_for_a_job_gets_one() {
         let shelf = std::sync::Arc::new(shelf(2, &[("a", 2, 0)]));
-        let waiting: Vec<_> = (0..2).map(|_| tokio::spawn({ let shelf = shelf.clone(); async move { shelf.take().await.1 } })).collect();
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                tokio::spawn({
+                    let shelf = shelf.clone();
+                    async move { shelf.take().await.1 }
+                })
+            })
+            .collect();
         tokio::task::yield_now().await;
         shelf.put([("a", 1), ("a", 2)]);
         let mut got = Vec::new();

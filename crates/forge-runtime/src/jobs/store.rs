@@ -156,13 +156,22 @@ pub(crate) async fn enqueue(way: Way<'_>, jobs: &[NewJob], shift: i64) -> Result
             let n = usize::try_from(get::<i64>(row, 0)?).unwrap_or(1) - 1;
             let state: Option<i16> = get(row, 3)?;
             let place = |of: i16, at: usize| if state == Some(of) { get(row, at) } else { Ok(None) };
-            let one = Written { id: get(row, 1)?, new: get(row, 2)?, ready_at: place(0, 4)?, run_at: place(1, 5)?, held: state == Some(3) };
+            let one = Written {
+                id: get(row, 1)?,
+                new: get(row, 2)?,
+                ready_at: place(0, 4)?,
+                run_at: place(1, 5)?,
+                held: state == Some(3),
+            };
             if let Some(slot) = left.get(n).and_then(|n| written.get_mut(*n)) {
                 *slot = Some(one);
             }
         }
     }
-    written.into_iter().collect::<Option<_>>().ok_or_else(|| Error::database_unavailable("a job's key changes hands too fast; try again"))
+    written
+        .into_iter()
+        .collect::<Option<_>>()
+        .ok_or_else(|| Error::database_unavailable("a job's key changes hands too fast; try again"))
 }
 
 async fn enqueue_these(way: Way<'_>, jobs: &[&NewJob], shift: i64) -> Result<Answer> {
@@ -178,9 +187,10 @@ async fn enqueue_these(way: Way<'_>, jobs: &[&NewJob], shift: i64) -> Result<Ans
     let parents: Vec<Option<Uuid>> = jobs.iter().map(|job| job.parent).collect();
     let unique: Vec<Option<&str>> = jobs.iter().map(|job| job.unique_key.as_deref()).collect();
     let keys: Vec<Option<&str>> = jobs.iter().map(|job| job.concurrency_key.as_deref()).collect();
-    way.run(&ENQUEUE, &[
-        &ids, &kinds, &queues, &priorities, &delays, &ats, &inputs, &owners, &traces, &parents, &unique, &keys, &shift,
-    ])
+    way.run(
+        &ENQUEUE,
+        &[&ids, &kinds, &queues, &priorities, &delays, &ats, &inputs, &owners, &traces, &parents, &unique, &keys, &shift],
+    )
     .await
 }
 
@@ -191,7 +201,12 @@ pub(super) async fn claim(pool: &Pool, worker: Uuid, asks: &[Ask]) -> Result<Vec
     let priorities: Vec<i16> = asks.iter().map(|ask| ask.priority).collect();
     let starts: Vec<Timestamp> = asks.iter().map(|ask| ask.start).collect();
     let counts: Vec<i32> = asks.iter().map(|ask| i32::try_from(ask.n).unwrap_or(i32::MAX)).collect();
-    let answer = pool.get().await?.query(&CLAIM, &[&worker, &kinds, &queues, &priorities, &starts, &counts]).await.map_err(from_driver)?;
+    let answer = pool
+        .get()
+        .await?
+        .query(&CLAIM, &[&worker, &kinds, &queues, &priorities, &starts, &counts])
+        .await
+        .map_err(from_driver)?;
     answer
         .rows
         .iter()

@@ -12,11 +12,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Wake {
     /// A job of this kind and priority is ready, at this place of its lane.
-    Ready {
-        kind: Cow<'static, str>,
-        priority: i16,
-        at: Timestamp,
-    },
+    Ready { kind: Cow<'static, str>, priority: i16, at: Timestamp },
     /// A job becomes ready at this time.
     Due { at: Timestamp },
     /// A place of this key may have become free, or somebody waits for one.
@@ -78,7 +74,9 @@ impl Waker {
     pub(crate) fn wake(&self, wake: Wake) {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |one: &&mut Wake| match (&**one, &wake) {
-            (Wake::Ready { kind, priority, .. }, Wake::Ready { kind: other, priority: its, .. }) => kind == other && priority == its,
+            (Wake::Ready { kind, priority, .. }, Wake::Ready { kind: other, priority: its, .. }) => {
+                kind == other && priority == its
+            }
             (one, wake) => *one == *wake,
         };
         match (waiting.iter_mut().find(same), &wake) {
@@ -128,7 +126,8 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let ready = |kind: &'static str, second| Wake::Ready { kind: kind.into(), priority: 50, at: at(second) };
         let waker = Waker::default();
-        [ready("mail", 5), ready("sms", 7), ready("mail", 3), ready("mail", 4), Wake::Look, Wake::Look].map(|wake| waker.wake(wake));
+        [ready("mail", 5), ready("sms", 7), ready("mail", 3), ready("mail", 4), Wake::Look, Wake::Look]
+            .map(|wake| waker.wake(wake));
         assert_eq!(waker.next().await, [ready("mail", 3), ready("sms", 7), Wake::Look]);
         for n in 0..=WAITING_MAX as u128 {
             waker.wake(Wake::Cancel { id: Uuid::from_u128(n) });

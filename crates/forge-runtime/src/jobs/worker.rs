@@ -33,9 +33,9 @@ use super::wake::{Wake, Waker};
 use super::{Jobs, rates::Rates};
 use crate::cluster::{NodeId, Standing};
 use crate::config::WorkerConfig;
+use crate::db::Db;
 use crate::db::error::from_driver;
 use crate::db::transaction::{Purpose, Transaction};
-use crate::db::Db;
 use crate::function::FunctionExecutor;
 
 /// How often all lanes are looked over, for what nobody told of. When a look takes long it is done less often.
@@ -74,11 +74,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// A worker for what this node can do of the app's jobs.
-    pub(crate) fn new(
-        jobs: &Jobs,
-        executor: FunctionExecutor,
-        config: &WorkerConfig,
-    ) -> Arc<Self> {
+    pub(crate) fn new(jobs: &Jobs, executor: FunctionExecutor, config: &WorkerConfig) -> Arc<Self> {
         let entries: HashMap<_, _> = jobs
             .registry()
             .entries()
@@ -95,7 +91,15 @@ impl Worker {
         jobs.worked_here(entries.keys().copied());
         let standing = jobs.cluster().standing();
         jobs.cluster().set_capabilities(config.capabilities.clone());
-        Arc::new(Self { jobs: jobs.clone(), executor, config: config.clone(), entries, shelf, running: Mutex::default(), standing })
+        Arc::new(Self {
+            jobs: jobs.clone(),
+            executor,
+            config: config.clone(),
+            entries,
+            shelf,
+            running: Mutex::default(),
+            standing,
+        })
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Running>>> {
@@ -107,6 +111,12 @@ impl Worker {
         if self.entries.is_empty() {
             return;
         }
+        let mut standing = self.standing.clone();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            known = standing.wait_for(|standing| standing.takes_as().is_some()) => if known.is_err() { return },
+        }
+        drop(standing);
         let (sender, ended) = mpsc::channel(WAITING_MAX);
         let finishing = tokio::spawn(Finisher { jobs: self.jobs.clone(), ended }.run());
         let tasks = TaskTracker::new();
@@ -120,7 +130,10 @@ impl Worker {
         tasks.close();
         if tokio::time::timeout(self.config.drain_timeout, tasks.wait()).await.is_err() {
             let left: Vec<_> = self.running().values().cloned().collect();
-            tracing::warn!(jobs = left.len(), "jobs did not end within worker.drain_timeout; they are handed back, for others to begin again");
+            tracing::warn!(
+                jobs = left.len(),
+                "jobs did not end within worker.drain_timeout; they are handed back, for others to begin again"
+            );
             left.iter().for_each(|running| running.let_go());
             tasks.wait().await;
         }
@@ -295,7 +308,8 @@ impl<'a> Claimer<'a> {
                 Wake::Ready { kind, priority, at } => self.lanes.wake(&kind, priority, at),
                 Wake::Due { at } => {
                     let shift = Duration::from_micros(self.worker.jobs.shift().unsigned_abs());
-                    let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default().saturating_sub(shift);
+                    let left =
+                        Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default().saturating_sub(shift);
                     let at = Instant::now() + left;
                     self.due_at = Some(self.due_at.map_or(at, |before| before.min(at)));
                 }
@@ -353,7 +367,15 @@ impl<'a> Claimer<'a> {
         let began = Instant::now();
         let (kinds, priorities): (Vec<&str>, Vec<i16>) = self.lanes.all().unzip();
         let shift = self.worker.jobs.shift();
-        let answer = self.worker.jobs.pool().get().await?.query(&LOOK, &[&kinds, &priorities, &shift, &me]).await.map_err(from_driver)?;
+        let answer = self
+            .worker
+            .jobs
+            .pool()
+            .get()
+            .await?
+            .query(&LOOK, &[&kinds, &priorities, &shift, &me])
+            .await
+            .map_err(from_driver)?;
         for row in &answer.rows {
             if let Some(n) = get::<Option<i64>>(row, 0)? {
                 self.lanes.wake_nth(usize::try_from(n).unwrap_or(1) - 1, get(row, 1)?);
@@ -410,7 +432,9 @@ impl<'a> Claimer<'a> {
         let mut next = None;
         for row in &answer.rows {
             match get::<Option<String>>(row, 0)? {
-                Some(kind) if get::<i16>(row, 2)? == 0 => self.waker.wake(Wake::Ready { kind: kind.into(), priority: get(row, 1)?, at: get(row, 3)? }),
+                Some(kind) if get::<i16>(row, 2)? == 0 => {
+                    self.waker.wake(Wake::Ready { kind: kind.into(), priority: get(row, 1)?, at: get(row, 3)? })
+                }
                 Some(kind) => self.waker.wake(Wake::Held { kind, key: get::<Option<String>>(row, 4)?.unwrap_or_default() }),
                 None => next = get(row, 5)?,
             }
@@ -443,7 +467,12 @@ impl<'a> Claimer<'a> {
             function: "forge_jobs",
             trace_id: String::new(),
         };
-        let transaction = Transaction::new(self.worker.jobs.pool().get().await?, purpose, Instant::now() + Duration::from_secs(10), false);
+        let transaction = Transaction::new(
+            self.worker.jobs.pool().get().await?,
+            purpose,
+            Instant::now() + Duration::from_secs(10),
+            false,
+        );
         transaction.query(&RELEASE_LOCK, &[&kind, &key]).await?;
         let answer = transaction.query(&RELEASE, &[&kind, &key, &i64::from(limit.limit)]).await?;
         transaction.commit(None, self.worker.executor.database().side()).await?;

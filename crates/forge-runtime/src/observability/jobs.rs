@@ -81,7 +81,11 @@ pub(crate) fn jobs() -> &'static AllJobMetrics {
                 "Ends of jobs that did not count, as somebody else had the job by then",
                 metrics.fenced.clone(),
             );
-            registry.register("job_queue_waiting", "Jobs that wait, as the node that counted last says", metrics.waiting.clone());
+            registry.register(
+                "job_queue_waiting",
+                "Jobs that wait, as the node that counted last says",
+                metrics.waiting.clone(),
+            );
             registry.register("job_queue_ready", "Those of them that could be begun", metrics.ready.clone());
             registry.register_with_unit(
                 "job_queue_oldest",
