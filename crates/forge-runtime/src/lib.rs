@@ -2,13 +2,14 @@
 //!
 //! Rooms, in the order a call passes them: [`app`] puts an app together and runs a node of it, [`gateway`] is the door for
 //! HTTP, [`auth`] knows who calls, [`function`] runs what is called, [`db`] is the database as functions see it. Beside them:
-//! [`config`], [`migrate`], [`observability`].
+//! [`cluster`] knows of the other nodes, [`config`], [`migrate`], [`observability`].
 //!
 //! An app depends on the facade `forge`, not on this crate; what is public here may change with any version.
 
 pub mod app;
 pub mod auth;
 pub(crate) mod cache;
+pub mod cluster;
 pub mod config;
 pub mod db;
 pub(crate) mod feed;

@@ -62,6 +62,7 @@ pub use forge_macros::{
 };
 pub use forge_runtime::app::{App, Forge, Module, Node};
 pub use forge_runtime::auth::{Claims, ClaimsBuilder, IssuedToken, SessionInfo, SessionTokens};
+pub use forge_runtime::cluster::{ClusterInfo, LeaderInfo, LeaderRole, NodeId, NodeInfo, NodeRole, NodeStatus};
 pub use forge_runtime::config::{Config, Secret};
 pub use forge_runtime::db::{
     Assignment, Column, Condition, Database, Db, Model, Order, Page, Paginated, RawClient, Rows, WriteDb, new_uuid,

@@ -354,3 +354,14 @@ pub async fn fetch(ctx: &ActionContext, url: String) -> Result<(i32, String)> {
 pub async fn too_much(_ctx: &QueryContext, bytes: u32) -> Result<String> {
     Ok("x".repeat(bytes as usize))
 }
+
+/// The cluster as this node sees it: its own id, and each node's with its status; then who leads, and in which term.
+#[forge::query(public)]
+pub async fn cluster(ctx: &QueryContext) -> Result<String> {
+    let info = ctx.cluster();
+    let id = |id: Option<Uuid>| id.map_or_else(|| "nobody".to_owned(), |id| id.to_string());
+    let nodes: Vec<String> = info.nodes().iter().map(|node| format!("{}={}", node.id, node.status.as_str())).collect();
+    let leader = info.scheduler_leader();
+    let term = leader.map_or(0, |leader| leader.term);
+    Ok(format!("{} {} {} {term}", id(info.me()), nodes.join(","), id(leader.map(|leader| leader.node))))
+}

@@ -10,6 +10,7 @@ use forge_core::{Error, Result};
 use super::App;
 use super::node::caller_for;
 use crate::auth::Accounts;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::db::{CheckedSql, Database, Recorder, Verb};
 use crate::function::{Entry, FunctionExecutor, FunctionRouter, Run};
@@ -140,7 +141,8 @@ async fn ran(
     let (live, _wishes) = Live::new();
     let router = FunctionRouter::new(app.functions().clone());
     let depth = config.gateway.max_json_depth;
-    let executor = FunctionExecutor::new(router, database.clone(), accounts, config.function.clone(), depth, live)?;
+    let executor =
+        FunctionExecutor::new(router, database.clone(), (Cluster::new(), accounts), config.function.clone(), depth, live)?;
     let auth = match &wish.user {
         None if wish.roles.is_empty() => AuthContext::anonymous(),
         user => {

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::App;
 use crate::auth::{Accounts, Principal};
+use crate::cluster::{Clock, Cluster, ClusterInfo, Heart};
 use crate::config::{Config, Mode, Role, Secret};
 use crate::db::Database;
 use crate::feed::{ChangeSweep, FeedKeeper};
@@ -54,6 +55,7 @@ pub struct NodeParts {
     pub authenticator: Arc<Authenticator>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) live: Live,
+    pub(crate) cluster: Cluster,
     pub(crate) stage: watch::Receiver<Stage>,
 }
 
@@ -65,10 +67,23 @@ pub struct Node {
     stage: Arc<watch::Sender<Stage>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// What goes on until everything else has ended: the others are to know that this node is still finishing.
+    last_stop: CancellationToken,
+    last_tasks: TaskTracker,
     failure: tokio::sync::mpsc::Receiver<Error>,
 }
 
 impl NodeParts {
+    /// The cluster, as this node last saw it.
+    pub fn cluster(&self) -> ClusterInfo {
+        self.cluster.info()
+    }
+
+    /// The clock by which things are due on this node. Tests travel with it.
+    pub fn clock(&self) -> &Clock {
+        self.cluster.clock()
+    }
+
     /// Subscribes to a query as somebody, through the same pipeline as a client.
     ///
     /// # Errors
@@ -117,10 +132,11 @@ impl Node {
         let accounts = Arc::new(Accounts::new(&config.security.auth, &database));
         let authenticator = Arc::new(Authenticator::new(&config, &accounts)?);
         let (live, wishes) = Live::new();
+        let cluster = Cluster::new();
         let executor = FunctionExecutor::new(
             router,
             database.clone(),
-            accounts.clone(),
+            (cluster.clone(), accounts.clone()),
             config.function.clone(),
             config.gateway.max_json_depth,
             live.clone(),
@@ -138,6 +154,7 @@ impl Node {
             authenticator,
             accounts: accounts.clone(),
             live: live.clone(),
+            cluster: cluster.clone(),
             stage: stage_seen,
         };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -152,6 +169,12 @@ impl Node {
                 "this node is no gateway: it listens on no port, so nobody can call its functions or ask for /health, /ready and /metrics"
             );
         }
+        let (last_stop, last_tasks, schema) = (CancellationToken::new(), TaskTracker::new(), CancellationToken::new());
+        let listens_at = address.map(|address| address.to_string());
+        let options = (&config.cluster, &config.node);
+        let heart = Heart::new(cluster.clone(), &database, options, (listens_at, parts.app.version()), stage.subscribe())?;
+        last_tasks.spawn(heart.run(schema.clone(), last_stop.clone()));
+        last_tasks.spawn(cluster.bus().clone().run(database.clone(), last_stop.clone()));
         tasks.spawn(database.clone().monitor(stop.clone()));
         let (fetching, stopping) = (parts.authenticator.clone(), stop.clone());
         tasks.spawn(async move {
@@ -178,7 +201,12 @@ impl Node {
         tasks.spawn(async move {
             let prepared = tokio::select! {
                 () = stopping.cancelled() => return,
-                prepared = prepare(&preparing, &mut keeper) => prepared,
+                prepared = async {
+                    prepare(&preparing, &mut keeper).await?;
+                    schema.cancel();
+                    preparing.cluster.seen(|cluster| cluster.me().is_some()).await;
+                    Ok::<_, Error>(())
+                } => prepared,
             };
             let ready = prepared.and_then(|()| {
                 // Not over a stop that came meanwhile.
@@ -202,7 +230,7 @@ impl Node {
                 Err(why) => drop(failing.send(why).await),
             }
         });
-        Ok(Self { parts, address, stage, stop, tasks, failure })
+        Ok(Self { parts, address, stage, stop, tasks, last_stop, last_tasks, failure })
     }
 
     /// The parts, for tests and tools.
@@ -225,12 +253,14 @@ impl Node {
     /// # Errors
     /// What made the start fail.
     pub async fn ready(&mut self) -> Result<()> {
-        let mut stage = self.stage.subscribe();
+        let (mut stage, mut standing) = (self.stage.subscribe(), self.parts.cluster.standing());
+        let ready = async {
+            stage.wait_for(|stage| *stage == Stage::Ready).await.ok()?;
+            standing.wait_for(|standing| standing.takes_as().is_some()).await.ok().map(drop)
+        };
         tokio::select! {
             Some(failed) = self.failure.recv() => Err(failed),
-            ready = stage.wait_for(|stage| *stage == Stage::Ready) => {
-                ready.map(drop).map_err(|_| Error::internal("the node stopped while it started"))
-            }
+            ready = ready => ready.ok_or_else(|| Error::internal("the node stopped while it started")),
         }
     }
 
@@ -250,6 +280,9 @@ impl Node {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.last_stop.cancel();
+        self.last_tasks.close();
+        self.last_tasks.wait().await;
     }
 }
 

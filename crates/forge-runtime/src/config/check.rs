@@ -40,6 +40,11 @@ fn contradictions(config: &Config, report: Report<'_>) {
         let text = "has `gateway` without `function`; a gateway runs the functions that it is asked for, so it needs both";
         report("node.roles", INVALID, text.into());
     }
+    if config.cluster.dead_threshold < config.cluster.heartbeat_interval * 3 {
+        let text =
+            "must be at least three times cluster.heartbeat_interval, or a node that misses one beat is taken for dead";
+        report("cluster.dead_threshold", INVALID, text.into());
+    }
     if config.shutdown.force_after < config.shutdown.unready_for + config.shutdown.request_drain_timeout {
         let text = "must not be below shutdown.unready_for and shutdown.request_drain_timeout together";
         report("shutdown.force_after", INVALID, text.into());

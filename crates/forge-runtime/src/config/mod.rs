@@ -14,6 +14,7 @@
 
 mod check;
 mod cidr;
+mod cluster;
 mod database;
 mod database_url;
 mod explain;
@@ -37,6 +38,7 @@ use std::path::Path;
 use forge_core::Result;
 
 pub use cidr::Cidr;
+pub use cluster::ClusterConfig;
 pub use database::{DatabaseConfig, MigrationsConfig};
 pub use database_url::{Endpoint, TlsMode};
 pub use explain::{Explained, Source};
@@ -65,6 +67,8 @@ pub struct Config {
     pub migrations: MigrationsConfig,
     /// `[node]`.
     pub node: NodeConfig,
+    /// `[cluster]`.
+    pub cluster: ClusterConfig,
     /// `[gateway]`.
     pub gateway: GatewayConfig,
     /// `[function]`.
@@ -108,6 +112,7 @@ impl Config {
             database: DatabaseConfig::defaults(mode),
             migrations: MigrationsConfig::defaults(mode),
             node: NodeConfig::defaults(mode),
+            cluster: ClusterConfig::defaults(mode),
             gateway: GatewayConfig::defaults(mode),
             function: FunctionConfig::defaults(mode),
             reactivity: ReactivityConfig::defaults(mode),
@@ -173,6 +178,7 @@ fn sections() -> Vec<SectionTable> {
         section("database", |c| &c.database, |c| &mut c.database),
         section("migrations", |c| &c.migrations, |c| &mut c.migrations),
         section("node", |c| &c.node, |c| &mut c.node),
+        section("cluster", |c| &c.cluster, |c| &mut c.cluster),
         section("gateway", |c| &c.gateway, |c| &mut c.gateway),
         section("function", |c| &c.function, |c| &mut c.function),
         section("reactivity", |c| &c.reactivity, |c| &mut c.reactivity),

@@ -11,10 +11,22 @@ pub(super) enum Absent {
     Instead(&'static str),
 }
 
+const NO_DISCOVERY: &str = "nodes find each other in the database, so nothing has to be discovered";
+const NO_MESH: &str = "nodes speak to each other through the database only: no port, no certificates, no peers";
+
 /// Tables and keys by their whole path.
 const ABSENT: &[(&str, Absent)] = &[
     ("alerts", Absent::NotYet),
-    ("cluster", Absent::NotYet),
+    ("cluster.discovery", Absent::Instead(NO_DISCOVERY)),
+    ("cluster.dns_name", Absent::Instead(NO_DISCOVERY)),
+    ("cluster.grpc_port", Absent::Instead(NO_MESH)),
+    ("cluster.kubernetes_namespace", Absent::Instead(NO_DISCOVERY)),
+    ("cluster.max_peer_connections", Absent::Instead(NO_MESH)),
+    ("cluster.membership", Absent::Instead(NO_DISCOVERY)),
+    ("cluster.mesh", Absent::Instead(NO_MESH)),
+    ("cluster.name", Absent::Instead("a cluster is all the nodes of one database; an app's name is project.name")),
+    ("cluster.security", Absent::Instead(NO_MESH)),
+    ("cluster.static_seeds", Absent::Instead(NO_DISCOVERY)),
     ("crons", Absent::NotYet),
     ("dashboard", Absent::NotYet),
     ("database.drift", Absent::NotYet),

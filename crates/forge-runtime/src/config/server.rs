@@ -51,6 +51,16 @@ impl Role {
     pub fn all() -> Vec<Self> {
         Self::WORDS.iter().map(|(_, role)| *role).collect()
     }
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, role)| *role == self).map_or("", |(word, _)| word)
+    }
+
+    /// The role that a word stands for.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, role)| *role)
+    }
 }
 
 impl Choice for Role {

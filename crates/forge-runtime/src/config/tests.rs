@@ -188,6 +188,14 @@ fn what_is_not_built_is_refused_as_such() {
 }
 
 #[test]
+fn a_cluster_that_would_take_everybody_for_dead_is_refused() {
+    let text = "[cluster]\nheartbeat_interval = \"5s\"\ndead_threshold = \"14s\"";
+    refused(text, &[], "CONFIG_INVALID_VALUE", &["3:1", "`cluster.dead_threshold`", "three times"]);
+    refused("[cluster.mesh]", &[], "CONFIG_UNKNOWN_KEY", &["through the database only"]);
+    refused("[cluster]\ndiscovery = \"dns\"", &[], "CONFIG_UNKNOWN_KEY", &["find each other in the database"]);
+}
+
+#[test]
 fn wrong_types_and_limits_say_expected_and_found() {
     for (text, parts) in [
         (

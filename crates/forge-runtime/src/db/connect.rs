@@ -13,7 +13,8 @@ use tokio::net::UnixStream;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{CancelToken, Client, Row, Statement as Prepared};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Notification, Row, Statement as Prepared};
+use tokio_util::sync::CancellationToken;
 
 use super::error;
 use super::pooler::{BoxError, Canceller, Route, Through};
@@ -67,6 +68,15 @@ impl Connector {
         })
     }
 
+    /// The same, for sessions that are kept open: a peer from which nothing is heard for so long is given up.
+    #[must_use]
+    pub(crate) fn impatient(mut self, silence: Duration) -> Self {
+        // The system counts in whole seconds, here as well.
+        let third = (silence / 3).max(Duration::from_secs(1));
+        self.config.keepalives_idle(third).keepalives_interval(third).keepalives_retries(2).tcp_user_timeout(silence);
+        self
+    }
+
     /// The driver's part of it.
     pub(super) fn config(&self) -> &tokio_postgres::Config {
         &self.config
@@ -109,13 +119,55 @@ impl Connector {
         }
     }
 
-    async fn connect_direct(&self) -> Result<Connection, tokio_postgres::Error> {
+    fn with_settings(&self) -> tokio_postgres::Config {
         let mut config = self.config.clone();
         if !self.settings.is_empty() {
             config.options(format!("{}{}", config.get_options().unwrap_or_default(), self.settings).trim());
         }
-        let (client, connection) = config.connect(self.tls.clone()).await?;
+        config
+    }
+
+    async fn connect_direct(&self) -> Result<Connection, tokio_postgres::Error> {
+        let (client, connection) = self.with_settings().connect(self.tls.clone()).await?;
         Ok(self.connection(client, connection, Canceller::Direct(self.tls.clone()), false))
+    }
+
+    /// Opens a session that hears notifications: those that `heard` has no room for are dropped, and it is closed then, so that whoever reads
+    /// it knows that something is missing. It ends with the session.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect); `DATABASE_NOT_DIRECT` when there is only a pooler, which passes none on.
+    pub(crate) async fn listen(&self, heard: tokio::sync::mpsc::Sender<Notification>) -> Result<Client> {
+        let connecting = async {
+            if self.route.is_pooled(self.probe()).await? {
+                return Ok(None);
+            }
+            Ok::<_, BoxError>(Some(self.with_settings().connect(self.tls.clone()).await?))
+        };
+        let (client, mut connection) =
+            match tokio::time::timeout(self.connect_timeout.saturating_mul(2), Box::pin(connecting)).await {
+                Ok(Ok(Some(connected))) => connected,
+                Ok(Ok(None)) => return Err(super::not_direct("hearing what other nodes say", false)),
+                Ok(Err(why)) => return Err(refused(why)),
+                Err(_) => return Err(Error::database_unavailable("connecting to the database took too long")),
+            };
+        tokio::spawn(async move {
+            while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+                match message {
+                    Ok(AsyncMessage::Notification(notification)) => {
+                        if heard.try_send(notification).is_err() {
+                            break;
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(why) => {
+                        tracing::debug!(error = %why, "a database connection ended");
+                        break;
+                    }
+                }
+            }
+        });
+        Ok(client)
     }
 
     /// Whether there is a pooler on the way: then the process id that was told at the start is made up.
@@ -192,7 +244,10 @@ impl Connector {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let ended = CancellationToken::new();
+        let ending = ended.clone().drop_guard();
         let task = tokio::spawn(async move {
+            let _ending = ending;
             // When it ends with an error, whoever uses the client gets one as well, and reports it.
             if let Err(why) = connection.await {
                 tracing::debug!(error = %why, "a database connection ended");
@@ -206,6 +261,7 @@ impl Connector {
             pooled,
             statements: Mutex::new(LruCache::new(self.statements_max)),
             life: tokio::sync::OnceCell::new(),
+            ended,
         }
     }
 }
@@ -241,6 +297,7 @@ pub(crate) struct Connection {
     pooled: bool,
     statements: Mutex<LruCache<u64, Prepared>>,
     life: tokio::sync::OnceCell<String>,
+    ended: CancellationToken,
 }
 
 impl std::fmt::Debug for Connection {
@@ -280,6 +337,11 @@ impl Connection {
     /// Whether it has ended.
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Cancelled once it has ended.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        &self.ended
     }
 
     /// The statement, prepared: at its first use on this connection that costs a round trip, later none.

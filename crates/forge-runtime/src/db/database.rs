@@ -31,6 +31,9 @@ struct Inner {
     log: Connector,
     /// To `direct_url`, past a pooler.
     direct: Option<Pool>,
+    /// Where the address leads that what needs a session of its own goes to.
+    direct_route: Route,
+    app: String,
     shared: SharedReads,
     replicas: Vec<Arc<Replica>>,
     next_replica: AtomicUsize,
@@ -104,9 +107,10 @@ impl Database {
                 }))
             })
             .collect::<Result<Vec<_>>>()?;
+        let direct_route = if config.direct_url.is_some() { Route::default() } else { route.clone() };
         let direct = match &config.direct_url {
             Some(url) => {
-                let connector = connect(url, &Route::default(), "direct", &[])?;
+                let connector = connect(url, &direct_route, "direct", &[])?;
                 Some(Pool::new(connector, DIRECT_CONNECTIONS, config.pool_timeout))
             }
             None => None,
@@ -117,6 +121,8 @@ impl Database {
             primary: Pool::new(main, config.pool_size as usize, config.pool_timeout),
             side: Pool::new(connect(primary_url, &route, "side", &[])?, SIDE_CONNECTIONS, config.pool_timeout),
             direct,
+            direct_route,
+            app: app.to_owned(),
             log,
             live: Pool::new(connect(primary_url, &route, "live queries", &[])?, LIVE_CONNECTIONS, config.pool_timeout),
             looks: Pool::new(connect(primary_url, &route, "query cache", &[])?, LOOK_CONNECTIONS, config.pool_timeout),
@@ -151,6 +157,16 @@ impl Database {
     /// How the log is reached, past a pooler.
     pub(crate) fn log_connector(&self) -> &Connector {
         &self.0.log
+    }
+
+    /// How a session is opened that is kept for a purpose of its own: past a pooler, when there is a way.
+    ///
+    /// # Errors
+    /// When a URL or a TLS setting cannot be used.
+    pub(crate) fn pinned(&self, purpose: &str, settings: &[(&str, String)]) -> Result<Connector> {
+        let config = &self.0.config;
+        let url = config.direct_url.as_ref().or(config.url.as_ref()).ok_or_else(no_url)?;
+        Connector::new(url, &format!("forge {} {purpose}", self.0.app), settings, config, &self.0.direct_route)
     }
 
     /// Whether there is an address past a pooler.

@@ -61,7 +61,7 @@ pub use write::WriteDb;
 
 pub(crate) use check::{check_statements, statements_fingerprint};
 pub(crate) use check_models::check_models;
-pub(crate) use connect::{Answer, Connector, Params};
+pub(crate) use connect::{Answer, Connection, Connector, Params};
 pub(crate) use database::{Replica, no_url, not_direct};
 pub(crate) use pool::Pool;
 pub(crate) use pooler::Route;

@@ -15,6 +15,7 @@ use super::executor::FunctionExecutor;
 use super::http::HttpClient;
 use super::position::Written;
 use crate::auth::{Accounts, Claims, IssuedToken, PasswordAccess, Principal, SessionAccess, SessionSlot, SessionView};
+use crate::cluster::{Cluster, ClusterInfo};
 use crate::db::{Db, WriteDb};
 use crate::feed::{Note, TELL};
 use crate::realtime::event_note;
@@ -90,6 +91,13 @@ macro_rules! common {
                 &self.caller.request
             }
 
+            /// The nodes of the app: who is there, who leads. As this node last saw them, at most `cluster.heartbeat_interval` ago; it costs no
+            /// statement. It is not data of the database, so a live query or one with `cache` does not notice when it changes: see
+            /// `refresh_every`.
+            pub fn cluster(&self) -> ClusterInfo {
+                self.cluster.info()
+            }
+
             /// When the call has to be finished. What is left is shared by everything it calls.
             pub fn deadline(&self) -> Instant {
                 self.deadline
@@ -101,6 +109,7 @@ macro_rules! common {
 /// What a query is given.
 #[derive(Debug)]
 pub struct QueryContext {
+    cluster: Cluster,
     accounts: Arc<Accounts>,
     caller: Arc<Caller>,
     db: Db,
@@ -110,6 +119,7 @@ pub struct QueryContext {
 /// What a mutation is given.
 #[derive(Debug)]
 pub struct MutationContext {
+    cluster: Cluster,
     accounts: Arc<Accounts>,
     session: SessionSlot,
     caller: Arc<Caller>,
@@ -120,6 +130,7 @@ pub struct MutationContext {
 /// What an action is given.
 #[derive(Debug)]
 pub struct ActionContext {
+    cluster: Cluster,
     executor: FunctionExecutor,
     accounts: Arc<Accounts>,
     caller: Arc<Caller>,
@@ -132,8 +143,13 @@ common!(MutationContext);
 common!(ActionContext);
 
 impl QueryContext {
-    pub(crate) fn new(accounts: Arc<Accounts>, caller: Arc<Caller>, db: Db, deadline: Instant) -> Self {
-        Self { accounts, caller, db, deadline }
+    pub(crate) fn new(
+        (cluster, accounts): (&Cluster, &Arc<Accounts>),
+        caller: Arc<Caller>,
+        db: Db,
+        deadline: Instant,
+    ) -> Self {
+        Self { cluster: cluster.clone(), accounts: accounts.clone(), caller, db, deadline }
     }
 
     /// The caller's sessions, to look at; a mutation may end them.
@@ -160,13 +176,13 @@ impl QueryContext {
 
 impl MutationContext {
     pub(crate) fn new(
-        accounts: Arc<Accounts>,
+        (cluster, accounts): (&Cluster, &Arc<Accounts>),
         session: SessionSlot,
         caller: Arc<Caller>,
         db: WriteDb,
         deadline: Instant,
     ) -> Self {
-        Self { accounts, session, caller, db, deadline }
+        Self { cluster: cluster.clone(), accounts: accounts.clone(), session, caller, db, deadline }
     }
 
     /// Passwords: hashing, checking, counting attempts.
@@ -196,7 +212,7 @@ impl MutationContext {
     pub async fn query<F: ForgeQuery<QueryContext>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
         let db = self.db.reading();
-        let ctx = QueryContext::new(self.accounts.clone(), self.caller.clone(), db, self.deadline);
+        let ctx = QueryContext::new((&self.cluster, &self.accounts), self.caller.clone(), db, self.deadline);
         F::execute(&ctx, args).await
     }
 
@@ -229,9 +245,9 @@ impl MutationContext {
     /// Those of the mutation, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.
     pub async fn mutate<F: ForgeMutation<Self>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
-        let (accounts, session, caller) = (self.accounts.clone(), self.session.clone(), self.caller.clone());
+        let (session, caller) = (self.session.clone(), self.caller.clone());
         let inner = async |db: WriteDb| {
-            let ctx = Self::new(accounts, session, caller, db, self.deadline);
+            let ctx = Self::new((&self.cluster, &self.accounts), session, caller, db, self.deadline);
             F::execute(&ctx, args).await
         };
         self.db.nested(inner).await
@@ -241,12 +257,12 @@ impl MutationContext {
 impl ActionContext {
     pub(crate) fn new(
         executor: FunctionExecutor,
-        accounts: Arc<Accounts>,
+        (cluster, accounts): (&Cluster, &Arc<Accounts>),
         caller: Arc<Caller>,
         http: HttpClient,
         deadline: Instant,
     ) -> Self {
-        Self { executor, accounts, caller, http, deadline }
+        Self { cluster: cluster.clone(), executor, accounts: accounts.clone(), caller, http, deadline }
     }
 
     /// A client for the outside world. Its requests carry the trace on.

@@ -21,6 +21,7 @@ use super::registry::{Entry, Run, RunIn};
 use super::router::FunctionRouter;
 use crate::auth::{Accounts, SessionChange, SessionSlot};
 use crate::cache::{CacheUse, QueryCache};
+use crate::cluster::Cluster;
 use crate::config::FunctionConfig;
 use crate::db::transaction::{Purpose, Transaction};
 use crate::db::{Database, Db, Recorder, WriteDb, error};
@@ -77,6 +78,7 @@ pub(super) struct Inner {
     router: FunctionRouter,
     pub(super) database: Database,
     pub(super) accounts: Arc<Accounts>,
+    cluster: Cluster,
     config: FunctionConfig,
     max_json_depth: usize,
     http: HttpClient,
@@ -93,7 +95,7 @@ impl FunctionExecutor {
     pub(crate) fn new(
         router: FunctionRouter,
         database: Database,
-        accounts: Arc<Accounts>,
+        (cluster, accounts): (Cluster, Arc<Accounts>),
         config: FunctionConfig,
         max_json_depth: u32,
         live: Live,
@@ -106,6 +108,7 @@ impl FunctionExecutor {
             router,
             database,
             accounts,
+            cluster,
             config,
             max_json_depth,
             http: HttpClient::new()?,
@@ -113,6 +116,11 @@ impl FunctionExecutor {
             live,
             cache,
         })))
+    }
+
+    /// What every context is made with.
+    pub(super) fn world(&self) -> (&Cluster, &Arc<Accounts>) {
+        (&self.0.cluster, &self.0.accounts)
     }
 
     /// The query cache.
@@ -167,7 +175,7 @@ impl FunctionExecutor {
             Run::Mutation(run) => Box::pin(self.mutation(entry, run, &call, deadline)).await,
             Run::Action(run) => {
                 let http = self.0.http.in_trace(call.caller.request.trace);
-                let ctx = ActionContext::new(self.clone(), self.0.accounts.clone(), call.caller.clone(), http, deadline);
+                let ctx = ActionContext::new(self.clone(), self.world(), call.caller.clone(), http, deadline);
                 let body = within(entry, deadline, run(&ctx, call.args));
                 body.await.map(Answer::of)
             }
@@ -214,7 +222,7 @@ impl FunctionExecutor {
         let deadline = Instant::now() + self.live_limit(entry);
         let (began, running) = (Instant::now(), entry.metrics.running());
         let db = Db::read_in(snapshot, deadline).recorded(recorder);
-        let ctx = QueryContext::new(self.0.accounts.clone(), caller, db, deadline);
+        let ctx = QueryContext::new(self.world(), caller, db, deadline);
         let result = within(entry, deadline, run(&ctx, args)).await;
         drop(running);
         entry.metrics.finished(began.elapsed(), result.as_ref().err());
@@ -333,7 +341,7 @@ impl FunctionExecutor {
         let slot = SessionSlot::default();
         let body = async {
             let db = WriteDb::new(transaction.clone(), deadline);
-            let ctx = MutationContext::new(self.0.accounts.clone(), slot.clone(), call.caller.clone(), db, deadline);
+            let ctx = MutationContext::new(self.world(), slot.clone(), call.caller.clone(), db, deadline);
             run(&ctx, call.args).await
         };
         let json = match within(entry, deadline, body).await {

@@ -63,7 +63,7 @@ impl FunctionExecutor {
         }
         let database = &self.0.database;
         let db = Db::read(database.clone(), database.replica(caller.written.lsn), deadline);
-        let ctx = QueryContext::new(self.0.accounts.clone(), caller.clone(), db, deadline);
+        let ctx = QueryContext::new(self.world(), caller.clone(), db, deadline);
         within(entry, deadline, run(&ctx, args)).await
     }
 
@@ -103,7 +103,7 @@ impl FunctionExecutor {
                 **noted = Some((at, snapshot.clone(), recorder.clone()));
                 db = db.recorded(recorder);
             }
-            let ctx = QueryContext::new(self.0.accounts.clone(), caller.clone(), db, deadline);
+            let ctx = QueryContext::new(self.world(), caller.clone(), db, deadline);
             let result = within(entry, deadline, run(&ctx, args)).await;
             // After a timeout something may still run; it is cancelled with the connection.
             if result.as_ref().err().is_none_or(|why| why.kind() != ErrorKind::Timeout) {

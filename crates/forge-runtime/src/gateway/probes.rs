@@ -23,11 +23,12 @@ async fn health(State(parts): State<NodeParts>) -> Response {
     answer::json(StatusCode::OK, json!({"status": "ok", "version": parts.app.version()}).to_string().into_bytes())
 }
 
-/// Whether this node may take traffic: it has started, is not stopping, and its database is there.
+/// Whether this node may take traffic: it has started, is not stopping, its database is there, and the other nodes count on it.
 async fn ready(State(parts): State<NodeParts>) -> Response {
     let stage = parts.stage.borrow().clone();
     let health = parts.database.health();
-    let ready = stage == Stage::Ready && health.primary;
+    let standing = *parts.cluster.standing().borrow();
+    let ready = stage == Stage::Ready && health.primary && standing.takes_as().is_some();
     let body = json!({
         "status": if ready { "ready" } else { "not ready" },
         "stage": match stage {
@@ -36,6 +37,7 @@ async fn ready(State(parts): State<NodeParts>) -> Response {
             Stage::Stopping => "stopping",
         },
         "database": if health.primary { "ok" } else { "unreachable" },
+        "node": standing.as_str(),
         "replicas": {"healthy": health.replicas_healthy, "total": health.replicas_total},
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -33,7 +33,7 @@ pub fn with_registry<T>(add: impl FnOnce(&mut Registry) -> T) -> T {
 /// When a metric cannot be written, which would be a bug.
 pub fn render() -> Result<String> {
     // Touch the groups, so that each is listed before its first event.
-    let _ = (http(), functions(), statements(), super::live(), super::query_cache());
+    let _ = (http(), functions(), statements(), super::live(), super::query_cache(), super::cluster());
     let registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)
@@ -123,6 +123,11 @@ pub(crate) fn http() -> &'static HttpMetrics {
         metrics
     });
     &METRICS
+}
+
+/// How many connections of the gateway are open.
+pub(crate) fn http_connections() -> i32 {
+    i32::try_from(http().connections.get()).unwrap_or(i32::MAX)
 }
 
 impl HttpMetrics {

@@ -7,14 +7,18 @@
 //! Nothing here waits: a log line goes into a buffer that a thread of its own writes out; a metric is an atomic.
 
 mod cache;
+mod cluster;
 mod live;
 mod logging;
 mod metrics;
 
 pub(crate) use cache::query_cache;
+pub(crate) use cluster::cluster;
 pub(crate) use live::live;
 pub(crate) use logging::REQUEST;
 pub use logging::{LogGuard, init_logging};
 pub use metrics::{render, with_registry};
 
-pub(crate) use metrics::{FunctionMetrics, HttpLabels, http, set_slow_statement, statement_ran, watch_database};
+pub(crate) use metrics::{
+    FunctionMetrics, HttpLabels, http, http_connections, set_slow_statement, statement_ran, watch_database,
+};

@@ -152,7 +152,7 @@ async fn a_node_without_its_database_lives_but_is_not_ready() -> Result<()> {
 #[forge::test]
 async fn a_node_at_work_says_that_it_is_ready(app: TestApp) {
     let ready = Request::get("/ready").send(&app.url()).await;
-    let expected = json!({"status": "ready", "stage": "running", "database": "ok", "replicas": {"healthy": 0, "total": 0}});
+    let expected = json!({"status": "ready", "stage": "running", "database": "ok", "node": "active", "replicas": {"healthy": 0, "total": 0}});
     assert_eq!((ready.status, ready.json()), (200, expected));
 }
 

@@ -8,6 +8,7 @@ mod support;
 // A crate that nothing names is not linked, and would bring no functions.
 use pipeline as _;
 
+mod cluster;
 mod commits;
 mod feed;
 mod guarantees;
