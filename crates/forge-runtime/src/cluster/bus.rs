@@ -207,6 +207,7 @@ impl Bus {
                 () = self.0.told.notified() => false,
             };
             let (began, batch) = (Instant::now(), std::mem::take(&mut *self.waiting()));
+            let mut failed = false;
             if !batch.is_empty() {
                 let sent = tokio::time::timeout(SEND_WITHIN, notify(&connector, &mut session, &batch)).await;
                 let sent =
@@ -214,8 +215,10 @@ impl Bus {
                 match sent {
                     Ok(()) => pause = PAUSE.0,
                     Err(why) => {
-                        tracing::warn!(error = ?why, "other nodes could not be told something; trying again");
-                        session = None;
+                        if pause == PAUSE.0 {
+                            tracing::warn!(error = ?why, "other nodes cannot be told anything; trying until they can");
+                        }
+                        (session, failed) = (None, true);
                         self.put_back(batch);
                     }
                 }
@@ -223,13 +226,11 @@ impl Bus {
             if stopping {
                 return;
             }
-            let wait =
-                if self.waiting().is_empty() { (began + EVERY).saturating_duration_since(Instant::now()) } else { EVERY };
-            let wait = if session.is_none() && !self.waiting().is_empty() {
-                { let now = pause; pause = (pause * 2).min(PAUSE.1); now }
-            } else {
-                wait
-            };
+            let mut wait = (began + EVERY).saturating_duration_since(Instant::now());
+            if failed {
+                wait = pause;
+                pause = (pause * 2).min(PAUSE.1);
+            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(wait) => {}
@@ -312,7 +313,7 @@ mod tests {
         bus.put_back(failed);
         assert_eq!(bus.waiting()["c"].payload(), r#"{"a":3,"b":4}"#);
         for key in 0..100_000 {
-            bus.tell("c", &format!("{key:020}"), 1, i64::min);
+            bus.tell("c", &format!("{key:01$}", 20), 1, i64::min);
         }
         assert_eq!(bus.waiting()["c"].payload(), "*");
         assert!(bus.waiting()["c"].values.len() < 1_000, "it stops growing");

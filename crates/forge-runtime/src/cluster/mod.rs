@@ -25,7 +25,10 @@
 //!
 //! Not here: what work there is, and its fencing (a job by its worker and attempt; a leader's writes by the term, see [`leader`]).
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the queue and the crons, which are being built, use the rest"))]
+#![cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the queue and the crons, which are being built, use the rest")
+)]
 
 mod bus;
 mod clock;
