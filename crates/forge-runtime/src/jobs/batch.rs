@@ -56,12 +56,6 @@ impl<T, R> Batcher<T, R> {
         self.items.send(Item { what, tell }).await.map_err(|_| stopped())?;
         told.await.map_err(|_| stopped())?
     }
-
-    /// Hands an item in without waiting for what becomes of it.
-    pub(crate) async fn put(&self, what: T) {
-        // When nobody writes any more the node has stopped, and whatever this was is somebody else's.
-        drop(self.items.send(Item { what, tell: oneshot::channel().0 }).await);
-    }
 }
 
 impl<T, R> Batches<T, R> {

@@ -76,10 +76,6 @@ impl JobRegistry {
         self.jobs.values()
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Arc<JobEntry>> {
-        self.jobs.get(name)
-    }
-
     pub(crate) fn has<J: Job>(&self) -> bool {
         self.jobs.get(J::INFO.name).is_some_and(|entry| entry.id == TypeId::of::<J>())
     }

@@ -106,7 +106,6 @@ pub(crate) struct Claimed {
     pub(crate) input: String,
     pub(crate) owner: Option<String>,
     pub(crate) trace: Option<String>,
-    pub(crate) parent: Option<Uuid>,
     pub(crate) concurrency_key: Option<String>,
     pub(crate) saved: Option<String>,
     pub(crate) cancel_requested: bool,
@@ -220,10 +219,9 @@ pub(super) async fn claim(pool: &Pool, worker: Uuid, asks: &[Ask]) -> Result<Vec
                 input: get(row, 5)?,
                 owner: get(row, 6)?,
                 trace: get(row, 7)?,
-                parent: get(row, 8)?,
-                concurrency_key: get(row, 9)?,
-                saved: get(row, 10)?,
-                cancel_requested: get(row, 11)?,
+                concurrency_key: get(row, 8)?,
+                saved: get(row, 9)?,
+                cancel_requested: get(row, 10)?,
                 worker,
             })
         })

@@ -126,8 +126,9 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let ready = |kind: &'static str, second| Wake::Ready { kind: kind.into(), priority: 50, at: at(second) };
         let waker = Waker::default();
-        [ready("mail", 5), ready("sms", 7), ready("mail", 3), ready("mail", 4), Wake::Look, Wake::Look]
-            .map(|wake| waker.wake(wake));
+        for wake in [ready("mail", 5), ready("sms", 7), ready("mail", 3), ready("mail", 4), Wake::Look, Wake::Look] {
+            waker.wake(wake);
+        }
         assert_eq!(waker.next().await, [ready("mail", 3), ready("sms", 7), Wake::Look]);
         for n in 0..=WAITING_MAX as u128 {
             waker.wake(Wake::Cancel { id: Uuid::from_u128(n) });
