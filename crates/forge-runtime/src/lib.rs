@@ -11,6 +11,7 @@ pub mod auth;
 pub(crate) mod cache;
 pub mod cluster;
 pub mod config;
+pub mod cron;
 pub mod db;
 pub(crate) mod feed;
 pub mod function;

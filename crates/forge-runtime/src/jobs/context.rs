@@ -9,6 +9,7 @@ use forge_core::function::{ForgeAction, ForgeMutation, ForgeQuery};
 use forge_core::job::JobInput;
 use forge_core::request::RequestMetadata;
 use forge_core::{Error, Result};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -117,6 +118,26 @@ pub struct JobContext {
 }
 
 impl JobContext {
+    /// The same job, for what lives as long as it runs.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            worker: self.worker.clone(),
+            jobs: self.jobs.clone(),
+            executor: self.executor.clone(),
+            caller: self.caller.clone(),
+            http: self.http.clone(),
+            db: self.db.reading(),
+            saved: self.saved.clone(),
+            running: self.running.clone(),
+            ..*self
+        }
+    }
+
+    /// What time it is, by the clock of due times.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.jobs.cluster().clock().now()
+    }
+
     /// The job's id: what [`dispatch_job`](Self::dispatch_job) gave whoever dispatched it.
     pub fn job_id(&self) -> Uuid {
         self.running.id

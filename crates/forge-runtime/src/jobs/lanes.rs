@@ -22,6 +22,9 @@ pub(super) const PRIORITIES: [i16; 5] = [100, 75, 50, 25, 0];
 /// After how much waiting a lane counts as one priority higher, so that nothing starves.
 const AGEING: Duration = Duration::from_secs(600);
 
+/// Where a lane begins of which nothing is known: before any job. (The least that `Timestamp` holds is more than PostgreSQL's.)
+const BEGINNING: Timestamp = Timestamp::UNIX_EPOCH;
+
 /// How many lanes one claim asks at most.
 const ASK_MAX: usize = 16;
 
@@ -71,7 +74,7 @@ impl Lanes {
             lanes.extend(PRIORITIES.map(|priority| Lane {
                 of,
                 priority,
-                start: Timestamp::MIN,
+                start: BEGINNING,
                 head: Timestamp::MAX,
                 awake: false,
             }));
@@ -229,7 +232,7 @@ mod tests {
         let mut lanes = Lanes::new([MAIL]);
         lanes.wake("mail", 50, at(5));
         let ask = lanes.ask(2, at(9), |_| 9, |_| 9)[0];
-        assert_eq!(ask.start, Timestamp::MIN);
+        assert_eq!(ask.start, BEGINNING);
         lanes.gave(&ask, 2, Some(at(7)));
         let ask = lanes.ask(2, at(9), |_| 9, |_| 9)[0];
         assert_eq!(ask.start, at(7));

@@ -1,33 +1,38 @@
-//! The jobs of an app, by name.
+//! The jobs of an app, by name: those of `#[forge::job]`, and one for each cron, whose runs are jobs.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use forge_core::job::{ForgeJob, Job, JobInfo};
-use forge_core::{Error, Result, wire};
+use forge_core::Result;
+use forge_core::cron::{CronInfo, ForgeCron};
+use forge_core::job::{DEFAULT_RETAIN, ForgeJob, Job, JobInfo};
+use forge_core::manifest::JobDef;
+use forge_core::wire::{self, TypeRegistry};
 
-use super::context::JobContext;
-use crate::function::Encoded;
+use super::JobContext;
+use crate::cron::CronContext;
+use crate::function::{Place, RunIn, twice};
 use crate::observability::JobMetrics;
-
-/// Decodes an input, runs the job in a context, encodes its result.
-pub(crate) type RunJob = for<'a> fn(&'a JobContext, &'a [u8]) -> Encoded<'a>;
 
 /// A job with its types erased: JSON in, JSON out.
 #[derive(Debug)]
 pub(crate) struct JobEntry {
+    /// The job's own type, which tells it from another one of the same name.
     id: TypeId,
-    pub(crate) info: JobInfo,
-    pub(crate) run: RunJob,
-    pub(crate) metrics: JobMetrics,
+    pub(super) info: JobInfo,
+    /// Nothing for the runs of a cron, which are described as such.
+    describe: Option<fn(&mut TypeRegistry) -> JobDef>,
+    pub(super) run: RunIn<JobContext>,
+    pub(super) metrics: JobMetrics,
 }
 
 impl JobEntry {
-    pub(crate) fn new<J: ForgeJob<JobContext>>() -> Self {
+    pub(crate) fn of<J: ForgeJob<JobContext>>() -> Self {
         Self {
             id: TypeId::of::<J>(),
             info: J::INFO,
+            describe: Some(JobDef::of::<J>),
             run: |ctx, input| {
                 Box::pin(async move {
                     let output = J::execute(ctx, wire::read_json(input)?).await?;
@@ -36,7 +41,42 @@ impl JobEntry {
                     Ok(json)
                 })
             },
-            metrics: JobMetrics::new(&J::INFO),
+            metrics: JobMetrics::new(J::INFO.name),
+        }
+    }
+
+    /// The runs of a cron.
+    pub(crate) fn of_cron<C: ForgeCron<CronContext>>() -> Self {
+        let CronInfo { name, doc, queue, priority, timeout, retry, capability, module, file, line, .. } = C::INFO;
+        Self {
+            id: TypeId::of::<C>(),
+            info: JobInfo {
+                name,
+                doc,
+                queue,
+                priority,
+                timeout,
+                retry,
+                capability,
+                idempotent: false,
+                concurrency: crate::cron::concurrency(C::INFO.overlap),
+                rate_limit: None,
+                retain: DEFAULT_RETAIN,
+                dead_letter_retain: DEFAULT_RETAIN,
+                track: JobInfo::NOBODY,
+                module,
+                file,
+                line,
+            },
+            describe: None,
+            run: |ctx, input| {
+                Box::pin(async move {
+                    let ctx = CronContext::new::<C>(ctx, input)?;
+                    C::execute(&ctx).await?;
+                    Ok(b"null".to_vec())
+                })
+            },
+            metrics: JobMetrics::new(name),
         }
     }
 }
@@ -49,25 +89,18 @@ pub struct JobRegistry {
 
 impl JobRegistry {
     pub(crate) fn new(entries: impl IntoIterator<Item = JobEntry>) -> Result<Self> {
-        let mut jobs = BTreeMap::new();
+        let mut jobs: BTreeMap<&'static str, Arc<JobEntry>> = BTreeMap::new();
         for entry in entries {
-            let info = entry.info;
-            if let Some(other) = jobs.insert(info.name, Arc::new(entry))
-                && jobs.get(info.name).is_some_and(|this| this.id != other.id)
-            {
-                return Err(Error::config(
-                    "JOB_TWICE",
-                    format!(
-                        "there are two jobs called `{}`: at {}:{} and at {}:{}; rename one, or give it a name of its own with `name = \"..\"`",
-                        info.name, other.info.file, other.info.line, info.file, info.line
-                    ),
-                ));
+            let entry = Arc::new(entry);
+            if let Some(other) = jobs.insert(entry.info.name, entry.clone()) {
+                let place = Place::of_job(&entry.info);
+                return Err(twice(&place, (other.id != entry.id).then(|| Place::of_job(&other.info)).as_ref()));
             }
         }
         Ok(Self { jobs: Arc::new(jobs) })
     }
 
-    /// What each says about itself, by name.
+    /// What they say about themselves, by name; the runs of crons are among them.
     pub fn infos(&self) -> impl Iterator<Item = &JobInfo> {
         self.jobs.values().map(|entry| &entry.info)
     }
@@ -78,5 +111,9 @@ impl JobRegistry {
 
     pub(crate) fn has<J: Job>(&self) -> bool {
         self.jobs.get(J::INFO.name).is_some_and(|entry| entry.id == TypeId::of::<J>())
+    }
+
+    pub(crate) fn describe(&self, types: &mut TypeRegistry) -> Vec<JobDef> {
+        self.jobs.values().filter_map(|entry| entry.describe).map(|describe| describe(types)).collect()
     }
 }

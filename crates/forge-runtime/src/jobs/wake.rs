@@ -40,7 +40,7 @@ impl Wake {
 
     /// As it was told. What nobody can make out may be anything: a newer version's, say.
     pub(super) fn heard(about: &str, at: i64) -> Self {
-        let at = Timestamp::from_microsecond(at).unwrap_or(Timestamp::MIN);
+        let at = Timestamp::from_microsecond(at).unwrap_or(Timestamp::UNIX_EPOCH);
         let mut parts = about.splitn(3, ' ');
         match (parts.next(), parts.next(), parts.next()) {
             (Some("r"), Some(priority), Some(kind)) => match priority.parse() {

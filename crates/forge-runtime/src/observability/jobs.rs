@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use forge_core::Error;
-use forge_core::job::JobInfo;
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -131,10 +130,10 @@ pub(crate) struct JobMetrics {
 }
 
 impl JobMetrics {
-    pub(crate) fn new(info: &JobInfo) -> Self {
-        let (all, labels) = (jobs(), JobLabels { job: info.name });
+    pub(crate) fn new(job: &'static str) -> Self {
+        let (all, labels) = (jobs(), JobLabels { job });
         Self {
-            job: info.name,
+            job,
             running: all.running.get_or_create_owned(&labels),
             completed: all.completed.get_or_create_owned(&labels),
             duration: all.duration.get_or_create_owned(&labels),

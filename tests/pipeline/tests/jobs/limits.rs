@@ -24,7 +24,10 @@ async fn a_second_one_with_the_key_of_a_live_one_is_the_first(app: TestApp) -> R
 
 #[forge::test]
 async fn twenty_that_dispatch_the_same_key_at_once_make_one(app: TestApp) -> Result<()> {
-    let calls = (0..20).map(|_| { let ada = app.user("ada"); tokio::spawn(async move { ada.call(order_once, "one".to_owned()).await }) });
+    let calls = (0..20).map(|_| {
+        let ada = app.user("ada");
+        tokio::spawn(async move { ada.call(order_once, "one".to_owned()).await })
+    });
     let mut made = Vec::new();
     for call in calls.collect::<Vec<_>>() {
         made.push(call.await.unwrap()?);

@@ -11,7 +11,10 @@ use forge::testing::TestApp;
 /// What was executed under a label, as often as it was begun: attempt, and whether it came to its end.
 async fn executions(app: &TestApp, label: &str) -> Vec<(i32, bool)> {
     let sql = app.sql().await.unwrap();
-    let rows = sql.query("SELECT attempt, ended_at IS NOT NULL FROM executions WHERE label = $1 ORDER BY n", &[&label]).await.unwrap();
+    let rows = sql
+        .query("SELECT attempt, ended_at IS NOT NULL FROM executions WHERE label = $1 ORDER BY n", &[&label])
+        .await
+        .unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
