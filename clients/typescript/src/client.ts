@@ -26,12 +26,13 @@ import type { ServerEventListener, Listener, PresenceMember, Presence, Subscript
 export type { ConnectionStatus, LiveOptions, Transport } from './connection.js';
 export { ForgeError } from './error.js';
 export type { FieldErrors, ForgeErrorCode } from './error.js';
-export { action, mutation, query } from './functions.js';
+export { action, job, mutation, query } from './functions.js';
 export type {
   Action,
   CallArgs,
   ForgeFunction,
   FunctionKind,
+  Job,
   Mutation,
   Query,
 } from './functions.js';

@@ -25,6 +25,14 @@ export type Mutation<Args, Result> = ForgeFunction<'mutation', Args, Result>;
 /** A function that talks to the outside world. It is never repeated on its own. */
 export type Action<Args, Result> = ForgeFunction<'action', Args, Result>;
 
+/** A job of the back end, for whoever follows one: its name there, and the type of what it gives back. */
+export interface Job<Result> {
+  readonly kind: 'job';
+  readonly name: string;
+  /** For the type checker only: no object has it. */
+  readonly [types]?: () => Result;
+}
+
 /** What follows the function in a call: arguments, unless it takes none or needs none, then options. */
 export type CallArgs<Args, Options> = [Args] extends [void]
   ? [args?: undefined, options?: Options]
@@ -45,6 +53,11 @@ export function mutation<Args, Result>(name: string): Mutation<Args, Result> {
 /** Describes an action. */
 export function action<Args, Result>(name: string): Action<Args, Result> {
   return { kind: 'action', name };
+}
+
+/** Describes a job. */
+export function job<Result>(name: string): Job<Result> {
+  return { kind: 'job', name };
 }
 
 /** A text that is the same for equal arguments of the same function, in whatever order their fields were written. */

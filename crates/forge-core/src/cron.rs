@@ -4,6 +4,8 @@
 //! due and what it demands) and [`ForgeCron`] (how it runs). A run is a job: it is tried again when it fails, times out, and ends
 //! as a dead letter like one.
 
+pub mod expression;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

@@ -41,8 +41,13 @@ impl Grammar {
 
     /// Reads the keys in the parentheses of the attribute.
     pub(crate) fn read(&self, args: TokenStream, mistakes: &mut Mistakes) -> Keys {
+        self.read_list(parse_list(args, mistakes), mistakes)
+    }
+
+    /// As [`read`](Self::read), of keys that were split before.
+    pub(crate) fn read_list(&self, metas: Vec<Meta>, mistakes: &mut Mistakes) -> Keys {
         let mut keys = Keys { found: Vec::new() };
-        for meta in parse_list(args, mistakes) {
+        for meta in metas {
             self.add(meta, &mut keys, mistakes);
         }
         keys
@@ -131,6 +136,11 @@ const FOREIGN: &[&str] = &[
 ];
 
 impl Keys {
+    /// Whether a key was given, and was not taken out yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.found.iter().any(|meta| name_of(meta) == name)
+    }
+
     /// Takes a key out.
     pub(crate) fn take(&mut self, name: &str) -> Option<Meta> {
         let index = self.found.iter().position(|meta| name_of(meta) == name)?;
@@ -201,6 +211,34 @@ impl Keys {
             );
         }
         texts
+    }
+
+    /// `true` or `false`, where the key alone means `true`.
+    pub(crate) fn flag_or_switch(&mut self, name: &str, mistakes: &mut Mistakes) -> Option<bool> {
+        if self.found.iter().any(|meta| name_of(meta) == name && matches!(meta, Meta::Path(_))) {
+            return self.take(name).map(|_| true);
+        }
+        self.switch(name, mistakes)
+    }
+
+    /// A text or a whole number, as text, and where it stands.
+    pub(crate) fn word_or_number(&mut self, name: &str, example: &str, mistakes: &mut Mistakes) -> Option<(String, Span)> {
+        let meta = self.take(name)?;
+        let found = match &meta {
+            Meta::NameValue(pair) => match &pair.value {
+                Expr::Lit(literal) => match &literal.lit {
+                    Lit::Str(text) => Some((text.value(), text.span())),
+                    Lit::Int(number) => Some((number.base10_digits().to_owned(), number.span())),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        };
+        if found.is_none() {
+            mistakes.add(&meta, format!("`{name}` takes a word or its number: write `{name} = \"{example}\"`"));
+        }
+        found
     }
 
     /// A whole number that is not negative.

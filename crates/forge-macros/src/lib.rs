@@ -8,11 +8,14 @@
 
 mod app_error;
 mod attrs;
+mod cron;
 mod durations;
 mod forge_enum;
 mod from_row;
 mod function;
+mod handler;
 mod input;
+mod job;
 mod keys;
 mod mistakes;
 mod model;
@@ -94,16 +97,82 @@ pub fn action(args: TokenStream, item: TokenStream) -> TokenStream {
     function::expand(Kind::Action, args.into(), item.into()).into()
 }
 
-/// Not available yet.
+/// Makes a job: a unit of work that is put into a queue, done by a worker, and tried again when it fails.
+///
+/// ```ignore
+/// /// Tells whoever watches a card what became of it.
+/// #[forge::job(queue = "mail", priority = "high", retry(max_attempts = 5), idempotent(key = "card_id"))]
+/// pub async fn notify_watchers(ctx: &JobContext, input: NotifyWatchers) -> Result<()> { .. }
+///
+/// ctx.dispatch_job(NotifyWatchers { card_id }).await?;
+/// ```
+///
+/// An input names its job. When the only parameter is a `#[forge::input]` struct of the same crate, that is the input, and belongs to
+/// this job alone: a second job with it does not compile (`conflicting implementations of trait JobInput`); give each its own
+/// struct. Otherwise `NotifyWatchers`, the function's name in capitals, is made of the parameters.
+///
+/// | key | meaning | when left out |
+/// |---|---|---|
+/// | `queue = "mail"` | the queue it waits in | `"default"` |
+/// | `priority = "high"`, `priority = 75` | `background` 0, `low` 25, `normal` 50, `high` 75, `critical` 100 | `normal` |
+/// | `timeout = "5m"` | how long an attempt may take | an hour |
+/// | `capability = "media"` (or `worker_capability`) | only workers that say so run it | `"general"` |
+/// | `retry(..)` | see below | three attempts |
+/// | `idempotent`, `idempotent(key = "card_id")` | at most one live job for each input, or for each value of these fields; dispatching another gives the first | any number |
+/// | `concurrency(limit = 10, key = "board_id")` | at most so many at the same time in the cluster, or for each value of these fields | as many as there is room for |
+/// | `rate_limit(count = 100, per = "1m")` | at most so many attempts begun within the time in the cluster; `per` may be `"second"`, `"minute"`, `"hour"`, `"day"`; `requests` is another word for `count` | any number |
+/// | `retain = "7d"` | how long it is kept when it is completed or cancelled | a week |
+/// | `dead_letter(retain = "7d")` | how long it is kept when it has failed for good | a week |
+/// | `role = "admin"`, `role = ["..", ".."]` | who may follow it, besides whoever dispatched it | nobody |
+/// | `name = "other_name"` | its name in rows, logs and metrics: `[a-z][a-z0-9_]*` | the function's name |
+/// | `register = false` | the app has it only when `Forge::job(notify_watchers)` names it | every program that links it has it |
+///
+/// | in `retry(..)` | meaning | when left out |
+/// |---|---|---|
+/// | `max_attempts = 5` | how often it is run in all | 3 |
+/// | `backoff = "exponential"` | the waiting time doubles; `"linear"`: grows by the first; `"fixed"`: stays | `"exponential"` |
+/// | `initial = "1s"` | the first waiting time | a second |
+/// | `max_backoff = "5m"` | the longest | five minutes |
+/// | `jitter = false` | not to make each up to a quarter shorter or longer by chance | `true` |
+/// | `on = ["TIMEOUT"]` | the codes of the errors that are worth another attempt | all errors |
+///
+/// Every key may also stand as an attribute of its own below: `#[retry(max_attempts = 5)]`, `#[idempotent]`. A key that is several
+/// fields is a list: `key = ["board_id", "user_id"]`.
 #[proc_macro_attribute]
-pub fn job(_: TokenStream, item: TokenStream) -> TokenStream {
-    planned::expand("job", item.into()).into()
+pub fn job(args: TokenStream, item: TokenStream) -> TokenStream {
+    job::expand(args.into(), item.into()).into()
 }
 
-/// Not available yet.
+/// Makes a cron: what is done at certain times of the clock, once in the whole cluster.
+///
+/// ```ignore
+/// #[forge::cron("0 9 * * MON-FRI", timezone = "Asia/Colombo", catch_up = true, catch_up_limit = 3)]
+/// pub async fn daily_digest(ctx: &CronContext) -> Result<()> { .. }
+///
+/// #[forge::cron(every = "5m")]
+/// pub async fn sweep(ctx: &CronContext) -> Result<()> { .. }
+/// ```
+///
+/// An expression has five parts, `minute hour day-of-month month day-of-week`, or six with the second before them. A part is `*`, a
+/// number or a name (`MON`, `JAN`), a range (`9-17`), a step (`*/15`, `9-17/2`) or a list of these; for days there is `L` (the last of
+/// the month), `LW` and `15W` (the nearest working day), `FRI#2` and `FRIL` (the second, the last Friday). When both kinds of day are
+/// given, either is enough. `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly` stand for expressions.
+///
+/// A local time that does not exist, as clocks are put forward, is left out; one that exists twice is due at the first.
+///
+/// | key | meaning | when left out |
+/// |---|---|---|
+/// | `every = "5m"` | instead of an expression: each time so much has passed, counted from midnight in UTC; a part of a minute, of an hour or of a day | |
+/// | `daily_at = "09:00"` | instead of an expression: once a day | |
+/// | `timezone = "Europe/Berlin"` | where the clock stands | `"UTC"` |
+/// | `catch_up = true` | times that passed while no scheduler ran are made up for | they are left out, counted and logged |
+/// | `catch_up_limit = 3` | how many at most, the newest | 10 |
+/// | `overlap = "skip"` | when the last run is not finished: `"skip"` leaves the time out, `"queue"` waits, `"allow"` runs both | `"skip"`, with `catch_up` `"queue"` |
+///
+/// A run is a job, so `timeout`, `retry(..)`, `queue`, `priority`, `capability`, `name` and `register` are those of [`macro@job`].
 #[proc_macro_attribute]
-pub fn cron(_: TokenStream, item: TokenStream) -> TokenStream {
-    planned::expand("cron", item.into()).into()
+pub fn cron(args: TokenStream, item: TokenStream) -> TokenStream {
+    cron::expand(args.into(), item.into()).into()
 }
 
 /// Not available yet.

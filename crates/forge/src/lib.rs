@@ -40,8 +40,10 @@ pub mod prelude {
     pub use forge_macros::sql;
     pub use forge_runtime::app::Forge;
     pub use forge_runtime::config::Secret;
+    pub use forge_runtime::cron::CronContext;
     pub use forge_runtime::db::{Model, Page, Paginated};
     pub use forge_runtime::function::{ActionContext, MutationContext, QueryContext};
+    pub use forge_runtime::jobs::JobContext;
     pub use jiff::civil::{Date, Time};
     pub use rust_decimal::Decimal;
     pub use uuid::Uuid;
@@ -50,9 +52,11 @@ pub mod prelude {
 }
 
 pub use forge_core::auth::{AuthContext, AuthUser};
+pub use forge_core::cron::{Cron, CronInfo, ForgeCron, Overlap};
 pub use forge_core::function::{
     ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo, FunctionKind, TrackingMode,
 };
+pub use forge_core::job::{Backoff, ForgeJob, Job, JobInfo, JobInput, JobStatus, Priority, RetryPolicy};
 pub use forge_core::manifest::Manifest;
 pub use forge_core::schema::Json;
 pub use forge_core::wire::WireType;
@@ -63,10 +67,12 @@ pub use forge_macros::{
 pub use forge_runtime::app::{App, Forge, Module, Node};
 pub use forge_runtime::auth::{Claims, ClaimsBuilder, IssuedToken, SessionInfo, SessionTokens};
 pub use forge_runtime::config::{Config, Secret};
+pub use forge_runtime::cron::{CronContext, CronSchedule};
 pub use forge_runtime::db::{
     Assignment, Column, Condition, Database, Db, Model, Order, Page, Paginated, RawClient, Rows, WriteDb, new_uuid,
 };
 pub use forge_runtime::function::{ActionContext, HttpClient, HttpRequest, HttpResponse, MutationContext, QueryContext};
+pub use forge_runtime::jobs::JobContext;
 pub use forge_runtime::observability;
 /// A moment in time, in UTC. The type of `timestamptz` columns; RFC 3339 text on the wire.
 pub use jiff::Timestamp;
@@ -84,10 +90,12 @@ pub mod __rt {
         Access, BoxFuture, CachePolicy, ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo, FunctionKind,
         Isolation, TrackingMode,
     };
-    pub use forge_core::{Error, Result, schema, validate, wire};
+    pub use forge_core::{Error, Result, cron, job, schema, validate, wire};
     pub use forge_runtime::app::Module;
+    pub use forge_runtime::cron::CronContext;
     pub use forge_runtime::db;
     pub use forge_runtime::function::{ActionContext, IntoResult, MutationContext, QueryContext, Registered, Registration};
+    pub use forge_runtime::jobs::JobContext;
     pub use inventory;
     pub use postgres_types as pg;
     pub use serde;

@@ -1,9 +1,9 @@
-//! `api.ts`: one typed constant per function.
+//! `api.ts`: one typed constant per function, and one per job.
 
 use std::collections::BTreeSet;
 
 use forge_core::function::FunctionKind;
-use forge_core::manifest::{FunctionDef, Manifest};
+use forge_core::manifest::{FunctionDef, JobDef, Manifest};
 use forge_core::wire::TypeRef;
 
 use super::names::{Names, property, text_literal};
@@ -26,14 +26,46 @@ pub(super) fn write(manifest: &Manifest, names: &Names<'_>) -> String {
         groups.push(format!("  // {title}\n"));
         groups.extend(functions.into_iter().map(|function| entry(function, names, &mut printer)));
     }
-    if groups.is_empty() {
-        return "export const api = {} as const;\n".into();
+    let mut jobs: Vec<&JobDef> = manifest.jobs.iter().collect();
+    jobs.sort_by(|a, b| a.name.cmp(&b.name));
+    if !jobs.is_empty() {
+        makers.insert("job");
     }
-    let mut file = names_from("import", makers, "./runtime/client.js");
+    let jobs: Vec<String> = jobs.into_iter().map(|job| job_entry(job, names, &mut printer)).collect();
+    let mut file = String::new();
+    if !makers.is_empty() {
+        file += &names_from("import", makers, "./runtime/client.js");
+    }
     if !printer.used.is_empty() {
         file += &names_from("import type", printer.used.iter().map(String::as_str), "./types.js");
     }
-    format!("{file}\nexport const api = {{\n{}}} as const;\n", groups.join("\n"))
+    let object = |name: &str, entries: &[String]| match entries {
+        [] => format!("export const {name} = {{}} as const;\n"),
+        entries => format!("export const {name} = {{\n{}}} as const;\n", entries.join("\n")),
+    };
+    if !file.is_empty() {
+        file.push('\n');
+    }
+    file += &object("api", &groups);
+    if !jobs.is_empty() {
+        file.push('\n');
+        file += &object("jobs", &jobs);
+    }
+    file
+}
+
+/// A job, for those who follow one: what it gives back is known.
+fn job_entry(job: &JobDef, names: &Names<'_>, printer: &mut Printer<'_>) -> String {
+    let output = printer.ty(&job.output);
+    let head = format!("  {}: job<{output}>(", property(names.of_job(&job.name)));
+    let wire = text_literal(&job.name);
+    let line = format!("{head}{wire}),");
+    let code = if fits(&line) { line } else { format!("{head}\n    {wire},\n  ),") };
+    let who = match &job.roles[..] {
+        [] => String::new(),
+        roles => format!("May be followed by whoever dispatched it, and with {}.", one_of(roles)),
+    };
+    format!("{}{code}\n", comment("  ", &[job.doc.clone(), who]))
 }
 
 fn entry(function: &FunctionDef, names: &Names<'_>, printer: &mut Printer<'_>) -> String {
@@ -62,10 +94,14 @@ fn access(function: &FunctionDef) -> String {
     match &function.roles[..] {
         _ if function.public => "Public: may be called without signing in.".into(),
         [] => String::new(),
-        [role] => format!("Needs the role `{role}`."),
-        roles => {
-            let roles: Vec<String> = roles.iter().map(|role| format!("`{role}`")).collect();
-            format!("Needs one of the roles {}.", roles.join(", "))
-        }
+        roles => format!("Needs {}.", one_of(roles)),
+    }
+}
+
+fn one_of(roles: &[String]) -> String {
+    let list: Vec<String> = roles.iter().map(|role| format!("`{role}`")).collect();
+    match &list[..] {
+        [role] => format!("the role {role}"),
+        roles => format!("one of the roles {}", roles.join(", ")),
     }
 }

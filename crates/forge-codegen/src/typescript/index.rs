@@ -14,6 +14,7 @@ const CLIENT_TYPES: &[&str] = &[
     "ForgeClientOptions",
     "ForgeErrorCode",
     "GetToken",
+    "Job",
     "Listener",
     "LiveConnection",
     "LiveOptions",
@@ -35,14 +36,15 @@ const CLIENT_TYPES: &[&str] = &[
 const SVELTE_TYPES: &[&str] =
     &["Call", "CallSetup", "ConnectionState", "LiveQuery", "LiveSetup", "Loaded", "Present", "UseOptions"];
 
-/// Writes the file. A type of the app goes before one of the runtime with the same name, which can still be imported
+/// Writes the file; with `jobs` when the app has some. A type of the app goes before one of the runtime with the same name, which can still be imported
 /// from the runtime's own file.
-pub(super) fn write(flavour: Flavour, names: &Names<'_>) -> String {
+pub(super) fn write(flavour: Flavour, names: &Names<'_>, jobs: bool) -> String {
     let types = |file: &str, list: &[&'static str]| {
         let free: Vec<&str> = list.iter().copied().filter(|name| !names.is_taken(name)).collect();
         if free.is_empty() { String::new() } else { names_from("export type", free, file) }
     };
-    let mut file = String::from("export { api } from './api.js';\nexport type * from './types.js';\n");
+    let api = if jobs { "api, jobs" } else { "api" };
+    let mut file = format!("export {{ {api} }} from './api.js';\nexport type * from './types.js';\n");
     file += &names_from("export", ["ForgeError", "createForgeClient", "createOutbox", "newId"], "./runtime/client.js");
     file += &types("./runtime/client.js", CLIENT_TYPES);
     if flavour == Flavour::Svelte {

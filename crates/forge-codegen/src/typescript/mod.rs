@@ -84,7 +84,7 @@ pub fn typescript_for(manifest: &Manifest, flavour: Flavour) -> Result<Vec<Gener
     let mut files = vec![
         file("types.ts", &types::write(manifest, &usage, &names)),
         file("api.ts", &api::write(manifest, &names)),
-        file("index.ts", &index::write(flavour, &names)),
+        file("index.ts", &index::write(flavour, &names, !manifest.jobs.is_empty())),
     ];
     let svelte = if flavour == Flavour::Svelte { SVELTE } else { &[] };
     files.extend(CORE.iter().chain(svelte).map(|(name, text)| file(&format!("runtime/{name}"), text)));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forge_core::manifest::{FunctionDef, Manifest};
+use forge_core::manifest::Manifest;
 use heck::ToLowerCamelCase;
 
 use super::usage::Usage;
@@ -24,7 +24,7 @@ const WORDS: &[&str] = &[
 /// Values that `index.ts` and `api.ts` have under these names; a type of the same name would hide one of the two.
 #[rustfmt::skip]
 const VALUES: &[&str] = &[
-    "ForgeError", "action", "api", "call", "connection", "createForgeClient", "createOutbox", "live", "load", "mutation",
+    "ForgeError", "action", "api", "call", "connection", "createForgeClient", "createOutbox", "job", "jobs", "live", "load", "mutation",
     "newId", "present", "provideForge", "query", "useForge",
 ];
 
@@ -33,6 +33,7 @@ pub(super) struct Names<'a> {
     types: BTreeMap<&'a str, String>,
     taken: BTreeSet<String>,
     functions: BTreeMap<&'a str, String>,
+    jobs: BTreeMap<&'a str, String>,
 }
 
 impl<'a> Names<'a> {
@@ -55,8 +56,9 @@ impl<'a> Names<'a> {
             }
             types.insert(name, safe);
         }
-        let functions = function_names(&manifest.functions, problems);
-        Self { types, taken: origins.into_keys().collect(), functions }
+        let functions = keys("functions", manifest.functions.iter().map(|function| function.name.as_str()), problems);
+        let jobs = keys("jobs", manifest.jobs.iter().map(|job| job.name.as_str()), problems);
+        Self { types, taken: origins.into_keys().collect(), functions, jobs }
     }
 
     /// What a type is called.
@@ -74,22 +76,27 @@ impl<'a> Names<'a> {
     pub(super) fn of_function<'n>(&'n self, name: &'n str) -> &'n str {
         self.functions.get(name).map_or(name, String::as_str)
     }
+
+    /// What a job is called in `jobs`.
+    pub(super) fn of_job<'n>(&'n self, name: &'n str) -> &'n str {
+        self.jobs.get(name).map_or(name, String::as_str)
+    }
 }
 
-fn function_names<'a>(functions: &'a [FunctionDef], problems: &mut Vec<String>) -> BTreeMap<&'a str, String> {
+/// The keys of an object that has one for each name; `what` they are is for the messages.
+fn keys<'a>(what: &str, all: impl Iterator<Item = &'a str>, problems: &mut Vec<String>) -> BTreeMap<&'a str, String> {
     let mut names = BTreeMap::new();
     let mut origins: BTreeMap<String, &str> = BTreeMap::new();
-    for function in functions {
-        let name = function.name.as_str();
+    for name in all {
         let camel = name.to_lower_camel_case();
         // A name without a single letter or digit stays as it is.
         let safe = if camel.is_empty() { name.to_owned() } else { camel };
         match origins.insert(safe.clone(), name) {
             Some(other) if other == name => {
-                problems.push(format!("two functions are called `{name}`: rename one of them"));
+                problems.push(format!("two {what} are called `{name}`: rename one of them"));
             }
             Some(other) => problems.push(format!(
-                "the functions `{other}` and `{name}` would both be `{safe}` in TypeScript: give one of them another name"
+                "the {what} `{other}` and `{name}` would both be `{safe}` in TypeScript: give one of them another name"
             )),
             None => {}
         }

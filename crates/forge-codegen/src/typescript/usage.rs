@@ -26,6 +26,10 @@ impl<'a> Usage<'a> {
             usage.reach(&function.args, true, &user);
             usage.reach(&function.output, false, &user);
         }
+        // What a job is given comes from the server; a client only sees what it gives back.
+        for job in &manifest.jobs {
+            usage.reach(&job.output, false, &format!("the job `{}`", job.name));
+        }
         for table in &manifest.tables {
             if usage.defs.contains_key(table.model.as_str()) {
                 usage.reach_named(&table.model, false, "");

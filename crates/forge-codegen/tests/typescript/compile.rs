@@ -55,6 +55,19 @@ fn the_board_compiles_and_wrong_uses_do_not() {
 }
 
 #[test]
+fn jobs_compile_with_their_types() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &typescript(&crate::text::with_jobs()).unwrap());
+    let right = "import { jobs, type Job } from './index.js';\nimport type { Export } from './types.js';\n\
+                 export const x: Job<Export> = jobs.exportBoard;\nexport const y: Job<null> = jobs.cleanup;\n";
+    fs::write(folder.path().join("uses.ts"), right).unwrap();
+    check(folder.path()).unwrap_or_else(|said| panic!("{said}"));
+    fs::write(folder.path().join("uses.ts"), right.replace("jobs.cleanup", "jobs.exportBoard")).unwrap();
+    let said = check(folder.path()).expect_err("a wrong use");
+    assert!(said.contains("uses.ts(4,14): error TS2322"), "{said}");
+}
+
+#[test]
 fn the_compiler_is_really_asked() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &typescript(&board()).unwrap());
@@ -79,7 +92,7 @@ fn types_may_be_called_like_what_typescript_and_the_runtime_have() {
     let names = [
         "Array", "Date", "Error", "Map", "Object", "Partial", "Promise", "Readonly", "Record", "String",
         "Symbol", "Call", "CallOptions", "ForgeClient", "Loaded", "LiveQuery", "Snapshot", "Subscription", "Optimistic", "Query", "Mutation", "Action", "UseOptions",
-        "ForgeError", "api", "query", "mutation", "action", "call", "live", "load", "createForgeClient", "Uuid",
+        "Job", "ForgeError", "api", "job", "jobs", "query", "mutation", "action", "call", "live", "load", "createForgeClient", "Uuid",
         "connection", "createOutbox", "newId", "present", "Outbox", "Presence", "PresenceMember", "Transport",
         "Timestamp", "Decimal", "Int64", "Base64", "PlainDate", "PlainTime", "any", "async", "await", "class",
         "delete", "enum", "infer", "interface", "keyof", "null", "number", "of", "readonly", "string", "type",

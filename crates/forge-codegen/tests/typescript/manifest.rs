@@ -1,7 +1,8 @@
 //! A manifest with a bit of everything, and short ways to build others.
 
 use forge_core::function::{FunctionKind, Isolation};
-use forge_core::manifest::{FunctionDef, MANIFEST_VERSION, Manifest};
+use forge_core::job::{Backoff, Priority};
+use forge_core::manifest::{FunctionDef, JobDef, MANIFEST_VERSION, Manifest, RetryDef};
 use forge_core::schema::TableDef;
 use forge_core::validate::Rule;
 use forge_core::wire::{FieldDef, TypeDef, TypeRef, TypeShape, VariantDef};
@@ -61,12 +62,37 @@ pub(crate) fn function(kind: FunctionKind, name: &str, args: TypeRef, output: Ty
     }
 }
 
+pub(crate) fn job(name: &str, input: TypeRef, output: TypeRef) -> JobDef {
+    JobDef {
+        name: name.into(),
+        doc: String::new(),
+        input,
+        output,
+        queue: "default".into(),
+        priority: Priority::Normal,
+        timeout: "1h".into(),
+        capability: "general".into(),
+        retry: RetryDef {
+            max_attempts: 3,
+            backoff: Backoff::Exponential,
+            initial: "1s".into(),
+            max_backoff: "5m".into(),
+            jitter: true,
+            on: Vec::new(),
+        },
+        idempotent: false,
+        roles: Vec::new(),
+    }
+}
+
 pub(crate) fn manifest(functions: Vec<FunctionDef>, types: Vec<TypeDef>) -> Manifest {
     Manifest {
         manifest_version: MANIFEST_VERSION,
         name: "board".into(),
         version: "1.0.0".into(),
         functions,
+        jobs: Vec::new(),
+        crons: Vec::new(),
         types,
         tables: Vec::new(),
         enums: Vec::new(),

@@ -2,8 +2,9 @@
 
 use forge_codegen::{Edits, Flavour, GeneratedFile, check_edits, typescript, typescript_for};
 use forge_core::manifest::Manifest;
+use forge_core::wire::TypeRef;
 
-use crate::manifest::{board, function, manifest};
+use crate::manifest::{board, function, job, manifest, named, object};
 
 fn file<'a>(files: &'a [GeneratedFile], path: &str) -> &'a str {
     &files.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("no {path}")).content
@@ -84,4 +85,50 @@ fn a_type_that_is_only_sent_may_lack_what_is_optional() {
     ));
     let files = typescript(&both).unwrap();
     assert!(file(&files, "types.ts").contains("  size: Int64 | null;"));
+}
+
+/// The board, with a few jobs.
+pub(crate) fn with_jobs() -> Manifest {
+    let mut board = board();
+    board.types.push(object("Export", vec![crate::manifest::field("url", TypeRef::String)]));
+    board.types.push(object("ExportBoard", vec![crate::manifest::field("boardId", TypeRef::Uuid)]));
+    let mut export = job("export_board", named("ExportBoard"), named("Export"));
+    export.doc = "Everything on a board, as one file.".into();
+    export.roles = vec!["admin".into()];
+    let long = "tell_everybody_who_has_ever_watched_this_card_what_has_become_of_it_since_last_week";
+    board.jobs = vec![export, job("cleanup", TypeRef::Null, TypeRef::Null), job(long, TypeRef::Null, TypeRef::Int64)];
+    board
+}
+
+#[test]
+fn jobs_have_the_type_of_what_they_give_back() {
+    let files = typescript(&with_jobs()).unwrap();
+    insta::assert_snapshot!("api_with_jobs", file(&files, "api.ts"));
+    assert!(file(&files, "index.ts").contains("export { api, jobs } from './api.js';"));
+    let types = file(&files, "types.ts");
+    assert!(types.contains("Export {"), "what is given back");
+    assert!(!types.contains("ExportBoard"), "what only the server gives");
+    assert!(!file(&typescript(&board()).unwrap(), "index.ts").contains("jobs"));
+}
+
+#[test]
+fn an_app_may_have_jobs_alone() {
+    let mut alone = manifest(vec![], vec![]);
+    alone.jobs = vec![job("cleanup", TypeRef::Null, TypeRef::Null)];
+    let files = typescript(&alone).unwrap();
+    let api = file(&files, "api.ts");
+    assert!(
+        api.contains(
+            "import { job } from './runtime/client.js';\n\nexport const api = {} as const;\n\nexport const jobs = {"
+        ),
+        "{api}"
+    );
+}
+
+#[test]
+fn two_jobs_that_would_be_one_are_refused() {
+    let mut two = manifest(vec![], vec![]);
+    two.jobs = vec![job("send_mail", TypeRef::Null, TypeRef::Null), job("send__mail", TypeRef::Null, TypeRef::Null)];
+    let refused = typescript(&two).unwrap_err();
+    assert!(refused.message().contains("the jobs `send_mail` and `send__mail` would both be `sendMail`"), "{refused}");
 }

@@ -190,5 +190,54 @@ pub mod single {
     }
 }
 
+/// What is given to something that takes nothing: an object without fields, so that fields may come later. The macros call this
+/// for [`WireType`] of the input they generate for a job without parameters.
+pub mod empty {
+    use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+    use serde::ser::SerializeMap;
+
+    use super::{Deserializer, Serializer};
+
+    /// Writes `{}`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_map(Some(0))?.end()
+    }
+
+    /// Reads `{}` or `null`.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(Nothing)
+    }
+
+    struct Nothing;
+
+    impl<'de> Visitor<'de> for Nothing {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object without fields")
+        }
+
+        fn visit_unit<E>(self) -> Result<(), E> {
+            Ok(())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            match map.next_key::<std::borrow::Cow<'de, str>>()? {
+                Some(key) => {
+                    map.next_value::<IgnoredAny>()?;
+                    Err(A::Error::custom(format!("unknown field `{key}`: it takes nothing")))
+                }
+                None => Ok(()),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -91,3 +91,14 @@ mod one_parameter {
         refused::<Args>("");
     }
 }
+
+#[test]
+fn nothing_is_an_object_without_fields() {
+    let read = |json: &str| super::empty::deserialize(&mut serde_json::Deserializer::from_str(json));
+    let mut json = Vec::new();
+    super::empty::serialize(&mut serde_json::Serializer::new(&mut json)).unwrap();
+    assert_eq!(json, b"{}");
+    assert!(read("{}").is_ok() && read("null").is_ok());
+    assert!(read(r#"{"a": 1}"#).unwrap_err().to_string().contains("unknown field `a`"));
+    assert!(read("[]").is_err() && read("1").is_err());
+}

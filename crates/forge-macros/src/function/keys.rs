@@ -6,9 +6,9 @@ use syn::{Attribute, LitStr, Meta};
 
 use super::Kind;
 use crate::durations::milliseconds;
+use crate::handler::keys::{Access, check_roles, read_name, read_timeout};
 use crate::keys::Grammar;
 use crate::mistakes::Mistakes;
-use crate::names::{is_function_name, plain};
 use crate::types::string_literal;
 
 const PLANNED: &[&str] = &["rate_limit", "retry", "log", "tables"];
@@ -68,13 +68,6 @@ pub(super) struct Cache {
 /// How long results are kept at most: a day.
 const CACHE_MAX_MS: u64 = 86_400_000;
 
-/// Who may call it.
-pub(super) enum Access {
-    Public,
-    SignedIn,
-    AnyRole(Vec<LitStr>),
-}
-
 pub(super) fn read(
     kind: Kind,
     args: TokenStream,
@@ -89,28 +82,7 @@ pub(super) fn read(
     };
     let mut keys = grammar.read_with_helpers(args, attrs, mistakes);
 
-    let name = match keys.text("name", "list_cards", mistakes) {
-        Some(text) => {
-            if !is_function_name(&text.value()) {
-                mistakes.add(
-                    &text,
-                    format!(
-                        "`{}` cannot be a name on the wire: use small letters, digits and `_`, beginning with a letter",
-                        text.value()
-                    ),
-                );
-            }
-            text.value()
-        }
-        None => {
-            let name = plain(function);
-            if !is_function_name(&name) {
-                mistakes.add(function, format!("`{name}` cannot be a name on the wire (small letters, digits and `_`, beginning with a letter): rename the function, or say `name = \"..\"`"));
-            }
-            name
-        }
-    };
-
+    let name = read_name(&mut keys, "list_cards", function, mistakes);
     let public = keys.flag("public", mistakes);
     let roles = keys.texts("role", "admin", mistakes);
     let access = match (public, roles) {
@@ -123,25 +95,14 @@ pub(super) fn read(
             Access::Public
         }
         (Some(_), None) => Access::Public,
-        (None, Some(roles)) => Access::AnyRole(check_roles(roles, function, mistakes)),
+        (None, Some(roles)) => {
+            let none = "`role = []` would let nobody in: name a role, or leave it out to let in whoever is signed in";
+            Access::AnyRole(check_roles(roles, none, function, mistakes))
+        }
         (None, None) => Access::SignedIn,
     };
 
-    let timeout_ms = keys.text("timeout", "30s", mistakes).and_then(|text| match milliseconds(&text.value()) {
-        Ok(0) => {
-            mistakes.add(
-                &text,
-                "a timeout of zero would end every call before it begins; leave `timeout` out for the configured default",
-            );
-            None
-        }
-        Ok(ms) => Some(ms),
-        Err(why) => {
-            mistakes.add(&text, why);
-            None
-        }
-    });
-
+    let timeout_ms = read_timeout(&mut keys, "leave `timeout` out for the configured default", mistakes);
     let read_committed = keys.text("isolation", "read_committed", mistakes).is_some_and(|text| match text.value().as_str() {
         "read_committed" => true,
         "serializable" => false,
@@ -224,22 +185,4 @@ fn text_of(meta: &Meta) -> Option<LitStr> {
         Meta::NameValue(pair) => string_literal(&pair.value).cloned(),
         _ => None,
     }
-}
-
-fn check_roles(roles: Vec<LitStr>, function: &Ident, mistakes: &mut Mistakes) -> Vec<LitStr> {
-    if roles.is_empty() {
-        mistakes
-            .add(function, "`role = []` would let nobody in: name a role, or leave it out to let in whoever is signed in");
-    }
-    let mut seen: Vec<String> = Vec::new();
-    for role in &roles {
-        let value = role.value();
-        if value.trim().is_empty() {
-            mistakes.add(role, "a role has a name");
-        } else if seen.contains(&value) {
-            mistakes.add(role, format!("the role `{value}` is given twice"));
-        }
-        seen.push(value);
-    }
-    roles
 }

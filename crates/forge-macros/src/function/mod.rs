@@ -6,14 +6,13 @@
 
 mod expand;
 mod keys;
-mod signature;
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::ItemFn;
 
 use crate::attrs::docs;
-use crate::mistakes::{Mistakes, wrong_item};
+use crate::handler::{self, signature};
+use crate::mistakes::Mistakes;
 
 /// The three kinds of function.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,48 +23,25 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn word(self) -> &'static str {
+    fn handler(self) -> handler::Kind {
         match self {
-            Self::Query => "query",
-            Self::Mutation => "mutation",
-            Self::Action => "action",
+            Self::Query => handler::Kind::Query,
+            Self::Mutation => handler::Kind::Mutation,
+            Self::Action => handler::Kind::Action,
         }
-    }
-
-    fn phrase(self) -> &'static str {
-        match self {
-            Self::Query => "a query",
-            Self::Mutation => "a mutation",
-            Self::Action => "an action",
-        }
-    }
-
-    fn context(self) -> &'static str {
-        match self {
-            Self::Query => "QueryContext",
-            Self::Mutation => "MutationContext",
-            Self::Action => "ActionContext",
-        }
-    }
-
-    fn of_context(context: &str) -> Option<Self> {
-        [Self::Query, Self::Mutation, Self::Action].into_iter().find(|kind| kind.context() == context)
     }
 }
 
 /// The macro.
 pub(crate) fn expand(kind: Kind, args: TokenStream, item: TokenStream) -> TokenStream {
-    let mut function: ItemFn = match syn::parse2(item.clone()) {
+    let mut function = match kind.handler().function(item) {
         Ok(function) => function,
-        Err(error) => {
-            let wanted = format!("`#[forge::{}]` stands on an `async fn`, and this is none", kind.word());
-            return wrong_item(item, &wanted, error);
-        }
+        Err(answer) => return answer,
     };
     let mut mistakes = Mistakes::default();
     let name = function.sig.ident.clone();
     let options = keys::read(kind, args, &mut function.attrs, &name, &mut mistakes);
-    let signature = signature::read(kind, &mut function, &mut mistakes);
+    let signature = signature::read(kind.handler(), &mut function, &mut mistakes);
     let doc = docs(&function.attrs);
     let sound = mistakes.is_empty();
     let expansion = match signature {

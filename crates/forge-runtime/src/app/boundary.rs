@@ -1,44 +1,64 @@
-//! What may not cross the line between clients and the server, looked at once, when the app is put together: a secret on its way
-//! out, and a model with private columns on its way in.
+//! What may not cross the line between clients and the server, or lie in a row, looked at once, when the app is put together: a secret
+//! on its way out or into a queue, and a model with private columns on its way in.
 
-use forge_core::function::FunctionInfo;
 use forge_core::schema::TableDef;
 use forge_core::wire::{TypeDef, TypeRef, TypeRegistry, path_to};
 use forge_core::{Error, Result};
 
-use crate::function::FunctionRegistry;
+use crate::function::{FunctionRegistry, Place};
+use crate::jobs::JobRegistry;
 
-/// Checks what all functions take and answer.
+/// Checks what all functions and jobs take and answer.
 ///
 /// # Errors
-/// `SECRET_ANSWERED`, `PRIVATE_ARGUMENT`.
-pub(super) fn check(functions: &FunctionRegistry, tables: &[TableDef]) -> Result<()> {
+/// `SECRET_ANSWERED`, `SECRET_STORED`, `PRIVATE_ARGUMENT`.
+pub(super) fn check(functions: &FunctionRegistry, jobs: &JobRegistry, tables: &[TableDef]) -> Result<()> {
     let mut types = TypeRegistry::default();
-    let definitions: Vec<_> = functions.iter().map(|entry| (entry.info, (entry.describe)(&mut types))).collect();
+    let functions: Vec<_> =
+        functions.iter().map(|entry| (Place::of_function(&entry.info), (entry.describe)(&mut types))).collect();
+    let jobs: Vec<_> = jobs.infos().map(Place::of_job).zip(jobs.describe(&mut types)).collect();
     // Two types of one name are reported where the app is described.
     let Ok(types) = types.finish() else { return Ok(()) };
     let private =
         |model: &str| tables.iter().any(|table| table.model == model && table.columns.iter().any(|column| column.private));
-    for (info, definition) in &definitions {
-        answers(info, &types, &definition.output)?;
-        takes(info, &types, &definition.args, &private)?;
+    for (place, definition) in &functions {
+        answers(place, &types, &definition.output)?;
+        takes(place, &types, &definition.args, &private)?;
+    }
+    for (place, definition) in &jobs {
+        answers(place, &types, &definition.output)?;
+        takes(place, &types, &definition.input, &private)?;
+        stores(place, &types, &definition.input)?;
     }
     Ok(())
 }
 
-fn answers(info: &FunctionInfo, types: &[TypeDef], output: &TypeRef) -> Result<()> {
-    let Some(path) = path_to(types, output, &|ty| *ty == TypeRef::Secret) else { return Ok(()) };
-    let what = if path.is_empty() { "a secret".to_owned() } else { format!("the secret `{path}`") };
+fn secret_in(types: &[TypeDef], ty: &TypeRef) -> Option<String> {
+    let path = path_to(types, ty, &|ty| *ty == TypeRef::Secret)?;
+    Some(if path.is_empty() { "a secret".to_owned() } else { format!("the secret `{path}`") })
+}
+
+fn answers(place: &Place, types: &[TypeDef], output: &TypeRef) -> Result<()> {
+    let Some(what) = secret_in(types, output) else { return Ok(()) };
     Err(Error::config(
         "SECRET_ANSWERED",
         format!(
-            "the function `{}` ({}:{}) would answer with {what}, and secrets only come from clients, they never go to one; answer with another type, or make the column `#[private]`",
-            info.name, info.file, info.line
+            "{place} would answer with {what}, and secrets only come from clients, they never go to one; answer with another type, or make the column `#[private]`"
         ),
     ))
 }
 
-fn takes(info: &FunctionInfo, types: &[TypeDef], args: &TypeRef, private: &dyn Fn(&str) -> bool) -> Result<()> {
+fn stores(place: &Place, types: &[TypeDef], input: &TypeRef) -> Result<()> {
+    let Some(what) = secret_in(types, input) else { return Ok(()) };
+    Err(Error::config(
+        "SECRET_STORED",
+        format!(
+            "{place} takes {what}, and a job's input lies in the database in plain text, in its history too; give the job an id, and let it look up what it needs"
+        ),
+    ))
+}
+
+fn takes(place: &Place, types: &[TypeDef], args: &TypeRef, private: &dyn Fn(&str) -> bool) -> Result<()> {
     let Some(path) = path_to(types, args, &|ty| matches!(ty, TypeRef::Named { name } if private(name))) else {
         return Ok(());
     };
@@ -46,8 +66,7 @@ fn takes(info: &FunctionInfo, types: &[TypeDef], args: &TypeRef, private: &dyn F
     Err(Error::config(
         "PRIVATE_ARGUMENT",
         format!(
-            "the function `{}` ({}:{}) takes a model with private columns, which clients cannot send ({what}), so that they would be empty; take a `#[forge::input]` with what clients may send",
-            info.name, info.file, info.line
+            "{place} takes a model with private columns, which clients cannot send ({what}), so that they would be empty; take a `#[forge::input]` with what clients may send"
         ),
     ))
 }

@@ -21,13 +21,18 @@ pub use node::{Node, NodeParts};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use forge_core::cron::Cron;
+use forge_core::function::Function;
+use forge_core::job::Job;
 use forge_core::manifest::{MANIFEST_VERSION, Manifest};
 use forge_core::schema::{EnumDef, TableDef};
 use forge_core::wire::TypeRegistry;
 use forge_core::{Error, Result};
 
+use crate::cron::CronRegistry;
 use crate::db::{Database, check_models, check_statements, statements_fingerprint};
 use crate::function::{FunctionRegistry, Item, Registered, Registration};
+use crate::jobs::JobRegistry;
 use crate::migrate::Migration;
 
 /// A crate that contributes to an app: its migrations and its page. Made by `forge::module!()`.
@@ -80,6 +85,8 @@ pub struct App {
     name: String,
     version: String,
     functions: FunctionRegistry,
+    jobs: JobRegistry,
+    crons: CronRegistry,
     tables: Vec<TableDef>,
     enums: Vec<EnumDef>,
     modules: Vec<Module>,
@@ -89,7 +96,8 @@ impl App {
     /// Collects what is linked; `included` come first, and the first of all names the app.
     ///
     /// # Errors
-    /// `FUNCTION_TWICE` when two functions have the same name; `SECRET_ANSWERED` and `PRIVATE_ARGUMENT` when one would answer with a
+    /// `FUNCTION_TWICE` when two functions, jobs or crons have the same name, `CRON_INVALID` when a cron's time zone is not known;
+    /// `SECRET_ANSWERED`, `SECRET_STORED` and `PRIVATE_ARGUMENT` when one would answer with a
     /// [`Secret`](crate::config::Secret), or takes a model with private columns.
     pub fn linked(included: &[Module]) -> Result<Self> {
         Self::of(included, &[])
@@ -99,9 +107,12 @@ impl App {
     fn of(included: &[Module], named: &[Registration]) -> Result<Self> {
         let mut modules = included.to_vec();
         let (mut entries, mut tables, mut enums) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut jobs, mut crons) = (Vec::new(), Vec::new());
         for registration in inventory::iter::<Registration>.into_iter().copied().chain(named.iter().copied()) {
             match registration.item {
                 Item::Function(entry) => entries.push(entry()),
+                Item::Job(entry) => jobs.push(entry()),
+                Item::Cron(entry) => crons.push(entry()),
                 Item::Table(table) => tables.push(table()),
                 Item::Enum(definition) => enums.push(definition()),
                 Item::Module(module) => {
@@ -112,11 +123,12 @@ impl App {
             }
         }
         let functions = FunctionRegistry::new(entries)?;
-        boundary::check(&functions, &tables)?;
+        let (jobs, crons) = (JobRegistry::new(jobs)?, CronRegistry::new(crons)?);
+        boundary::check(&functions, &jobs, &tables)?;
         tables.sort_by(|a, b| a.name.cmp(&b.name));
         enums.sort_by(|a, b| a.name.cmp(&b.name));
         let (name, version) = modules.first().map_or(("app", "0.0.0"), |module| (module.name, module.version));
-        Ok(Self { name: name.to_owned(), version: version.to_owned(), functions, tables, enums, modules })
+        Ok(Self { name: name.to_owned(), version: version.to_owned(), functions, jobs, crons, tables, enums, modules })
     }
 
     /// The app's name.
@@ -132,6 +144,16 @@ impl App {
     /// Its functions.
     pub fn functions(&self) -> &FunctionRegistry {
         &self.functions
+    }
+
+    /// Its jobs.
+    pub fn jobs(&self) -> &JobRegistry {
+        &self.jobs
+    }
+
+    /// Its crons.
+    pub fn crons(&self) -> &CronRegistry {
+        &self.crons
     }
 
     /// The migrations of all its crates.
@@ -154,12 +176,15 @@ impl App {
     pub fn manifest(&self) -> Result<Manifest> {
         let mut types = TypeRegistry::default();
         let functions = self.functions.iter().map(|entry| (entry.describe)(&mut types)).collect();
+        let jobs = self.jobs.describe(&mut types);
         let types = types.finish().map_err(|clashes| Error::config("TYPE_NAME_TWICE", clashes.join("\n")))?;
         Ok(Manifest {
             manifest_version: MANIFEST_VERSION,
             name: self.name.clone(),
             version: self.version.clone(),
             functions,
+            jobs,
+            crons: self.crons.describe(),
             types,
             tables: self.tables.clone(),
             enums: self.enums.clone(),
@@ -193,6 +218,8 @@ impl App {
         for info in self.functions.infos() {
             *counts.entry(info.kind.as_str()).or_default() += 1;
         }
+        let beside = [("job", self.jobs.infos().count()), ("cron", self.crons.len())];
+        counts.extend(beside.into_iter().filter(|(_, count)| *count > 0));
         counts.insert("table", self.tables.len());
         counts.insert("enum", self.enums.len());
         counts
@@ -230,9 +257,24 @@ impl Forge {
     /// Forge::new().include(my_app::module()).function(my_app::list_cards).run().await
     /// ```
     #[must_use]
-    pub fn function<F: Registered>(mut self, function: F) -> Self {
-        let _ = function;
-        self.functions.push(F::REGISTRATION);
+    pub fn function<F: Function + Registered>(self, function: F) -> Self {
+        self.named(function)
+    }
+
+    /// Registers one job whose attribute says `register = false`; see [`function`](Self::function).
+    #[must_use]
+    pub fn job<J: Job + Registered>(self, job: J) -> Self {
+        self.named(job)
+    }
+
+    /// Registers one cron whose attribute says `register = false`; see [`function`](Self::function).
+    #[must_use]
+    pub fn cron<C: Cron + Registered>(self, cron: C) -> Self {
+        self.named(cron)
+    }
+
+    fn named<T: Registered>(mut self, _: T) -> Self {
+        self.functions.push(T::REGISTRATION);
         self
     }
 

@@ -34,7 +34,7 @@ pub(crate) use context::{Caller, Looked};
 pub(crate) use executor::{Answer, Call};
 pub(crate) use idempotency::sweep as sweep_mutation_ids;
 pub(crate) use position::Written;
-pub(crate) use registry::{Entry, Item, Run, canonical};
+pub(crate) use registry::{Entry, Item, Place, Run, RunIn, canonical, twice};
 pub(crate) use router::permit;
 
 use forge_core::{Error, Result};

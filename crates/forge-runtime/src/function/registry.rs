@@ -2,9 +2,12 @@
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use forge_core::cron::{CronInfo, ForgeCron};
 use forge_core::function::{BoxFuture, ForgeAction, ForgeMutation, ForgeQuery, Function, FunctionInfo};
+use forge_core::job::{ForgeJob, JobInfo};
 use forge_core::manifest::FunctionDef;
 use forge_core::schema::{EnumDef, TableDef};
 use forge_core::wire::{self, TypeRegistry};
@@ -12,7 +15,9 @@ use forge_core::{Error, Result};
 
 use super::context::{ActionContext, MutationContext, QueryContext};
 use crate::app::Module;
+use crate::cron::{CronContext, CronEntry};
 use crate::db::{Model, PgEnum};
+use crate::jobs::{JobContext, JobEntry};
 use crate::observability::FunctionMetrics;
 
 /// A function with its types erased: JSON in, JSON out.
@@ -114,7 +119,8 @@ impl FunctionRegistry {
         for entry in entries {
             let (id, info) = (entry.id, entry.info);
             if let Some(other) = functions.insert(info.name, Arc::new(entry)) {
-                return Err(twice(&info, (other.id != id).then_some(&other.info)));
+                let other = (other.id != id).then(|| Place::of_function(&other.info));
+                return Err(twice(&Place::of_function(&info), other.as_ref()));
             }
         }
         Ok(Self { functions: Arc::new(functions) })
@@ -145,27 +151,57 @@ impl FunctionRegistry {
     }
 }
 
-/// Why an app with two functions of one name does not start. Without an `other`, it is one function that was registered twice.
-fn twice(info: &FunctionInfo, other: Option<&FunctionInfo>) -> Error {
-    let FunctionInfo { name, file, line, .. } = info;
+/// What is called by a name, and where it stands.
+pub(crate) struct Place {
+    /// Function, job or cron.
+    word: &'static str,
+    name: &'static str,
+    file: &'static str,
+    line: u32,
+}
+
+impl Place {
+    pub(crate) fn of_function(info: &FunctionInfo) -> Self {
+        Self { word: "function", name: info.name, file: info.file, line: info.line }
+    }
+
+    pub(crate) fn of_job(info: &JobInfo) -> Self {
+        Self { word: "job", name: info.name, file: info.file, line: info.line }
+    }
+
+    pub(crate) fn of_cron(info: &CronInfo) -> Self {
+        Self { word: "cron", name: info.name, file: info.file, line: info.line }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { word, name, file, line } = self;
+        write!(f, "the {word} `{name}` ({file}:{line})")
+    }
+}
+
+/// Why an app with two functions, jobs or crons of one name does not start. Without an `other`, it is one that was registered twice.
+pub(crate) fn twice(one: &Place, other: Option<&Place>) -> Error {
+    let Place { word, name, file, line } = one;
     let why = match other {
         Some(other) => format!(
-            "two functions are called `{name}`: {}:{} and {file}:{line}; rename one, or give it another name on the wire with `name = \"..\"`",
+            "two {word}s are called `{name}`: {}:{} and {file}:{line}; rename one, or give it another name with `name = \"..\"`",
             other.file, other.line
         ),
         None => format!(
-            "the function `{name}` ({file}:{line}) is registered twice: either its attribute registers it, which `register = false` turns off, or `.function(..)` does, once"
+            "{one} is registered twice: either its attribute registers it, which `register = false` turns off, or `.{word}(..)` does, once"
         ),
     };
     Error::config("FUNCTION_TWICE", why)
 }
 
-/// A function that can be registered. Implemented by the attributes of functions.
+/// A function, a job or a cron that can be registered. Implemented by their attributes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function of FORGE",
-    note = "pass the name of a function that has `#[forge::query]`, `#[forge::mutation]` or `#[forge::action]`"
+    note = "pass the name of a function that has `#[forge::query]`, `#[forge::mutation]`, `#[forge::action]`, `#[forge::job]` or `#[forge::cron]`"
 )]
-pub trait Registered: Function {
+pub trait Registered {
     /// What it contributes to an app.
     const REGISTRATION: Registration;
 }
@@ -180,6 +216,8 @@ pub struct Registration {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Item {
     Function(fn() -> Entry),
+    Job(fn() -> JobEntry),
+    Cron(fn() -> CronEntry),
     Table(fn() -> TableDef),
     Enum(fn() -> EnumDef),
     Module(fn() -> Module),
@@ -199,6 +237,16 @@ impl Registration {
     /// An action.
     pub const fn action<F: ForgeAction<ActionContext>>(krate: &'static str) -> Self {
         Self { krate, item: Item::Function(Entry::action::<F>) }
+    }
+
+    /// A job.
+    pub const fn job<J: ForgeJob<JobContext>>(krate: &'static str) -> Self {
+        Self { krate, item: Item::Job(JobEntry::new::<J>) }
+    }
+
+    /// A cron.
+    pub const fn cron<C: ForgeCron<CronContext>>(krate: &'static str) -> Self {
+        Self { krate, item: Item::Cron(CronEntry::of::<C>) }
     }
 
     /// A table.

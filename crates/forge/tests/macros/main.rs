@@ -6,10 +6,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod app_errors;
+mod crons;
 mod enums;
 mod functions;
 mod inputs;
+mod jobs;
 mod models;
+mod runs;
 mod statements;
 
 use forge::__rt::wire::{TypeRegistry, WireType, read_json, write_json};

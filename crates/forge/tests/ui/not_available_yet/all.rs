@@ -28,11 +28,16 @@ struct Card {
     title: String,
 }
 
-#[forge::job(queue = "mail")]
-async fn c() {}
+#[forge::job(resources(cpu = 2, gpu = 1))]
+async fn c(_ctx: &JobContext) -> Result<()> {
+    Ok(())
+}
 
-#[forge::cron("0 9 * * *")]
-async fn d() {}
+#[forge::cron("0 9 * * *", group = "mail")]
+#[resources(memory = "1Gi")]
+async fn d(_ctx: &CronContext) -> Result<()> {
+    Ok(())
+}
 
 #[forge::workflow]
 async fn e() {}

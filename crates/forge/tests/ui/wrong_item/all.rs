@@ -1,6 +1,12 @@
 #[forge::query]
 struct NotAFunction;
 
+#[forge::job]
+struct NotAJob;
+
+#[forge::cron("@daily")]
+enum NotACron {}
+
 #[forge::model]
 enum NotAStruct {}
 

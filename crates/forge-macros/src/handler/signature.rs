@@ -2,7 +2,7 @@
 
 use proc_macro2::Ident;
 use quote::ToTokens;
-use syn::{FnArg, ItemFn, Pat, PatType, ReturnType, Safety, Type, parse_quote};
+use syn::{FnArg, GenericArgument, ItemFn, Pat, PatType, PathArguments, ReturnType, Safety, Type, parse_quote};
 
 use super::Kind;
 use crate::mistakes::Mistakes;
@@ -10,15 +10,15 @@ use crate::types::{is_named, last_segment, ungroup};
 use crate::wire_field::{WireField, refuse_clashes};
 
 /// The parts that the expansion is made of.
-pub(super) struct Signature {
+pub(crate) struct Signature {
     /// The parameters after the context.
-    pub(super) parameters: Vec<WireField>,
+    pub(crate) parameters: Vec<WireField>,
     /// The return type: a `Result`.
-    pub(super) output: Type,
+    pub(crate) output: Type,
 }
 
 /// Checks the signature and takes our attributes from the parameters. `None` when it is so far off that nothing can be built.
-pub(super) fn read(kind: Kind, function: &mut ItemFn, mistakes: &mut Mistakes) -> Option<Signature> {
+pub(crate) fn read(kind: Kind, function: &mut ItemFn, mistakes: &mut Mistakes) -> Option<Signature> {
     let drawing = drawing(kind, &function.sig.ident);
     refuse_modifiers(kind, function, &drawing, mistakes);
     let context = find_context(kind, function, &drawing, mistakes);
@@ -38,6 +38,12 @@ pub(super) fn read(kind: Kind, function: &mut ItemFn, mistakes: &mut Mistakes) -
         }
     }
     refuse_clashes(&parameters, mistakes);
+    if kind == Kind::Cron {
+        for parameter in &parameters {
+            let place = &parameter.ident;
+            mistakes.add(place, format!("a cron takes its context alone: the clock passes no arguments\n{drawing}"));
+        }
+    }
     let output = read_output(kind, function, &drawing, mistakes)?;
     readable.then_some(Signature { parameters, output })
 }
@@ -58,7 +64,21 @@ fn read_output(kind: Kind, function: &ItemFn, drawing: &str, mistakes: &mut Mist
         mistakes.add(output, format!("{} returns a `Result`: write `Result<{written}>`\n{drawing}", kind.phrase()));
         return None;
     }
+    if kind == Kind::Cron
+        && first_parameter(output).is_some_and(|value| !matches!(value, Type::Tuple(unit) if unit.elems.is_empty()))
+    {
+        mistakes.add(output, format!("a cron returns nothing: nobody waits for it\n{drawing}"));
+    }
     Some((**output).clone())
+}
+
+/// `T` of a `Result<T>`, when it is written out.
+fn first_parameter(result: &Type) -> Option<&Type> {
+    let PathArguments::AngleBracketed(arguments) = &last_segment(result)?.arguments else { return None };
+    match arguments.args.first()? {
+        GenericArgument::Type(value) => Some(ungroup(value)),
+        _ => None,
+    }
 }
 
 const NO_RESULTS: &[&str] = &[
@@ -92,11 +112,15 @@ const NO_RESULTS: &[&str] = &[
 
 /// The valid signature, for messages.
 fn drawing(kind: Kind, name: &Ident) -> String {
-    format!(
-        "the signature of {}:\n\n    async fn {name}(ctx: &{}, ..arguments) -> Result<..>\n",
-        kind.phrase(),
-        kind.context()
-    )
+    let (phrase, context) = (kind.phrase(), kind.context());
+    let signature = match kind {
+        Kind::Query | Kind::Mutation | Kind::Action => {
+            format!("async fn {name}(ctx: &{context}, ..arguments) -> Result<..>")
+        }
+        Kind::Job => format!("pub async fn {name}(ctx: &{context}, input: Input) -> Result<Output>"),
+        Kind::Cron => format!("pub async fn {name}(ctx: &{context}) -> Result<()>"),
+    };
+    format!("the signature of {phrase}:\n\n    {signature}\n")
 }
 
 fn refuse_modifiers(kind: Kind, function: &ItemFn, drawing: &str, mistakes: &mut Mistakes) {
