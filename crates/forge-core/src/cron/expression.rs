@@ -231,7 +231,7 @@ fn values(part: &str, (low, high): (u8, u8)) -> Vec<u8> {
             None if range == "*" => (low, high),
             None => (range.parse().unwrap_or(low), range.parse().unwrap_or(low)),
         };
-        values.extend((first..=last).step_by(step.parse().unwrap_or(1).max(1)));
+        values.extend((first..=last).step_by(step.parse::<usize>().unwrap_or(1).max(1)));
     }
     values
 }
@@ -375,7 +375,7 @@ impl Part {
     fn nearest_word(&self, text: &str) -> Option<&'static str> {
         let start: Vec<char> = text.chars().take(3).map(|c| c.to_ascii_uppercase()).collect();
         let likeness = |word: &str| word.chars().zip(&start).filter(|(a, b)| a == *b).count();
-        let best = self.words.iter().copied().max_by_key(|word| likeness(word))?;
+        let best = self.words.iter().copied().max_by_key(|word| likeness(*word))?;
         (start.len() >= 2 && likeness(best) >= 2).then_some(best)
     }
 

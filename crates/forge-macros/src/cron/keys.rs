@@ -1,7 +1,8 @@
 //! What the attribute of a cron may say.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
-use syn::{Attribute, Lit, LitStr};
+use proc_macro2::{Ident, TokenStream};
+use syn::parse::{ParseStream, Parser};
+use syn::{Attribute, LitStr, Token};
 
 use super::expression;
 use crate::durations::milliseconds;
@@ -49,7 +50,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn read(args: TokenStream, attrs: &mut Vec<Attribute>, function: &Ident, mistakes: &mut Mistakes) -> Options {
-    let (written, args) = take_expression(args);
+    let (written, args) = take_expression(args, mistakes);
     let mut keys = CRON.read_with_helpers(args, attrs, mistakes);
     let expression = read_due(written, &mut keys, function, mistakes);
     let timezone = keys.text("timezone", "Europe/Berlin", mistakes);
@@ -78,17 +79,22 @@ pub(super) fn read(args: TokenStream, attrs: &mut Vec<Attribute>, function: &Ide
     }
 }
 
-/// Splits `"0 9 * * *", key = value` after the text.
-fn take_expression(args: TokenStream) -> (Option<LitStr>, TokenStream) {
-    let mut tokens = args.clone().into_iter();
-    let Some(TokenTree::Literal(first)) = tokens.next() else { return (None, args) };
-    let Lit::Str(text) = Lit::new(first) else { return (None, args) };
-    match tokens.next() {
-        None => (Some(text), TokenStream::new()),
-        Some(TokenTree::Punct(comma)) if comma.as_char() == ',' => (Some(text), tokens.collect()),
-        // What follows without a comma is for the reader of keys to complain about.
-        Some(other) => (Some(text), std::iter::once(other).chain(tokens).collect()),
-    }
+/// Takes the text off that stands before the keys: `"0 9 * * *", key = value`.
+fn take_expression(args: TokenStream, mistakes: &mut Mistakes) -> (Option<LitStr>, TokenStream) {
+    let split = |input: ParseStream<'_>| -> syn::Result<(Option<LitStr>, TokenStream)> {
+        if !input.peek(LitStr) {
+            return Ok((None, input.parse()?));
+        }
+        let text = input.parse()?;
+        if input.peek(Token![,]) {
+            input.parse::<Token![,]>()?;
+        } else if !input.is_empty() {
+            mistakes.add_error(input.error("expected `,`: write `\"0 9 * * *\", key = value`"));
+        }
+        Ok((Some(text), input.parse()?))
+    };
+    // The rest is taken as it is, so nothing here can fail but what was looked at before.
+    split.parse2(args).unwrap_or_default()
 }
 
 /// When it is due: exactly one of the three ways to say so.

@@ -95,7 +95,10 @@ pub(super) fn read(
             Access::Public
         }
         (Some(_), None) => Access::Public,
-        (None, Some(roles)) => Access::AnyRole(check_roles(roles, function, mistakes)),
+        (None, Some(roles)) => {
+            let none = "`role = []` would let nobody in: name a role, or leave it out to let in whoever is signed in";
+            Access::AnyRole(check_roles(roles, none, function, mistakes))
+        }
         (None, None) => Access::SignedIn,
     };
 

@@ -86,11 +86,10 @@ pub(crate) fn checked_count(number: &LitInt, name: &str, mistakes: &mut Mistakes
     None
 }
 
-/// Refuses roles that nobody has, and those given twice.
-pub(crate) fn check_roles(roles: Vec<LitStr>, function: &Ident, mistakes: &mut Mistakes) -> Vec<LitStr> {
+/// Refuses roles that nobody has, and those given twice. `none` says what is wrong with an empty list.
+pub(crate) fn check_roles(roles: Vec<LitStr>, none: &str, function: &Ident, mistakes: &mut Mistakes) -> Vec<LitStr> {
     if roles.is_empty() {
-        mistakes
-            .add(function, "`role = []` would let nobody in: name a role, or leave it out to let in whoever is signed in");
+        mistakes.add(function, none);
     }
     let mut seen: Vec<String> = Vec::new();
     for role in &roles {

@@ -83,7 +83,7 @@ pub(super) fn read(args: TokenStream, attrs: &mut Vec<Attribute>, function: &Ide
         }),
         roles: keys
             .texts("role", "admin", mistakes)
-            .map(|roles| check_roles(roles, function, mistakes))
+            .map(|roles| check_roles(roles, "`role = []` names nobody: name a role, or leave it out", function, mistakes))
             .unwrap_or_default(),
         register: keys.switch("register", mistakes).unwrap_or(true),
     }

@@ -84,7 +84,7 @@ impl CronSchedule {
         self.cron.pattern.describe()
     }
 
-    /// The first time it is due after this moment, which is not meant itself. `None` when that lies beyond what a calendar holds.
+    /// The first time it is due after this moment, which is not meant itself. `None` when that is after the year 5000.
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
         let (mut from, mut inclusive) = match self.repeated(after) {
             // The second time of this hour, and all of it was due at the first.

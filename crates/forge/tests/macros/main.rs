@@ -12,7 +12,6 @@ mod functions;
 mod inputs;
 mod jobs;
 mod models;
-mod runs;
 mod statements;
 
 use forge::__rt::wire::{TypeRegistry, WireType, read_json, write_json};
