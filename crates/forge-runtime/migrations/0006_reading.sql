@@ -9,14 +9,11 @@
 CREATE FUNCTION forge_changes_since(since pg_snapshot) RETURNS SETOF text LANGUAGE plpgsql STABLE STRICT ROWS 100
 SET search_path FROM CURRENT SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
-DECLARE
-    ended xid8;
 BEGIN
     RETURN QUERY SELECT c.change FROM forge_changes c
     WHERE c.xid >= pg_snapshot_xmax(since) AND c.xid < pg_snapshot_xmax(pg_current_snapshot());
-    FOR ended IN SELECT x FROM pg_snapshot_xip(since) x WHERE pg_visible_in_snapshot(x, pg_current_snapshot()) LOOP
-        RETURN QUERY SELECT c.change FROM forge_changes c WHERE c.xid = ended;
-    END LOOP;
+    RETURN QUERY SELECT c.change FROM forge_changes c
+    WHERE c.xid = ANY (ARRAY(SELECT x FROM pg_snapshot_xip(since) x WHERE pg_visible_in_snapshot(x, pg_current_snapshot())));
 END
 $$;
 
@@ -25,19 +22,16 @@ CREATE FUNCTION forge_changes_sweep(since pg_snapshot, until pg_snapshot) RETURN
 SET search_path FROM CURRENT SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 DECLARE
-    ended xid8;
-    part bigint;
-    swept bigint;
+    begun_since bigint;
+    ended_since bigint;
 BEGIN
     DELETE FROM forge_changes c
     WHERE c.xid >= coalesce(pg_snapshot_xmax(since), '0') AND c.xid < pg_snapshot_xmax(until)
       AND pg_visible_in_snapshot(c.xid, until);
-    GET DIAGNOSTICS swept = ROW_COUNT;
-    FOR ended IN SELECT x FROM pg_snapshot_xip(since) x WHERE pg_visible_in_snapshot(x, until) LOOP
-        DELETE FROM forge_changes c WHERE c.xid = ended;
-        GET DIAGNOSTICS part = ROW_COUNT;
-        swept := swept + part;
-    END LOOP;
-    RETURN swept;
+    GET DIAGNOSTICS begun_since = ROW_COUNT;
+    DELETE FROM forge_changes c
+    WHERE c.xid = ANY (ARRAY(SELECT x FROM pg_snapshot_xip(since) x WHERE pg_visible_in_snapshot(x, until)));
+    GET DIAGNOSTICS ended_since = ROW_COUNT;
+    RETURN begun_since + ended_since;
 END
 $$;
