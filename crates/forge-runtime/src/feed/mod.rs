@@ -114,13 +114,13 @@ pub(crate) struct Change {
     /// For which columns of the table it was written down: its [`shape`](crate::read_set::Table).
     #[serde(rename = "s", default)]
     pub(crate) shape: u32,
-    /// The columns whose values changed; none for rows that came or went.
+    /// The columns whose values changed, and one without a name that ends the list; none for rows that came or went, or when it may be any.
     #[serde(rename = "c")]
     pub(crate) columns: Option<Vec<String>>,
     /// The columns whose values follow.
     #[serde(rename = "k")]
     pub(crate) keys: Vec<String>,
-    /// Old and new values of those columns, once each; none when there were too many of them.
+    /// Old and new values of those columns; none when there were too many of them.
     #[serde(rename = "r")]
     pub(crate) rows: Option<Vec<Vec<Option<String>>>>,
 }
@@ -267,19 +267,20 @@ impl ChangeFeed {
         Ok(Batch { snapshot, changes, notes: Said::in_order(looked.said), gap })
     }
 
-    /// Waits until there may be something new.
-    pub(crate) async fn stirred(&self) {
+    /// Waits until there may be something new that concerns somebody. What `concerns` nobody, as far as that can be said of it beforehand, is left
+    /// for the next batch, for a short while.
+    pub(crate) async fn stirred(&self, concerns: impl Fn(&Change) -> bool) {
         let arrivals = &self.shared.arrivals;
         let alarm = match (&self.seen, self.shared.sink(), &self.settling) {
             (Some(_), Some(Sink::Wal), None) => match self.blind_until.or(self.invisible.map(|(at, _)| at)) {
                 Some(at) => at,
-                None => return arrivals.fresh().await,
+                None => return arrivals.stirred(concerns).await,
             },
             (_, _, Some(_)) => Instant::now() + POLL_EVERY,
             _ => return tokio::time::sleep(POLL_EVERY).await,
         };
         tokio::select! {
-            () = arrivals.fresh() => {}
+            () = arrivals.stirred(concerns) => {}
             () = tokio::time::sleep_until(alarm.into()) => {}
         }
     }
