@@ -370,7 +370,7 @@ fn faulty(changes: &Arc<Shape>) -> Arc<Shape> {
     let instead = if Fault::Savepoint.is_planted() {
         "(SELECT change FROM forge_changes WHERE NOT pg_visible_in_snapshot(xmin::text::xid8, $1::text::pg_snapshot))"
     } else if Fault::Watermark.is_planted() {
-        "forge_changes_since(format('%1$s:%1$s:', pg_snapshot_xmax($1::text::pg_snapshot))::pg_snapshot)"
+        "forge_changes_since(regexp_replace($1::text, '^.*:(.*):.*$', '\\1:\\1:')::pg_snapshot)"
     } else {
         return changes.clone();
     };
