@@ -28,8 +28,9 @@ pub(crate) fn system() -> Result<Vec<Migration>> {
         ("0003_changes.sql", include_str!("../../migrations/0003_changes.sql")),
         ("0004_feed.sql", include_str!("../../migrations/0004_feed.sql")),
         ("0005_live.sql", include_str!("../../migrations/0005_live.sql")),
-        ("0006_cluster.sql", include_str!("../../migrations/0006_cluster.sql")),
-        ("0007_jobs.sql", include_str!("../../migrations/0007_jobs.sql")),
+        ("0006_reading.sql", include_str!("../../migrations/0006_reading.sql")),
+        ("0007_cluster.sql", include_str!("../../migrations/0007_cluster.sql")),
+        ("0008_jobs.sql", include_str!("../../migrations/0008_jobs.sql")),
     ]
     .into_iter()
     .map(|(file, sql)| Migration::parse("forge", file, sql))
