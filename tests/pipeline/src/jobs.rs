@@ -26,7 +26,11 @@ pub struct Orders {
 }
 
 /// Does as it is told.
-#[forge::job(retry(max_attempts = 3, backoff = "exponential", initial = "1m", jitter = false), timeout = "20s", role = "auditor")]
+#[forge::job(
+    retry(max_attempts = 3, backoff = "exponential", initial = "1m", jitter = false),
+    timeout = "20s",
+    role = "auditor"
+)]
 pub async fn obey(ctx: &JobContext, input: Orders) -> Result<String> {
     follow(ctx, input).await
 }
