@@ -116,7 +116,7 @@ const FORM: &str =
 /// When a day does not consist of such pieces.
 pub fn every(milliseconds: u64) -> Result<String, String> {
     let seconds = milliseconds / 1000;
-    if milliseconds == 0 || milliseconds % 1000 != 0 {
+    if milliseconds == 0 || !milliseconds.is_multiple_of(1000) {
         return Err("a schedule goes by whole seconds".into());
     }
     let (minutes, hours) = (seconds / 60, seconds / 3600);
@@ -124,17 +124,17 @@ pub fn every(milliseconds: u64) -> Result<String, String> {
     if seconds < 60 && 60 % seconds == 0 {
         return Ok(format!("{} * * * * *", step(seconds)));
     }
-    if seconds % 60 == 0 && minutes < 60 && 60 % minutes == 0 {
+    if seconds.is_multiple_of(60) && minutes < 60 && 60 % minutes == 0 {
         return Ok(format!("0 {} * * * *", step(minutes)));
     }
-    if seconds % 3600 == 0 && hours < 24 && 24 % hours == 0 {
+    if seconds.is_multiple_of(3600) && hours < 24 && 24 % hours == 0 {
         return Ok(format!("0 0 {} * * *", step(hours)));
     }
-    if hours == 24 && seconds % 3600 == 0 {
+    if hours == 24 && seconds.is_multiple_of(3600) {
         return Ok("0 0 0 * * *".into());
     }
     let fits = |count: u64, whole: u64, unit: u64| {
-        (1..=whole).filter(|piece| whole % piece == 0).map(|piece| piece * unit).min_by_key(|piece| piece.abs_diff(count))
+        (1..=whole).filter(|piece| whole.is_multiple_of(*piece)).map(|piece| piece * unit).min_by_key(|piece| piece.abs_diff(count))
     };
     let near = [fits(seconds, 60, 1), fits(seconds, 60, 60), fits(seconds, 24, 3600)];
     let near = near.into_iter().flatten().min_by_key(|piece| piece.abs_diff(seconds)).unwrap_or(60);
@@ -375,7 +375,7 @@ impl Part {
     fn nearest_word(&self, text: &str) -> Option<&'static str> {
         let start: Vec<char> = text.chars().take(3).map(|c| c.to_ascii_uppercase()).collect();
         let likeness = |word: &str| word.chars().zip(&start).filter(|(a, b)| a == *b).count();
-        let best = self.words.iter().copied().max_by_key(|word| likeness(*word))?;
+        let best = self.words.iter().copied().max_by_key(|word| likeness(word))?;
         (start.len() >= 2 && likeness(best) >= 2).then_some(best)
     }
 

@@ -100,6 +100,11 @@ impl JobRegistry {
         Ok(Self { jobs: Arc::new(jobs) })
     }
 
+    /// What one says about itself.
+    pub fn info(&self, kind: &str) -> Option<&JobInfo> {
+        self.jobs.get(kind).map(|entry| &entry.info)
+    }
+
     /// What they say about themselves, by name; the runs of crons are among them.
     pub fn infos(&self) -> impl Iterator<Item = &JobInfo> {
         self.jobs.values().map(|entry| &entry.info)

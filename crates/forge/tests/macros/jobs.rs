@@ -63,7 +63,6 @@ async fn single(_ctx: &JobContext, card_id: Uuid) -> Result<Uuid> {
 }
 
 pub(crate) mod other {
-    use super::*;
 
     #[forge::input]
     pub(crate) struct Draft {
