@@ -46,6 +46,7 @@ mod presence;
 mod roll;
 mod run;
 mod subscriptions;
+mod version;
 mod watches;
 
 pub(crate) use apart::LANES;
@@ -59,3 +60,4 @@ pub(crate) use outbox::{End, Outbox};
 pub(crate) use presence::{Presence, STATE_BYTES_MAX, entry as presence_entry, nowhere, topic as presence_topic};
 pub(crate) use roll::MAIL_MAX;
 pub(crate) use subscriptions::{Subscribe, Unsubscribe};
+pub(crate) use version::Versions;

@@ -7,6 +7,7 @@
 //! Beside results there are answers, of which a client gets no more than it asked for, and events, of which the newest hundred wait.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::events::Event;
-use super::group::{Told, Version};
+use super::group::Told;
+use super::version::Held;
 
 /// A session's number on this node.
 pub(crate) type SessionId = u64;
@@ -67,8 +69,8 @@ struct Waiting {
     news: BTreeMap<u64, News>,
     acks: Vec<String>,
     position: u64,
-    /// The version that the client has of each subscription.
-    sent: HashMap<u64, Version>,
+    /// What the client has of each subscription.
+    held: HashMap<u64, Held>,
     events: Events,
     end: Option<End>,
     /// Since when something waits.
@@ -222,16 +224,19 @@ impl Outbox {
         self.waiting().since.is_some_and(|since| since.elapsed() > longest)
     }
 
-    /// The client says which version it holds from an earlier connection.
-    pub(crate) fn holds(&self, subscription: u64, version: &str) {
-        self.waiting().sent.insert(subscription, version.into());
+    /// The client subscribes anew, and says which version it holds from an earlier connection, if any.
+    pub(crate) fn holds(&self, subscription: u64, version: Option<&str>) {
+        self.forget(subscription);
+        if let Some(held) = version.and_then(Held::claimed) {
+            self.waiting().held.insert(subscription, held);
+        }
     }
 
     /// Nothing more is said of a subscription.
     pub(crate) fn forget(&self, subscription: u64) {
         let mut waiting = self.waiting();
         waiting.news.remove(&subscription);
-        waiting.sent.remove(&subscription);
+        waiting.held.remove(&subscription);
         waiting.events.forget(subscription);
     }
 
@@ -274,26 +279,17 @@ impl Outbox {
             // Whoever does not belong here any more is shown nothing more.
             return outgoing;
         }
-        let mut results: Vec<String> = Vec::new();
+        let mut frame = Frame::default();
         for (id, news) in std::mem::take(&mut waiting.news) {
             match news {
                 News::Failed(why) => {
-                    waiting.sent.remove(&id);
+                    waiting.held.remove(&id);
                     outgoing.failures.push((id, why));
                 }
-                News::Result(told) => {
-                    let had = waiting.sent.insert(id, told.version.clone());
-                    results.push(entry(id, &told, had.as_deref()));
-                }
+                News::Result(told) => frame.add(id, &told, waiting.held.insert(id, Held::Sent(told.version))),
             }
         }
-        let acks = std::mem::take(&mut waiting.acks);
-        if !results.is_empty() || !acks.is_empty() {
-            let acks = if acks.is_empty() { String::new() } else { format!(",\"acks\":{}", json!(acks)) };
-            let results = results.join(",");
-            outgoing.frame =
-                Some(format!("{{\"type\":\"frame\",\"position\":\"{}\",\"results\":[{results}]{acks}}}", waiting.position));
-        }
+        outgoing.frame = frame.text(waiting.position, &std::mem::take(&mut waiting.acks));
         for (id, event) in std::mem::take(&mut waiting.events.waiting) {
             outgoing.events.push(event.message(id, std::mem::take(&mut waiting.events.missed)));
         }
@@ -301,17 +297,47 @@ impl Outbox {
     }
 }
 
-/// A result for a client that has the version `had`.
-fn entry(id: u64, told: &Told, had: Option<&str>) -> String {
-    // Versions are base64url, and results and patches are JSON.
-    let version = &told.version;
-    let json = |bytes| std::str::from_utf8(bytes).unwrap_or("null");
-    match (had, &told.patch) {
-        (Some(had), _) if *had == **version => format!("{{\"id\":{id},\"version\":\"{version}\",\"current\":true}}"),
-        (Some(had), Some((base, patch))) if *had == **base => {
-            format!("{{\"id\":{id},\"version\":\"{version}\",\"base\":\"{base}\",\"delta\":{}}}", json(patch.as_slice()))
+/// A frame that is being written.
+#[derive(Debug, Default)]
+struct Frame {
+    /// With commas between them.
+    results: String,
+    /// Some of them are no patches.
+    whole: bool,
+}
+
+impl Frame {
+    /// A result, for a client that has `held` of it.
+    fn add(&mut self, id: u64, told: &Told, held: Option<Held>) {
+        let Self { results, whole } = self;
+        if !results.is_empty() {
+            results.push(',');
         }
-        _ => format!("{{\"id\":{id},\"version\":\"{version}\",\"data\":{}}}", json(told.json.as_slice())),
+        let had = |version| held.is_some_and(|held| held.is(version));
+        // Writing to a text does not fail.
+        let _ = match &told.patch {
+            Some((base, patch)) if had(*base) && !had(told.version) => write!(results, "[{id}{patch}"),
+            _ => {
+                *whole = true;
+                let version = told.version.brief();
+                if had(told.version) {
+                    write!(results, "{{\"id\":{id},\"version\":\"{version}\",\"current\":true}}")
+                } else {
+                    write!(results, "{{\"id\":{id},\"version\":\"{version}\",\"data\":{}}}", told.json)
+                }
+            }
+        };
+    }
+
+    /// The frame as JSON, if there is anything in it. Patches are many and small: nothing goes with them that nobody needs.
+    fn text(self, position: u64, acks: &[String]) -> Option<String> {
+        let Self { results, whole } = self;
+        if results.is_empty() && acks.is_empty() {
+            return None;
+        }
+        let position = if whole { format!("\"position\":\"{position}\",") } else { String::new() };
+        let acks = if acks.is_empty() { String::new() } else { format!(",\"acks\":{}", json!(acks)) };
+        Some(format!("{{\"type\":\"frame\",{position}\"results\":[{results}]{acks}}}"))
     }
 }
 
@@ -319,7 +345,12 @@ fn entry(id: u64, told: &Told, had: Option<&str>) -> String {
 mod tests {
     use serde_json::Value;
 
+    use super::super::version::Versions;
     use super::*;
+
+    fn told(json: Vec<u8>, before: Option<&Told>) -> Arc<Told> {
+        Arc::new(Told::new(json, before, &Versions::new(None)))
+    }
 
     fn list(n: usize, last: &str) -> Vec<u8> {
         let mut rows: Vec<Value> = (0..n).map(|id| json!({"id": id, "title": "a title of some length"})).collect();
@@ -339,16 +370,18 @@ mod tests {
     fn a_client_gets_the_newest_as_a_patch_to_what_it_has() {
         let outbox = Outbox::new();
         let put = |told: &Arc<Told>| outbox.put(7, news(vec![(3, News::Result(told.clone()))]));
-        let first = Arc::new(Told::new(list(9, "x"), None));
-        let second = Arc::new(Told::new(list(9, "y"), Some(&first)));
-        let third = Arc::new(Told::new(list(9, "missed"), Some(&second)));
-        let fourth = Arc::new(Told::new(list(9, "z"), Some(&third)));
+        let first = told(list(9, "x"), None);
+        let second = told(list(9, "y"), Some(&first));
+        let third = told(list(9, "missed"), Some(&second));
+        let fourth = told(list(9, "z"), Some(&third));
         put(&first);
-        assert_eq!(frame(&outbox)["results"][0]["data"][9]["title"], "x");
+        let whole = frame(&outbox);
+        assert_eq!((&whole["results"][0]["data"][9]["title"], &whole["position"]), (&json!("x"), &json!("7")));
         put(&second);
-        let patched = frame(&outbox);
-        assert_eq!(patched["results"][0]["base"], &*first.version);
-        assert_eq!(patched["results"][0]["delta"]["[]"][0][1], 9);
+        let brief = second.version.brief();
+        let patched = format!(r#"{{"type":"frame","results":[[3,"{brief}",9,"title","y"]]}}"#);
+        assert_eq!(outbox.take().frame.as_ref(), Some(&patched));
+        assert!(patched.len() - r#""y""#.len() <= 60, "{patched}");
         // Slower than the rounds: what it misses in between makes the patch useless, so it gets the whole.
         put(&third);
         put(&fourth);
@@ -359,9 +392,28 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_says_what_it_holds_gets_what_makes_the_newest_of_it() {
+        let first = told(list(9, "x"), None);
+        let second = told(list(9, "y"), Some(&first));
+        let (old, new) = (first.version.brief().to_string(), second.version.brief().to_string());
+        let told_to = |held: Option<&str>| {
+            let outbox = Outbox::new();
+            outbox.holds(1, Some(&old));
+            outbox.holds(1, held);
+            outbox.put(7, news(vec![(1, News::Result(second.clone()))]));
+            frame(&outbox)["results"][0].clone()
+        };
+        assert_eq!(told_to(Some(&new))["current"], true);
+        assert_eq!(told_to(Some(&old)), json!([1, new, 9, "title", "y"]));
+        for unknown in [None, Some("AAAAAAAA"), Some("")] {
+            assert_eq!(told_to(unknown)["data"][9]["title"], "y", "{unknown:?}");
+        }
+    }
+
+    #[test]
     fn acknowledgements_come_with_the_round_that_shows_them() {
         let outbox = Outbox::new();
-        let told = Arc::new(Told::new(b"1".to_vec(), None));
+        let told = told(b"1".to_vec(), None);
         outbox.put(9, Delivery { acks: vec!["m\"1".into()], ..news(vec![(1, News::Result(told))]) });
         let frame = frame(&outbox);
         assert_eq!((frame["acks"][0].as_str(), frame["results"][0]["data"].as_i64()), (Some("m\"1"), Some(1)));
@@ -371,7 +423,7 @@ mod tests {
     #[test]
     fn nothing_is_said_of_what_was_given_up() {
         let outbox = Outbox::new();
-        let told = Arc::new(Told::new(b"1".to_vec(), None));
+        let told = told(b"1".to_vec(), None);
         outbox.put(9, news(vec![(1, News::Result(told))]));
         outbox.forget(1);
         assert!(outbox.take().frame.is_none());
@@ -386,7 +438,7 @@ mod tests {
     #[test]
     fn events_come_after_the_frame_and_the_oldest_of_too_many_go() {
         let outbox = Outbox::new();
-        let told = Arc::new(Told::new(b"1".to_vec(), None));
+        let told = told(b"1".to_vec(), None);
         outbox.put(9, Delivery { events: moved(0), ..news(vec![(1, News::Result(told))]) });
         for number in 1..EVENTS_MAX + 3 {
             outbox.put(9, Delivery { events: moved(number), ..Delivery::default() });
@@ -413,7 +465,7 @@ mod tests {
     #[test]
     fn whoever_does_not_read_answers_is_too_slow_and_whoever_has_ended_is_shown_nothing() {
         let outbox = Outbox::new();
-        let told = Arc::new(Told::new(b"1".to_vec(), None));
+        let told = told(b"1".to_vec(), None);
         outbox.put(9, Delivery { events: moved(0), ..news(vec![(1, News::Result(told))]) });
         (0..=ANSWERS_MAX).for_each(|_| outbox.say("{}".into()));
         let outgoing = outbox.take();

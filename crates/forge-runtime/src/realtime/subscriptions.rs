@@ -15,6 +15,7 @@ use super::outbox::{Delivery, News, Outbox, SessionId};
 use super::presence::{Presence, Presences, nowhere};
 use super::roll::Roll;
 use super::run::Job;
+use super::version::Versions;
 use crate::feed::{Batch, Change, EventNote, Note};
 use crate::function::{Caller, Entry, Looked};
 use crate::read_set::Dependency;
@@ -80,6 +81,7 @@ pub(crate) struct SubscriptionManager {
     /// Sessions that people have signed in to and that have ended.
     signed_out: Vec<Uuid>,
     roll: Roll,
+    versions: Versions,
 }
 
 /// What became of a group with its new result.
@@ -92,7 +94,7 @@ pub(super) struct Settled {
 }
 
 impl SubscriptionManager {
-    pub(super) fn new(roll: Roll) -> Self {
+    pub(super) fn new(roll: Roll, versions: Versions) -> Self {
         Self {
             groups: HashMap::new(),
             by_call: HashMap::new(),
@@ -109,6 +111,7 @@ impl SubscriptionManager {
             events: VecDeque::new(),
             signed_out: Vec::new(),
             roll,
+            versions,
         }
     }
 
@@ -442,9 +445,9 @@ impl SubscriptionManager {
             }
             self.due.insert((at, id));
         }
-        let new = group.result.as_ref().is_none_or(|before| before.json != ran.json);
+        let new = group.result.as_ref().is_none_or(|before| before.json.as_bytes() != ran.json);
         if new {
-            group.result = Some(Arc::new(Told::new(ran.json, group.result.as_deref())));
+            group.result = Some(Arc::new(Told::new(ran.json, group.result.as_deref(), &self.versions)));
             self.untold.insert(id);
         }
         // A function may look at its caller in one run and not in another. What was once found to be private stays so.

@@ -197,9 +197,6 @@ async fn nothing_is_lost_over_hard_disconnects() -> Result<()> {
             let result = &frame["results"][0];
             whole += i32::from(result.get("data").is_some());
             changed += i32::from(result.get("delta").is_some());
-            if let Some(base) = result.get("base") {
-                assert_eq!(base, &version, "a patch to what the client has");
-            }
             known = applied(&known, result);
             version = result["version"].clone();
             let sum: i64 = known.as_array().unwrap().iter().map(|pair| number(&pair[1])).sum();

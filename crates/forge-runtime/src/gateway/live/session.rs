@@ -258,8 +258,10 @@ impl Session {
             Wanted::Subscribe { id, function, args, version } => {
                 let args = args.as_ref().map_or("{}", |args| args.get());
                 let subscription = self.query(id, &function, args, held);
-                if let (Ok(_), Some(version)) = (&subscription, &version) {
-                    self.outbox.holds(id, version);
+                if subscription.is_ok() {
+                    // Of a number in use, something may be on its way that the client did not know of when it said so.
+                    let version = version.filter(|_| !held.subscriptions.contains_key(&id));
+                    self.outbox.holds(id, version.as_deref());
                 }
                 self.begin(id, subscription, held).await;
             }
