@@ -31,6 +31,7 @@
 //! Not here: who a session is and what it sends (see [`crate::gateway`]).
 
 mod apart;
+mod by_number;
 #[cfg(test)]
 mod differential;
 mod events;

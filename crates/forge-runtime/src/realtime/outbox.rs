@@ -6,16 +6,17 @@
 //!
 //! Beside results there are answers, of which a client gets no more than it asked for, and events, of which the newest hundred wait.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use forge_core::Error;
 use serde_json::json;
-use tokio::sync::Notify;
 
+use super::by_number::ByNumber;
 use super::events::Event;
 use super::group::Told;
 use super::version::Held;
@@ -57,7 +58,6 @@ impl End {
 pub(crate) struct Outbox {
     pub(crate) id: SessionId,
     waiting: Mutex<Waiting>,
-    ready: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -66,15 +66,17 @@ struct Waiting {
     said: Vec<String>,
     /// How many of these are answers to calls, which may be large.
     replies: usize,
-    news: BTreeMap<u64, News>,
+    news: ByNumber<News>,
     acks: Vec<String>,
     position: u64,
     /// What the client has of each subscription.
-    held: HashMap<u64, Held>,
+    held: ByNumber<Held>,
     events: Events,
     end: Option<End>,
     /// Since when something waits.
     since: Option<Instant>,
+    /// Of whoever writes to the client, when there was nothing to write.
+    writer: Option<Waker>,
 }
 
 /// News of one subscription.
@@ -87,8 +89,7 @@ pub(super) enum News {
 /// Everything that one round has for a session.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
-    /// By the session's number of the subscription.
-    pub(super) news: BTreeMap<u64, News>,
+    pub(super) news: ByNumber<News>,
     pub(super) acks: Vec<String>,
     /// To be told after the results, in this order.
     pub(super) events: Events,
@@ -121,9 +122,9 @@ impl Events {
     }
 
     /// Takes in what a later round has, along with its news.
-    fn then(&mut self, later: Self, news: &BTreeMap<u64, News>) {
+    fn then(&mut self, later: Self, news: &ByNumber<News>) {
         // What may not be seen any more is not told any more.
-        self.waiting.retain(|(id, _)| !matches!(news.get(id), Some(News::Failed(_))));
+        self.waiting.retain(|(id, _)| !matches!(news.get(*id), Some(News::Failed(_))));
         self.missed += later.missed;
         later.waiting.into_iter().for_each(|(id, event)| self.push(id, event));
     }
@@ -153,7 +154,7 @@ impl Outbox {
     pub(crate) fn new() -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { id, waiting: Mutex::default(), ready: Notify::new() })
+        Arc::new(Self { id, waiting: Mutex::default() })
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -164,8 +165,11 @@ impl Outbox {
         let mut waiting = self.waiting();
         change(&mut waiting);
         waiting.since.get_or_insert_with(Instant::now);
+        let writer = waiting.writer.take();
         drop(waiting);
-        self.ready.notify_one();
+        if let Some(writer) = writer {
+            writer.wake();
+        }
     }
 
     /// Puts a round's delivery in.
@@ -235,32 +239,50 @@ impl Outbox {
     /// Nothing more is said of a subscription.
     pub(crate) fn forget(&self, subscription: u64) {
         let mut waiting = self.waiting();
-        waiting.news.remove(&subscription);
-        waiting.held.remove(&subscription);
+        waiting.news.remove(subscription);
+        waiting.held.remove(subscription);
         waiting.events.forget(subscription);
+    }
+
+    /// Whether there is something to take. If not, whoever asks is woken when there is; it is the only one who asks.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.waiting();
+        if waiting.since.is_some() {
+            return Poll::Ready(());
+        }
+        if !waiting.writer.as_ref().is_some_and(|writer| writer.will_wake(cx.waker())) {
+            waiting.writer = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Waits until there is something to take.
     pub(crate) async fn ready(&self) {
-        self.ready.notified().await;
+        std::future::poll_fn(|cx| self.poll_ready(cx)).await;
     }
 
-    /// Takes the newest of one subscription.
+    /// Takes the newest of one subscription. When there is none, [`ready`](Self::ready) waits for something else.
     pub(super) fn latest(&self, subscription: u64) -> Option<News> {
-        self.waiting().news.remove(&subscription)
+        let mut waiting = self.waiting();
+        let latest = waiting.news.remove(subscription);
+        waiting.since = waiting.since.filter(|_| latest.is_some());
+        latest
     }
 
     /// Why a subscription failed, if it did. It is still to be taken.
     pub(super) fn failure(&self, subscription: u64) -> Option<Arc<Error>> {
-        match self.waiting().news.get(&subscription) {
+        match self.waiting().news.get(subscription) {
             Some(News::Failed(why)) => Some(why.clone()),
             _ => None,
         }
     }
 
-    /// Takes the oldest event.
+    /// Takes the oldest event. When there is none, [`ready`](Self::ready) waits for something else.
     pub(super) fn event(&self) -> Option<Arc<Event>> {
-        self.waiting().events.waiting.pop_front().map(|(_, event)| event)
+        let mut waiting = self.waiting();
+        let event = waiting.events.waiting.pop_front().map(|(_, event)| event);
+        waiting.since = waiting.since.filter(|_| event.is_some());
+        event
     }
 
     /// Whether there is nothing to take.
@@ -280,10 +302,10 @@ impl Outbox {
             return outgoing;
         }
         let mut frame = Frame::default();
-        for (id, news) in std::mem::take(&mut waiting.news) {
+        for (id, news) in waiting.news.drain() {
             match news {
                 News::Failed(why) => {
-                    waiting.held.remove(&id);
+                    waiting.held.remove(id);
                     outgoing.failures.push((id, why));
                 }
                 News::Result(told) => frame.add(id, &told, waiting.held.insert(id, Held::Sent(told.version))),

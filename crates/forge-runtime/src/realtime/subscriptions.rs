@@ -137,7 +137,7 @@ impl SubscriptionManager {
     pub(super) fn subscribe(&mut self, wish: Subscribe) {
         let key = (wish.outbox.id, wish.id);
         let refuse = |why: Error| {
-            let news = [(wish.id, News::Failed(Arc::new(why)))].into();
+            let news = [(wish.id, News::Failed(Arc::new(why)))].into_iter().collect();
             wish.outbox.put(0, Delivery { news, ..Delivery::default() });
         };
         let user = wish.caller.principal.auth.user_id();
@@ -569,16 +569,33 @@ impl SubscriptionManager {
 /// What a round has for each session.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
-    by_session: HashMap<SessionId, (Arc<Outbox>, Delivery)>,
+    /// As it comes: mostly in the order of the sessions, and not looked up.
+    all: Vec<(Arc<Outbox>, Delivery)>,
 }
 
 impl Deliveries {
     pub(super) fn of(&mut self, outbox: &Arc<Outbox>) -> &mut Delivery {
-        &mut self.by_session.entry(outbox.id).or_insert_with(|| (outbox.clone(), Delivery::default())).1
+        let last = self.all.len();
+        let same = self.all.last().is_some_and(|(of, _)| Arc::ptr_eq(of, outbox));
+        if !same {
+            self.all.push((outbox.clone(), Delivery::default()));
+        }
+        &mut self.all[last - usize::from(same)].1
     }
 
+    /// One for each session.
     pub(super) fn into_each(self) -> impl Iterator<Item = (Arc<Outbox>, Delivery)> {
-        self.by_session.into_values()
+        let mut all = self.all;
+        // What came later stays behind what came before.
+        all.sort_by_key(|(outbox, _)| outbox.id);
+        all.dedup_by(|(later, delivery), (outbox, before)| {
+            let same = later.id == outbox.id;
+            if same {
+                before.then(std::mem::take(delivery));
+            }
+            same
+        });
+        all.into_iter()
     }
 
     pub(super) fn send(self, position: u64) {
