@@ -21,8 +21,9 @@ export type Patch =
  * The value with a change in it; the value itself is left as it was. The change is the way to what changes, field by field
  * and place by place, and a patch of that. Throws when it is not one for this value.
  */
-export function applyChange(value: unknown, change: readonly unknown[]): unknown {
-  const patch = change.reduceRight((inner, step) =>
+export function applyChange(value: unknown, change: unknown): unknown {
+  if (!Array.isArray(change)) return unfit();
+  const patch: unknown = change.reduceRight((inner: unknown, step: unknown) =>
     typeof step === 'number' ? [step, inner] : { [String(step)]: inner },
   );
   return applyPatch(value, patch);
@@ -30,13 +31,11 @@ export function applyChange(value: unknown, change: readonly unknown[]): unknown
 
 /** The value with a patch applied; the value itself is left as it was. Throws when the patch is not one for it. */
 export function applyPatch(value: unknown, patch: unknown): unknown {
-  if (Array.isArray(patch)) {
-    if (patch.length === 1) return patch[0];
-    if (patch.length > 1 && Array.isArray(value)) return withSteps(value, patch);
-  } else if (!isObject(patch)) {
-    if (patch !== undefined) return patch;
-  } else if (isObject(value)) return withFields(value, patch);
-  return unfit();
+  if (!isObject(patch)) return patch === undefined ? unfit() : patch;
+  if (!Array.isArray(patch))
+    return isObject(value) && !Array.isArray(value) ? withFields(value, patch) : unfit();
+  if (patch.length === 1) return patch[0];
+  return patch.length > 0 && Array.isArray(value) ? withSteps(value, patch) : unfit();
 }
 
 function withFields(value: Fields, patches: Fields): Fields {
@@ -49,36 +48,34 @@ function withFields(value: Fields, patches: Fields): Fields {
 
 function withSteps(value: readonly unknown[], steps: readonly unknown[]): unknown[] {
   const next = [...value];
-  const left = steps.values();
-  const take = (): unknown => {
-    const { value, done } = left.next();
-    return done ? unfit() : value;
-  };
-  /** An index that is a place among so many. */
-  const place = (count: number, index = take()): number => {
-    if (Number.isInteger(index) && (index as number) >= 0 && (index as number) < count)
-      return index as number;
-    return unfit();
-  };
-  for (const step of left)
-    if (step === 'i') next.splice(place(next.length + 1), 0, take());
-    else if (step === 'd') next.splice(place(next.length), 1);
+  let at = 0;
+  const take = (): unknown => (at < steps.length ? steps[at++] : unfit());
+  /** An index that is a place in the list, or behind all of them if that counts. */
+  const place = (behind: boolean, index = take()): number =>
+    typeof index === 'number' && (index in next || (behind && index === next.length))
+      ? index
+      : unfit();
+  while (at < steps.length) {
+    const step = take();
+    if (step === 'i') next.splice(place(true), 0, take());
+    else if (step === 'd') next.splice(place(false), 1);
     else if (step === 'm') {
-      const [moved] = next.splice(place(next.length), 1);
-      next.splice(place(next.length + 1), 0, moved);
+      const moved = next.splice(place(false), 1);
+      next.splice(place(true), 0, ...moved);
     } else {
-      const at = place(next.length, step);
-      next[at] = applyPatch(next[at], take());
+      const index = place(false, step);
+      next[index] = applyPatch(next[index], take());
     }
+  }
   return next;
 }
 
 type Fields = { [field: string]: unknown };
 
 function isObject(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return value === Object(value);
 }
 
 function unfit(): never {
-  throw new Error('the change does not fit');
+  throw new Error('it does not fit');
 }

@@ -440,14 +440,14 @@ function take(entry: Entry, result: Message): boolean {
     // The copy is right already. When that was known too, there is nothing to tell: the frame was sent twice.
     if (entry.fresh) return true;
   } else if ('data' in result) entry.result = result['data'];
-  else if (known && Array.isArray(delta)) {
+  else {
     // Of the copy: whatever comes on a connection comes in order, and the back end knows what it has sent.
     try {
-      entry.result = applyChange(entry.result, delta);
+      entry.result = applyChange(entry.result, known && delta);
     } catch {
       return false;
     }
-  } else return false;
+  }
   entry.version = version;
   entry.fresh = true;
   entry.error = undefined;
@@ -468,9 +468,9 @@ function empty(entry: Entry): void {
 /** What a frame says of subscriptions. Changes are lists, as there are many of them: their names are put back. */
 function asResults(value: unknown): Message[] {
   const results: unknown[] = Array.isArray(value) ? value : [];
-  return results.map((result) => {
-    if (!Array.isArray(result)) return Object(result) as Message;
-    const [id, version, ...delta]: unknown[] = result;
-    return { id, version, delta };
-  });
+  return results.map((result) =>
+    Array.isArray(result)
+      ? { id: result[0], version: result[1], delta: result.slice(2) }
+      : (Object(result) as Message),
+  );
 }
