@@ -33,7 +33,7 @@
 mod apart;
 mod by_number;
 #[cfg(test)]
-mod differential;
+pub(crate) mod differential;
 mod events;
 mod group;
 mod holds;
