@@ -6,9 +6,9 @@
 //!                              └─ all results anew ─────────▶ changed?     changed and not marked: a failure
 //! ```
 //!
-//! A case is one transaction, checked against every query of its schema; a seed is a schema with [`WRITES`] of them, one after the other. Shares of
-//! the seeds are tests of their own, so that they run at the same time. They are run with changes as rows, and fewer of them with changes in the
-//! log: what differs there is the feed.
+//! A case is one transaction, checked against every query of its schema; a seed is a schema with [`WRITES`] of them, one after the other. Seeds are
+//! taken by as many threads as there are cores. They are run with changes as rows, and fewer of them with changes in the log: what differs
+//! there is the feed.
 //!
 //! `FORGE_DIFFERENTIAL_CASES` says how many cases there are, `FORGE_DIFFERENTIAL_WAL_CASES` how many with changes in the log, and
 //! `FORGE_DIFFERENTIAL_SEED` which seed is the first. A failure names the seed that shows it again.
@@ -25,6 +25,9 @@ mod tally;
 mod world;
 mod writes;
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use place::Place;
 use tally::Tally;
 use world::World;
@@ -34,14 +37,17 @@ use crate::config::CaptureMode;
 /// How many cases there are when nobody says.
 const CASES: u64 = 100_000;
 
-/// How many of them there are with changes in the log.
+/// How many there are with changes in the log.
 const WAL_CASES: u64 = 5_000;
 
 /// How many transactions a schema lives for.
 const WRITES: u64 = 250;
 
-/// How many schemas live in one database, one after the other. Each leaves functions behind, and memory of its sessions.
+/// How many schemas live in one database, one after the other. Each leaves functions behind, and its sessions remember them.
 const WORLDS: usize = 16;
+
+/// How often a long run says how far it is, in cases.
+const TOLD_EVERY: usize = 50_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
@@ -52,46 +58,82 @@ fn on_one_thread<T>(body: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(body)
 }
 
-/// One share of the seeds, of so many shares.
-fn run(capture: CaptureMode, share: usize, of: usize) {
-    let name = if capture == CaptureMode::Wal { "FORGE_DIFFERENTIAL_WAL_CASES" } else { "FORGE_DIFFERENTIAL_CASES" };
-    let cases = number(name).unwrap_or(if capture == CaptureMode::Wal { WAL_CASES } else { CASES });
-    let first = number("FORGE_DIFFERENTIAL_SEED").unwrap_or(1);
-    let seeds: Vec<u64> = (first..first + cases.div_ceil(WRITES)).skip(share).step_by(of).collect();
-    on_one_thread(async {
-        let mut tally = Tally::default();
-        for some in seeds.chunks(WORLDS) {
-            let mut place = Place::with(capture).await;
-            for seed in some {
-                let world = World::new(&mut place, *seed, &mut tally.invalid).await;
-                let world = world.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
-                if let Err(why) = world.run(WRITES as usize, &mut tally).await {
-                    panic!("seed {seed} ({name}={WRITES} FORGE_DIFFERENTIAL_SEED={seed} shows it again): {why}");
+/// A range of seeds that several threads work on.
+struct Run {
+    capture: CaptureMode,
+    /// Where the number of cases is said.
+    cases: &'static str,
+    next: AtomicU64,
+    end: u64,
+    tally: Mutex<Tally>,
+}
+
+impl Run {
+    fn new(capture: CaptureMode, cases: &'static str, usual: u64) -> Self {
+        let first = number("FORGE_DIFFERENTIAL_SEED").unwrap_or(1);
+        let end = first + number(cases).unwrap_or(usual).div_ceil(WRITES);
+        Self { capture, cases, next: AtomicU64::new(first), end, tally: Mutex::default() }
+    }
+
+    fn seed(&self) -> Option<u64> {
+        Some(self.next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < self.end)
+    }
+
+    /// All of it.
+    fn run(self) {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            let working: Vec<_> = (0..threads).map(|_| scope.spawn(|| on_one_thread(self.work()))).collect();
+            let failures: Vec<String> = working.into_iter().filter_map(|one| one.join().unwrap().err()).collect();
+            assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+        });
+        let tally = self.tally.into_inner().unwrap();
+        eprintln!("{tally}");
+        tally.check();
+    }
+
+    /// The share of one thread.
+    async fn work(&self) -> Result<(), String> {
+        let mut next = self.seed();
+        while next.is_some() {
+            let mut place = Place::with(self.capture).await;
+            for _ in 0..WORLDS {
+                let Some(seed) = next else { break };
+                let mut seen = Tally::default();
+                let ran = async {
+                    let world = World::new(&mut place, seed, &mut seen.invalid).await?;
+                    world.run(WRITES as usize, &mut seen).await
+                };
+                if let Err(why) = ran.await {
+                    // The others end with the seed that they are at.
+                    self.next.store(self.end, Ordering::Relaxed);
+                    let again = format!("{}={WRITES} FORGE_DIFFERENTIAL_SEED={seed}", self.cases);
+                    return Err(format!("seed {seed} ({again} shows it again): {why}"));
                 }
+                self.add(seen);
+                next = self.seed();
             }
             place.remove().await;
         }
-        eprintln!("{tally}");
-        tally.check();
-    });
+        Ok(())
+    }
+
+    fn add(&self, seen: Tally) {
+        let mut tally = self.tally.lock().unwrap();
+        let before = tally.writes;
+        tally.add(seen);
+        if before / TOLD_EVERY != tally.writes / TOLD_EVERY {
+            eprintln!("so far: {tally}");
+        }
+    }
 }
 
-macro_rules! shares {
-    ($capture:ident, $of:literal: $($name:ident = $share:literal)*) => {
-        $(#[test] fn $name() { run(CaptureMode::$capture, $share, $of); })*
-    };
+#[test]
+fn a_result_that_changed_was_marked() {
+    Run::new(CaptureMode::Changelog, "FORGE_DIFFERENTIAL_CASES", CASES).run();
 }
 
-/// Whatever is written, a result that changed was marked.
-mod changes_that_are_rows {
-    use super::*;
-
-    shares!(Changelog, 8: share_1 = 0 share_2 = 1 share_3 = 2 share_4 = 3 share_5 = 4 share_6 = 5 share_7 = 6 share_8 = 7);
-}
-
-/// The same, with the log.
-mod changes_in_the_log {
-    use super::*;
-
-    shares!(Wal, 2: share_1 = 0 share_2 = 1);
+#[test]
+fn a_result_that_changed_was_marked_through_the_log() {
+    Run::new(CaptureMode::Wal, "FORGE_DIFFERENTIAL_WAL_CASES", WAL_CASES).run();
 }

@@ -1,7 +1,9 @@
 //! One schema, its queries and what is known of them: the engine's parts, put together as the engine does.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forge_core::Error;
@@ -19,7 +21,7 @@ use super::writes::{How, Write, Writer};
 use crate::db::transaction::{Purpose, Transaction};
 use crate::db::{Answer, Shape};
 use crate::feed::{Batch, Capture};
-use crate::read_set::{Catalogue, Dependency, capture};
+use crate::read_set::{Catalogue, Dependency, Table, capture};
 use crate::realtime::group::GroupId;
 use crate::realtime::index::Index;
 
@@ -85,7 +87,7 @@ impl<'a> World<'a> {
                 Err(why) => *invalid.entry(said(why)).or_default() += 1,
             }
         }
-        let mut world = Self {
+        Ok(Self {
             place,
             dice,
             dependencies: vec![None; queries.len()],
@@ -98,17 +100,13 @@ impl<'a> World<'a> {
             rows: Vec::new(),
             schema,
             queries,
-        };
-        world.look_around().await?;
-        Ok(world)
+        })
     }
 
     /// Writes, and checks after each.
     pub(super) async fn run(mut self, writes: usize, tally: &mut Tally) -> Outcome<()> {
         let late = self.queries.len() / 2;
-        for n in 0..late {
-            self.follow(n, tally).await?;
-        }
+        self.follow(0..late, tally).await?;
         self.look_around().await?;
         let (mut done, mut next) = (0, late);
         while done < writes {
@@ -126,7 +124,9 @@ impl<'a> World<'a> {
             tally.writes += 1;
             if next < self.queries.len() && done >= writes / 5 + 2 * (next - late) && self.open.is_none() {
                 // What follows now was written down for others. (A new trigger waits for open writers.)
-                self.follow(next, tally).await?;
+                if self.follow(next..next + 1, tally).await? {
+                    self.look_around().await?;
+                }
                 next += 1;
                 // It may lack a column, and so concern what it should not.
                 write.spares = None;
@@ -145,44 +145,45 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// Does what the engine does when a query was run for the first time. A table that was not watched before is looked at anew.
-    async fn follow(&mut self, n: usize, tally: &mut Tally) -> Outcome<()> {
-        let query = &self.queries[n];
-        let reading = match Catalogue::read(&self.place.client, &query.text).await.map_err(failed)? {
-            Ok(reading) => reading,
-            Err(why) => {
-                *tally.refused.entry(why.0).or_default() += 1;
-                tally.shapes += 1;
-                return Ok(());
+    /// Does what the engine does when queries were run for the first time. Says whether a table is watched now that was not before: what is known of
+    /// it is to be looked at anew.
+    async fn follow(&mut self, some: Range<usize>, tally: &mut Tally) -> Outcome<bool> {
+        let mut wanted: BTreeMap<u32, (Arc<Table>, BTreeSet<String>)> = BTreeMap::new();
+        for n in some {
+            let query = &self.queries[n];
+            tally.shapes += 1;
+            let reading = match Catalogue::read(&self.place.client, &query.text).await.map_err(failed)? {
+                Ok(reading) => reading,
+                Err(why) => {
+                    *tally.refused.entry(why.0).or_default() += 1;
+                    continue;
+                }
+            };
+            let prepared = self.place.client.prepare(&query.text).await.map_err(said)?;
+            let args: Vec<&(dyn postgres_types::ToSql + Sync)> = query.args.iter().map(|arg| arg as _).collect();
+            let mut dependencies: Vec<Dependency> = Vec::new();
+            for dependency in reading.bind(&capture(&args, prepared.params())) {
+                if !dependencies.contains(&dependency) {
+                    dependencies.push(dependency);
+                }
             }
-        };
-        let prepared = self.place.client.prepare(&query.text).await.map_err(said)?;
-        let args: Vec<&(dyn postgres_types::ToSql + Sync)> = query.args.iter().map(|arg| arg as _).collect();
-        let mut dependencies: Vec<Dependency> = Vec::new();
-        for dependency in reading.bind(&capture(&args, prepared.params())) {
-            if !dependencies.contains(&dependency) {
-                dependencies.push(dependency);
+            for Dependency { table, keys, .. } in &dependencies {
+                let keys: BTreeSet<String> = keys.iter().map(|(column, _)| column.clone()).collect();
+                let written = self.watched.get(&(table.oid, table.shape));
+                if written.is_none_or(|written| !keys.is_subset(written)) {
+                    wanted.entry(table.oid).or_insert_with(|| (table.clone(), BTreeSet::new())).1.extend(keys);
+                }
             }
+            tally.whole += usize::from(!dependencies.is_empty() && dependencies.iter().all(|one| one.keys.is_empty()));
+            self.index.add(GroupId(n as u64), &dependencies);
+            self.dependencies[n] = Some(dependencies);
         }
         let mut began = false;
-        for dependency in &dependencies {
-            let table = &dependency.table;
-            let keys: BTreeSet<String> = dependency.keys.iter().map(|(column, _)| column.clone()).collect();
-            let written = self.watched.get(&(table.oid, table.shape));
-            if written.is_some_and(|written| keys.is_subset(written)) {
-                continue;
-            }
-            began |= Capture { table, keys: &keys }.ensure(&self.place.client).await.map_err(failed)?;
+        for (table, keys) in wanted.into_values() {
+            began |= Capture { table: &table, keys: &keys }.ensure(&self.place.client).await.map_err(failed)?;
             self.watched.entry((table.oid, table.shape)).or_default().extend(keys);
         }
-        tally.shapes += 1;
-        tally.whole += usize::from(!dependencies.is_empty() && dependencies.iter().all(|one| one.keys.is_empty()));
-        self.index.add(GroupId(n as u64), &dependencies);
-        self.dependencies[n] = Some(dependencies);
-        if began {
-            self.look_around().await?;
-        }
-        Ok(())
+        Ok(began)
     }
 
     /// What a table is, changes while it is followed.
