@@ -27,7 +27,7 @@ use crate::realtime::{InvalidationEngine, Live, Outbox, Subscribe, Subscription}
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// How often changes that every node has seen are swept away.
-const SWEEP_CHANGES_EVERY: Duration = Duration::from_secs(70);
+const SWEEP_CHANGES_EVERY: Duration = Duration::from_secs(20);
 
 /// How far a node has come.
 #[derive(Debug, Clone, PartialEq, Eq)]

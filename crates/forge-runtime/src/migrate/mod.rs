@@ -28,6 +28,7 @@ pub(crate) fn system() -> Result<Vec<Migration>> {
         ("0003_changes.sql", include_str!("../../migrations/0003_changes.sql")),
         ("0004_feed.sql", include_str!("../../migrations/0004_feed.sql")),
         ("0005_live.sql", include_str!("../../migrations/0005_live.sql")),
+        ("0006_reading.sql", include_str!("../../migrations/0006_reading.sql")),
     ]
     .into_iter()
     .map(|(file, sql)| Migration::parse("forge", file, sql))

@@ -21,7 +21,7 @@ use super::subscriptions::{Deliveries, Ran, Subscribe, SubscriptionManager, Unsu
 use super::watches::{Watched, Watches};
 use crate::db::transaction::Transaction;
 use crate::db::{Database, Shape};
-use crate::feed::ChangeFeed;
+use crate::feed::{Change, ChangeFeed};
 use crate::function::FunctionExecutor;
 use crate::read_set::{Argument, Catalogue, Columns, Dependency, Reading, Unfollowable};
 
@@ -270,13 +270,14 @@ impl InvalidationEngine {
         let idle = self.subscriptions.is_empty();
         let watching = !self.watches.is_idle();
         let due = self.subscriptions.next_due();
+        let concerns = |change: &Change| self.subscriptions.concerns(change);
         tokio::select! {
             wish = self.wishes.recv() => Occasion::Wished(wish),
             done = self.apart.next() => Occasion::Done(done),
             watched = self.watches.next(&self.database), if watching => Occasion::Watched(watched),
             () = self.live.0.wake.notified() => Occasion::Look,
             () = until(due) => Occasion::Look,
-            () = self.feed.stirred(), if !idle => Occasion::Look,
+            () = self.feed.stirred(concerns), if !idle => Occasion::Look,
         }
     }
 

@@ -32,7 +32,7 @@
 
 mod apart;
 #[cfg(test)]
-mod differential;
+pub(crate) mod differential;
 mod events;
 mod group;
 mod holds;

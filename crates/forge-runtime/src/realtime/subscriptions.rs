@@ -259,6 +259,11 @@ impl SubscriptionManager {
         concerned.len()
     }
 
+    /// Whether a change concerns anybody, as far as is known now.
+    pub(super) fn concerns(&self, change: &Change) -> bool {
+        self.index.concerns(change)
+    }
+
     /// Notes whose time has come.
     pub(super) fn mark_due(&mut self, now: Instant) {
         while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) {

@@ -18,6 +18,7 @@ mod schema;
 mod world;
 mod writes;
 
+pub(crate) use world::{Place, config, connect};
 use world::{Tally, World};
 
 /// How many cases there are when nobody says.
@@ -31,7 +32,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs on one thread, where planted faults are seen by everything.
-fn on_one_thread<T>(body: impl Future<Output = T>) -> T {
+pub(crate) fn on_one_thread<T>(body: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(body)
 }
 
@@ -40,7 +41,7 @@ fn a_result_that_changed_was_marked() {
     on_one_thread(async {
         let cases = number("FORGE_DIFFERENTIAL_CASES").map_or(CASES, |cases| usize::try_from(cases).unwrap());
         let first = number("FORGE_DIFFERENTIAL_SEED").unwrap_or(1);
-        let place = world::Place::make().await;
+        let place = Place::make().await;
         let mut tally = Tally::default();
         for seed in first.. {
             let world =

@@ -33,13 +33,13 @@ type Outcome<T> = Result<T, String>;
 const QUERIES: (usize, usize) = (26, 8);
 
 /// A database to test in.
-pub(super) struct Place {
-    pub(super) url: String,
+pub(crate) struct Place {
+    pub(crate) url: String,
     _database: TestDatabase,
 }
 
 impl Place {
-    pub(super) async fn make() -> Self {
+    pub(crate) async fn make() -> Self {
         let templates = match std::env::var("FORGE_TEST_DATABASE_URL") {
             Ok(url) if !url.is_empty() => Templates::on_url(url),
             _ => {
@@ -61,13 +61,13 @@ impl Place {
     }
 }
 
-pub(super) async fn connect(url: &str) -> Client {
+pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
 }
 
-fn config(url: &str) -> Config {
+pub(crate) fn config(url: &str) -> Config {
     let mut config = Config::defaults(Mode::Test);
     config.database.url = Some(Secret::new(url.to_owned()));
     config
