@@ -9,11 +9,13 @@ mod support;
 use pipeline as _;
 
 mod commits;
+mod doctor;
 mod feed;
 mod guarantees;
 mod kills;
 mod live;
 mod load;
+mod log;
 mod migrations;
 mod outages;
 mod pooler;
@@ -21,6 +23,7 @@ mod proxy;
 mod reads;
 mod schema;
 mod starts;
+mod uncommitted;
 
 use std::time::Duration;
 

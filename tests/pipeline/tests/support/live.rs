@@ -90,6 +90,11 @@ impl Live {
         }
     }
 
+    /// Has the system take as little as it can, when nobody reads.
+    pub(crate) fn takes_little(&self) {
+        rustix::net::sockopt::set_socket_recv_buffer_size(self.socket.get_ref(), 4096).unwrap();
+    }
+
     /// Cuts the connection without a word.
     pub(crate) fn cut(self) {
         let stream = self.socket.into_inner().into_std().unwrap();
