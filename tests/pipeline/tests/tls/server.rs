@@ -19,8 +19,6 @@ const NOBODY: u32 = 65534;
 
 static SERVERS: AtomicU32 = AtomicU32::new(0);
 
-/// Who signs certificates.
-
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
