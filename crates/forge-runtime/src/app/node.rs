@@ -25,7 +25,7 @@ use crate::gateway::{Authenticator, GatewayServer};
 use crate::jobs::{JobResult, Jobs, Worker};
 use crate::migrate::{Migrator, Progress, State};
 use crate::observability;
-use crate::realtime::{InvalidationEngine, Live, Outbox, Subscribe, Subscription};
+use crate::realtime::{InvalidationEngine, Live, Outbox, Subscribe, Subscription, Versions};
 
 /// How often old answers of mutations are swept away.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
@@ -230,7 +230,8 @@ impl Node {
             }
         });
         let (feed, reader, mut keeper) = crate::feed::feed(&database, &config.reactivity);
-        let engine = InvalidationEngine::new(live, wishes, database.clone(), parts.executor.clone(), feed);
+        let versions = Versions::new(config.security.auth.secret.as_ref());
+        let engine = InvalidationEngine::new(live, wishes, database.clone(), parts.executor.clone(), feed, versions);
         tasks.spawn(engine.run(stop.clone()));
         tasks.spawn(parts.live.roll().clone().run(database.clone(), stop.clone()));
         tasks.spawn(reader.run(stop.clone()));

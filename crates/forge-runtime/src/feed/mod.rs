@@ -173,8 +173,10 @@ pub(crate) struct ChangeFeed {
     /// Transactions that were open when the stream began, or when something of it was dropped. They may have committed before and become visible
     /// since, so that they will not arrive.
     unsure: Vec<u64>,
+    /// Something was dropped, perhaps of theirs: nothing will arrive to tell when it becomes visible.
+    dropped: bool,
     settling: Option<Settling>,
-    /// When to look again for what has arrived and is not visible yet, and after how long the time after.
+    /// When to look again for what is in the log and was not visible yet, and after how long the time after.
     invisible: Option<(Instant, Duration)>,
     /// Until when the next batch waits for the log to be read.
     blind_until: Option<Instant>,
@@ -211,6 +213,7 @@ impl ChangeFeed {
             seen: None,
             mark: Mark::default(),
             unsure: Vec::new(),
+            dropped: false,
             settling: None,
             invisible: None,
             blind_until: None,
@@ -246,16 +249,19 @@ impl ChangeFeed {
         let caught = if logged { self.catch_up(&before, &looked.server, looked.position).await } else { Caught::Up };
         gap |= caught != Caught::Up;
         let (arrived, invisible) = self.shared.arrivals.take(&snapshot);
+        let mut moved = false;
         if logged {
-            // Nor may anything have been dropped meanwhile.
-            gap |= self.shared.arrivals.mark() != before || !self.is_sure(before, &snapshot, &arrived);
+            // Nor may anything have been dropped meanwhile. The next batch then finds out what is unsure.
+            moved = self.shared.arrivals.mark() != before;
+            gap |= moved || !self.is_sure(before, &snapshot, &arrived);
         }
         let now = SystemTime::now();
         for one in arrived {
             observability::live().feed_arrived(now.duration_since(one.committed).unwrap_or_default());
             changes.extend(one.changes);
         }
-        self.invisible = (invisible > 0).then(|| {
+        let unseen = invisible > 0 || moved || (self.dropped && !self.unsure.is_empty());
+        self.invisible = unseen.then(|| {
             let pause = self.invisible.map_or(INVISIBLE_EVERY.0, |(_, pause)| (pause * 2).min(INVISIBLE_EVERY.1));
             (Instant::now() + pause, pause)
         });
@@ -350,6 +356,7 @@ impl ChangeFeed {
     /// Whether all that the snapshot sees, and that of before did not, has arrived.
     fn is_sure(&mut self, mark: Mark, snapshot: &Snapshot, arrived: &[wal::Arrived]) -> bool {
         if mark != self.mark {
+            self.dropped = self.mark.dropped != mark.dropped;
             self.mark = mark;
             self.unsure = snapshot.open().to_vec();
             return false;

@@ -18,6 +18,7 @@ use super::outbox::{Outbox, SessionId};
 use super::roll::Roll;
 use super::run::{Finished, Job};
 use super::subscriptions::{Deliveries, Ran, Subscribe, SubscriptionManager, Unsubscribe, not_live};
+use super::version::Versions;
 use super::watches::{Watched, Watches};
 use crate::db::transaction::Transaction;
 use crate::db::{Database, Shape};
@@ -222,8 +223,9 @@ impl InvalidationEngine {
         database: Database,
         executor: FunctionExecutor,
         feed: ChangeFeed,
+        versions: Versions,
     ) -> Self {
-        let subscriptions = SubscriptionManager::new(live.roll().clone());
+        let subscriptions = SubscriptionManager::new(live.roll().clone(), versions);
         Self {
             live,
             wishes: wishes.0,
