@@ -241,11 +241,12 @@ async fn behind_a_pooler_alone_a_node_joins_leads_and_says_what_it_lacks() -> Re
                 JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'advisory' WHERE a.application_name LIKE '%heartbeat'";
     until("it leads with a lock", async || count(&sql, held).await == 1).await;
     assert!(!node.process.log().contains("DATABASE_NOT_DIRECT"), "{}", node.process.log());
+    let seen = node.id;
     node.process.kill().await;
-    until_dead(&sql, node.id).await;
     // Without one.
     let alone = [QUICK, &[("FORGE_MIGRATIONS_ON_START", "false")]].concat();
     let node = Node::start(&sql, &pgbouncer.url(), &alone).await;
+    until_dead(&sql, seen).await;
     until_led_by(&sql, node.id).await;
     let log = node.process.log();
     assert!(log.contains("DATABASE_NOT_DIRECT") && log.contains("What does not"), "{log}");
