@@ -118,6 +118,17 @@ async fn a_killed_node_is_dead_and_followed_within_two_beats() -> Result<()> {
         assert_eq!(next, term + 1);
         assert!(followed < interval * 2 && dead < interval * 2, "followed after {followed:?}, dead after {dead:?}");
         until("it knows that it leads", async || follower.sees().await[2] == follower.id.to_string()).await;
+        let metrics = Request::get("/metrics").send(follower.process.url()).await.text();
+        for line in [
+            "cluster_nodes{status=\"active\"} 1",
+            "leader_is_leader{role=\"scheduler\"} 1",
+            "leader_elections_total 1",
+            "leader_failovers_total 1",
+            "node_joins_total 1",
+            "node_leaves_total 0",
+        ] {
+            assert!(metrics.lines().any(|told| told == line), "{line} in {metrics}");
+        }
         survivor = follower;
     }
     // One that is told to stop leaves no corpse, and nobody waits for its lease.
