@@ -313,7 +313,7 @@ mod tests {
         bus.put_back(failed);
         assert_eq!(bus.waiting()["c"].payload(), r#"{"a":3,"b":4}"#);
         for key in 0..100_000 {
-            bus.tell("c", &format!("{key:01$}", 20), 1, i64::min);
+            bus.tell("c", &format!("{key:020}"), 1, i64::min);
         }
         assert_eq!(bus.waiting()["c"].payload(), "*");
         assert!(bus.waiting()["c"].values.len() < 1_000, "it stops growing");
