@@ -33,17 +33,22 @@ use tokio::signal::unix::{SignalKind, signal};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const USAGE: &str = "usage: bench call|live
+const USAGE: &str = "usage: bench call | live [capture|lists|crowd]
 
   call   a query by primary key and a mutation of one insert, beside bare handlers
-  live   live queries: what following costs, how soon and how surely subscribers are told, beside bare readers and broadcasts
+  live   live queries: what following costs, how soon and how surely subscribers are told, beside bare readers and broadcasts;
+         all of it, or one part
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["call"] => run(call),
-        ["live"] => run(live),
+        ["live"] => run(|programs| live(programs, None)),
+        ["live", part] => match live::Part::named(part) {
+            Some(part) => run(|programs| live(programs, Some(part))),
+            None => Err(USAGE.into()),
+        },
         ["help" | "--help" | "-h"] => say(USAGE.trim_end()),
         _ => Err(USAGE.into()),
     };
@@ -58,7 +63,7 @@ fn main() -> ExitCode {
 }
 
 /// Builds the programs, and runs a benchmark with them until it ends or is told to stop.
-fn run<F: Future<Output = Result<()>>>(benchmark: fn(Programs) -> F) -> Result<()> {
+fn run<F: Future<Output = Result<()>>>(benchmark: impl FnOnce(Programs) -> F) -> Result<()> {
     let programs = programs::build()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(benchmark(programs))
@@ -76,10 +81,10 @@ async fn call(programs: Programs) -> Result<()> {
     measured
 }
 
-async fn live(programs: Programs) -> Result<()> {
+async fn live(programs: Programs, part: Option<live::Part>) -> Result<()> {
     let databases = live::Databases::start().await?;
     let places = databases.places();
-    let measured = unless_stopped(move || live::run(&programs, &places)).await;
+    let measured = unless_stopped(move || live::run(&programs, &places, part)).await;
     databases.remove().await?;
     measured
 }

@@ -56,22 +56,43 @@ fn note(text: &[u8], newest: &mut [i64]) -> Result<()> {
     }
     let frame: Value = serde_json::from_slice(text)?;
     for result in frame["results"].as_array().into_iter().flatten() {
-        let list = result["id"].as_u64().and_then(|id| usize::try_from(id).ok()).filter(|list| *list < newest.len());
+        let id = if result.is_array() { &result[0] } else { &result["id"] };
+        let list = id.as_u64().and_then(|id| usize::try_from(id).ok()).filter(|list| *list < newest.len());
         let list = list.ok_or_else(|| format!("no subscription: {result}"))?;
-        newest[list] = newest[list].max(greatest(&result["data"]).max(greatest(&result["delta"])));
+        newest[list] = newest[list].max(greatest(result));
     }
     Ok(())
 }
 
-/// The greatest revision in a result or a patch.
-fn greatest(value: &Value) -> i64 {
-    match value {
-        Value::Array(values) => values.iter().map(greatest).max().unwrap_or(i64::MIN),
-        Value::Object(fields) => match fields.get("revision") {
-            Some(Value::String(text)) => text.parse().unwrap_or(i64::MIN),
-            Some(patch) => patch["="].as_str().and_then(|text| text.parse().ok()).unwrap_or(i64::MIN),
-            None => fields.values().map(greatest).max().unwrap_or(i64::MIN),
-        },
-        _ => i64::MIN,
+/// The greatest revision in what is told of a list: its rows, or a change of some or of one.
+fn greatest(told: &Value) -> i64 {
+    let number = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
+    let (within, named) = match told {
+        Value::Array(parts) => {
+            let way = parts.windows(2).find(|pair| pair[0] == "revision");
+            (parts.iter().map(greatest).max(), way.and_then(|pair| number(&pair[1])))
+        }
+        Value::Object(fields) => (fields.values().map(greatest).max(), fields.get("revision").and_then(number)),
+        _ => (None, None),
+    };
+    within.max(named).unwrap_or(i64::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn revisions_are_found_however_they_are_told() {
+        for (told, newest) in [
+            (json!({"id": 1, "version": "a", "data": [{"id": "7", "revision": "4"}, {"id": "9", "revision": "5"}]}), 5),
+            (json!([1, "b", [0, {"revision": "6"}, 1, {"revision": "8"}]]), 8),
+            (json!([1, "c", 1, "revision", "9"]), 9),
+            (json!({"id": 1, "version": "c", "current": true}), i64::MIN),
+        ] {
+            assert_eq!(greatest(&told), newest, "{told}");
+        }
     }
 }

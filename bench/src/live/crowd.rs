@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::Value;
 
 use super::figures::Figures;
 use super::fleet::Fleet;
@@ -123,8 +124,9 @@ struct Crowd {
     subscriptions: usize,
     /// Connections that have something to be told.
     waiting: Vec<usize>,
-    /// What the last of them was told.
+    /// What the last of them was told, and of how many subscriptions that is.
     frame: Vec<u8>,
+    results: usize,
 }
 
 impl Crowd {
@@ -136,7 +138,7 @@ impl Crowd {
             let text = format!(r#"{{"type":"subscribe","id":{id},"function":"get_todo","args":{{"id":"1"}}}}"#);
             fleet.send(n % sockets, &text)?;
         }
-        let mut crowd = Self { fleet, subscriptions, waiting: Vec::new(), frame: Vec::new() };
+        let mut crowd = Self { fleet, subscriptions, waiting: Vec::new(), frame: Vec::new(), results: 0 };
         crowd.expect();
         Ok(crowd)
     }
@@ -150,7 +152,8 @@ impl Crowd {
     /// Waits until everybody has been told. Returns when the last one was.
     fn until_told(&mut self) -> Result<Instant> {
         let mut left: usize = self.waiting.iter().sum();
-        let (waiting, frame, mut last) = (&mut self.waiting, &mut self.frame, Instant::now());
+        let Self { waiting, frame, results, .. } = self;
+        let mut last = Instant::now();
         let all = self.fleet.hear(PATIENCE, |n, text, at| {
             if text.starts_with(b"{\"type\":\"error\"") {
                 return Err(format!("a client was told {}", String::from_utf8_lossy(text)).into());
@@ -158,13 +161,15 @@ impl Crowd {
             if !text.starts_with(b"{\"type\":\"frame\"") {
                 return Ok(false);
             }
-            let results = text.windows(11).filter(|bytes| bytes == b"\"version\":\"").count();
-            let told = results.min(waiting[n]);
-            (waiting[n], left, last) = (waiting[n] - told, left - told, at);
-            if left == 0 {
+            // Everybody is told the same, mostly: it is read once.
+            if frame != text {
+                let read: Value = serde_json::from_slice(text)?;
+                *results = read["results"].as_array().map_or(0, Vec::len);
                 frame.clear();
                 frame.extend_from_slice(text);
             }
+            let told = (*results).min(waiting[n]);
+            (waiting[n], left, last) = (waiting[n] - told, left - told, at);
             Ok(left == 0)
         })?;
         if all { Ok(last) } else { Err(format!("{left} were not told within {PATIENCE:?}").into()) }

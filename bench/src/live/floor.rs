@@ -1,8 +1,8 @@
 //! The floor: a bare process that learns of the same writes by the same way, and does nothing with them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::logical::Reader;
@@ -17,7 +17,13 @@ const POLL_EVERY: Duration = Duration::from_millis(20);
 pub(super) fn measure(url: &str, sink: Sink, pace: Paced) -> Result<Vec<u32>> {
     let stop = Arc::new(AtomicBool::new(false));
     let (table, reader) = match sink {
-        Sink::Changelog => ("floor_changelog", AtWork::begin(poll(url.to_owned(), stop.clone()))),
+        Sink::Changelog => {
+            let (ready, begun) = mpsc::channel();
+            let reader = AtWork::begin(poll(url.to_owned(), stop.clone(), ready));
+            // What is written before it knows where to begin would be missing. It cannot be waited for when it has failed, which it says below.
+            let _ = begun.recv();
+            ("floor_changelog", reader)
+        }
         Sink::Wal => {
             let (reader, stop) = (Reader::open(url)?, stop.clone());
             ("floor_wal", AtWork::begin(async move { reader.read(&stop) }))
@@ -40,11 +46,12 @@ pub(super) fn measure(url: &str, sink: Sink, pace: Paced) -> Result<Vec<u32>> {
 }
 
 /// Asks a table of changes again and again. Returns each revision with when it was known.
-async fn poll(url: String, stop: Arc<AtomicBool>) -> Result<Vec<(i64, Instant)>> {
+async fn poll(url: String, stop: Arc<AtomicBool>, ready: mpsc::Sender<()>) -> Result<Vec<(i64, Instant)>> {
     let client = writers::connect(&url).await?;
     let statement = client.prepare("SELECT id, revision FROM floor_changes WHERE id > $1 ORDER BY id").await?;
     let last = client.query_one("SELECT coalesce(max(id), 0) FROM floor_changes", &[]).await?;
     let (mut last, mut known): (i64, _) = (last.get(0), Vec::new());
+    ready.send(())?;
     while !stop.load(Ordering::Relaxed) {
         for row in client.query(&statement, &[&last]).await? {
             last = row.get(0);

@@ -99,12 +99,32 @@ struct Stage<'a> {
     logs: &'a std::path::Path,
 }
 
-/// Measures, and prints what came of it.
-pub(crate) fn run(programs: &Programs, places: &Places) -> Result<()> {
+/// A part of the benchmark that can be run alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Capture,
+    Lists,
+    Crowd,
+}
+
+impl Part {
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "capture" => Some(Self::Capture),
+            "lists" => Some(Self::Lists),
+            "crowd" => Some(Self::Crowd),
+            _ => None,
+        }
+    }
+}
+
+/// Measures, and prints what came of it. A part alone has no line for machines.
+pub(crate) fn run(programs: &Programs, places: &Places, part: Option<Part>) -> Result<()> {
     let files = crowd::raise_file_limit()?;
     let logs = tempfile::tempdir()?;
     let stage = Stage { programs, places, logs: logs.path() };
     let mut figures = Figures::new("live");
+    let wanted = |one| part.is_none_or(|part| part == one);
     let mut main = Sink::Changelog;
     for sink in [Sink::Changelog, Sink::Wal] {
         if let Some(why) = node::unavailable(&stage, sink)? {
@@ -112,11 +132,20 @@ pub(crate) fn run(programs: &Programs, places: &Places) -> Result<()> {
             continue;
         }
         main = sink;
-        capture::measure(&stage, sink, &mut figures)?;
-        lists::measure(&stage, sink, &mut figures)?;
+        if wanted(Part::Capture) {
+            capture::measure(&stage, sink, &mut figures)?;
+        }
+        if wanted(Part::Lists) {
+            lists::measure(&stage, sink, &mut figures)?;
+        }
+    }
+    if wanted(Part::Crowd) {
+        crowd::measure(&stage, main, files, &mut figures)?;
+    }
+    if part.is_some() {
+        return Ok(());
     }
     figures.of_main(main)?;
-    crowd::measure(&stage, main, files, &mut figures)?;
     peer::measure(&stage, main, &mut figures)?;
     figures.finish()
 }

@@ -16,6 +16,8 @@ pub(crate) type StateId = u32;
 #[derive(Debug, Default)]
 pub(crate) struct States {
     by_name: HashMap<Vec<u8>, StateId>,
+    /// By what a client held, and the frame that it was told then.
+    by_frame: HashMap<(Option<StateId>, Vec<u8>), StateId>,
     all: Vec<State>,
 }
 
@@ -24,12 +26,13 @@ impl States {
         &self.all[id as usize]
     }
 
-    /// The state of that name; `read` makes it of the states that are known when it is not known yet.
-    fn named(&mut self, name: &[u8], read: impl FnOnce(&Self) -> Result<State>) -> Result<StateId> {
-        if let Some(known) = self.by_name.get(name) {
-            return Ok(*known);
+    /// The state of that name.
+    fn named(&mut self, name: &[u8], state: State) -> Result<StateId> {
+        match self.by_name.get(name).copied() {
+            Some(known) if *self.get(known) == state => return Ok(known),
+            Some(_) => return Err(format!("{state:?} is not the only one of its name").into()),
+            None => {}
         }
-        let state = read(self)?;
         let id = StateId::try_from(self.all.len())?;
         self.all.push(state);
         self.by_name.insert(name.to_vec(), id);
@@ -38,29 +41,33 @@ impl States {
 
     /// What a frame says of a list to a client who holds the state `held`. None when it is not about that.
     ///
-    /// A frame that is a patch to another version than the one that the client holds is an error.
+    /// A patch makes the state of a version of what the client holds, whichever that is: another state than the version's is an error.
     pub(crate) fn of_frame(&mut self, text: &[u8], held: Option<StateId>) -> Result<Option<StateId>> {
         if !text.starts_with(b"{\"type\":\"frame\"") {
             return if text.starts_with(b"{\"type\":\"error\"") { Err(unexpected(text)) } else { Ok(None) };
         }
-        let Some(version) = value_of(text, b"\"version\":\"") else { return Ok(None) };
-        if let Some(base) = value_of(text, b"\"base\":\"")
-            && self.by_name.get(base).copied() != held
-        {
-            return Err(format!("a patch to what the client does not hold: {}", String::from_utf8_lossy(text)).into());
+        let told = (held, text.to_vec());
+        if let Some(known) = self.by_frame.get(&told) {
+            return Ok(Some(*known));
         }
-        let read = |known: &Self| {
-            let frame: Value = serde_json::from_slice(text)?;
-            let [result] = frame["results"].as_array().map(Vec::as_slice).unwrap_or_default() else {
-                return Err(unexpected(text));
-            };
-            match (&result["data"], held) {
-                (Value::Array(rows), _) => rows.iter().map(|row| revision(&row["revision"])).collect(),
-                (_, Some(held)) => patched(known.get(held), &result["delta"]).ok_or_else(|| unexpected(text)),
-                _ => Err(unexpected(text)),
-            }
+        let frame: Value = serde_json::from_slice(text)?;
+        let [result] = frame["results"].as_array().map(Vec::as_slice).unwrap_or_default() else {
+            return Err(unexpected(text));
         };
-        self.named(version, read).map(Some)
+        let (version, state) = match (result, &result["data"], held) {
+            (_, Value::Array(rows), _) => {
+                (&result["version"], rows.iter().map(|row| revision(&row["revision"])).collect::<Result<State>>()?)
+            }
+            (Value::Array(patch), _, Some(held)) => {
+                let change = patch.get(2..).ok_or_else(|| unexpected(text))?;
+                (&patch[1], patched(self.get(held), change).ok_or_else(|| unexpected(text))?)
+            }
+            _ => return Err(unexpected(text)),
+        };
+        let version = version.as_str().ok_or_else(|| unexpected(text))?;
+        let id = self.named(version.as_bytes(), state)?;
+        self.by_frame.insert(told, id);
+        Ok(Some(id))
     }
 
     /// The same for a peer who sends the whole list as GraphQL each time. None for its other messages.
@@ -68,12 +75,13 @@ impl States {
         if !text.starts_with(b"{\"type\":\"data\"") && value_of(text, b"\"type\":\"").is_none_or(|kind| kind != b"data") {
             return if text.windows(7).any(|bytes| bytes == b"\"error\"") { Err(unexpected(text)) } else { Ok(None) };
         }
-        let read = |_: &Self| {
-            let message: Value = serde_json::from_slice(text)?;
-            let rows = message["payload"]["data"]["allTodos"]["nodes"].as_array().ok_or_else(|| unexpected(text))?;
-            rows.iter().map(|row| revision(&row["revision"])).collect()
-        };
-        self.named(text, read).map(Some)
+        if let Some(known) = self.by_name.get(text) {
+            return Ok(Some(*known));
+        }
+        let message: Value = serde_json::from_slice(text)?;
+        let rows = message["payload"]["data"]["allTodos"]["nodes"].as_array().ok_or_else(|| unexpected(text))?;
+        let state = rows.iter().map(|row| revision(&row["revision"])).collect::<Result<State>>()?;
+        self.named(text, state).map(Some)
     }
 }
 
@@ -93,15 +101,17 @@ fn value_of<'a>(text: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     Some(&text[from..from + length])
 }
 
-/// A list after a patch that changes nothing but revisions, which is all that is written here.
-fn patched(state: &State, patch: &Value) -> Option<State> {
+/// A list after a change of nothing but revisions, which is all that is written here: of one row, or of several.
+fn patched(state: &State, change: &[Value]) -> Option<State> {
     let mut state = state.clone();
-    for op in patch["[]"].as_array()? {
-        if op[0] != "u" {
-            return None;
-        }
-        let row = state.get_mut(usize::try_from(op[1].as_u64()?).ok()?)?;
-        *row = revision(&op[2]["~"]["revision"]["="]).ok()?;
+    let mut write = |at: &Value, value: &Value| {
+        *state.get_mut(usize::try_from(at.as_u64()?).ok()?)? = revision(value).ok()?;
+        Some(())
+    };
+    match change {
+        [at, field, value] if field == "revision" => write(at, value)?,
+        [Value::Array(steps)] => steps.chunks(2).try_for_each(|step| write(&step[0], &step.get(1)?["revision"]))?,
+        _ => return None,
     }
     Some(state)
 }
@@ -112,8 +122,8 @@ mod tests {
 
     const WHOLE: &[u8] =
         br#"{"type":"frame","position":"7","results":[{"id":1,"version":"a","data":[{"id":"1","revision":"0"},{"id":"2","revision":"5"}]}]}"#;
-    const PATCH: &[u8] =
-        br#"{"type":"frame","position":"8","results":[{"id":1,"version":"b","base":"a","delta":{"[]":[["u",0,{"~":{"revision":{"=":"6"}}}]]}}]}"#;
+    const PATCH: &[u8] = br#"{"type":"frame","results":[[1,"b",0,"revision","6"]]}"#;
+    const PATCHES: &[u8] = br#"{"type":"frame","results":[[1,"c",[0,{"revision":"7"},1,{"revision":"8"}]]]}"#;
 
     #[test]
     fn wholes_and_patches_are_states() {
@@ -121,10 +131,13 @@ mod tests {
         assert_eq!(states.of_frame(br#"{"type":"connected","sessionId":"x"}"#, None).unwrap(), None);
         let first = states.of_frame(WHOLE, None).unwrap();
         assert_eq!(states.get(first.unwrap()), &[0, 5]);
+        assert!(states.of_frame(PATCH, None).is_err(), "a patch to nothing");
         let second = states.of_frame(PATCH, first).unwrap();
         assert_eq!(states.get(second.unwrap()), &[6, 5]);
         assert_eq!(states.of_frame(PATCH, first).unwrap(), second, "read once");
-        assert!(states.of_frame(PATCH, second).is_err(), "a patch to something else");
+        let third = states.of_frame(PATCHES, second).unwrap();
+        assert_eq!(states.get(third.unwrap()), &[7, 8]);
+        assert!(states.of_frame(PATCH, third).is_err(), "a patch to something else");
         assert!(states.of_frame(br#"{"type":"error","code":"NOT_LIVE"}"#, None).is_err());
     }
 

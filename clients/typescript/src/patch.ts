@@ -3,60 +3,69 @@
  * What a change does not touch stays the very same object, so that a list shows again only the rows that are new.
  */
 
-/** A change to a value: another value, other fields of an object, or steps on an array. */
+/**
+ * A change to a value: what it is now, alone in a list if it is an object or a list itself; or other fields of an object;
+ * or steps on a list, one after the other. A step is a place and the change to what is there; `'i'`, a place and what
+ * is inserted; `'d'` and the place that is left out; or `'m'` and the places from and to which something moves.
+ */
 export type Patch =
-  { '=': unknown } | { '~': { [field: string]: Patch } } | { '[]': readonly ArrayStep[] };
+  | string
+  | number
+  | boolean
+  | null
+  | readonly [value: unknown]
+  | readonly [step: unknown, ...steps: unknown[]]
+  | { readonly [field: string]: Patch };
 
-/** One step on an array, as the steps before it left it: update, insert, delete, or take out and insert elsewhere. */
-export type ArrayStep =
-  | readonly ['u', index: number, patch: Patch]
-  | readonly ['i', index: number, value: unknown]
-  | readonly ['d', index: number]
-  | readonly ['m', from: number, to: number];
+/**
+ * The value with a change in it; the value itself is left as it was. The change is the way to what changes, field by field
+ * and place by place, and a patch of that. Throws when it is not one for this value.
+ */
+export function applyChange(value: unknown, change: unknown): unknown {
+  if (!Array.isArray(change)) return unfit();
+  const patch: unknown = change.reduceRight((inner: unknown, step: unknown) =>
+    typeof step === 'number' ? [step, inner] : { [String(step)]: inner },
+  );
+  return applyPatch(value, patch);
+}
 
-/** The value with the patch applied; the value itself is left as it was. Throws when the patch is not one for it. */
+/** The value with a patch applied; the value itself is left as it was. Throws when the patch is not one for it. */
 export function applyPatch(value: unknown, patch: unknown): unknown {
-  if (isObject(patch)) {
-    if ('=' in patch) return patch['='];
-    if (isObject(patch['~']) && isObject(value)) return withFields(value, patch['~']);
-    if (Array.isArray(patch['[]']) && Array.isArray(value)) return withSteps(value, patch['[]']);
-  }
-  throw new Error('the change does not fit the value');
+  if (!isObject(patch)) return patch === undefined ? unfit() : patch;
+  if (!Array.isArray(patch))
+    return isObject(value) && !Array.isArray(value) ? withFields(value, patch) : unfit();
+  if (patch.length === 1) return patch[0];
+  return patch.length > 0 && Array.isArray(value) ? withSteps(value, patch) : unfit();
 }
 
 function withFields(value: Fields, patches: Fields): Fields {
-  const next = { ...value };
-  for (const [field, patch] of Object.entries(patches)) {
-    // Defined, not assigned: a field may be called `__proto__`.
-    Object.defineProperty(next, field, {
-      value: applyPatch(Object.hasOwn(value, field) ? value[field] : undefined, patch),
-      configurable: true,
-      enumerable: true,
-      writable: true,
-    });
-  }
-  return next;
+  const changed = Object.entries(patches).map(([field, patch]) =>
+    Object.hasOwn(value, field) ? [field, applyPatch(value[field], patch)] : unfit(),
+  );
+  // Nothing is assigned: a field may be called `__proto__`.
+  return { ...value, ...Object.fromEntries(changed) };
 }
 
 function withSteps(value: readonly unknown[], steps: readonly unknown[]): unknown[] {
   const next = [...value];
-  /** An index that is a place among so many. */
-  const place = (index: unknown, count: number): number => {
-    if (Number.isInteger(index) && (index as number) >= 0 && (index as number) < count)
-      return index as number;
-    throw new Error(`there is no place ${String(index)} among ${count}`);
-  };
-  for (const step of steps) {
-    const [kind, at, what] = Array.isArray(step) ? step : [];
-    if (kind === 'u') {
-      const index = place(at, next.length);
-      next[index] = applyPatch(next[index], what);
-    } else if (kind === 'i') next.splice(place(at, next.length + 1), 0, what);
-    else if (kind === 'd') next.splice(place(at, next.length), 1);
-    else if (kind === 'm') {
-      const [moved] = next.splice(place(at, next.length), 1);
-      next.splice(place(what, next.length + 1), 0, moved);
-    } else throw new Error(`there is no step ${String(kind)}`);
+  let at = 0;
+  const take = (): unknown => (at < steps.length ? steps[at++] : unfit());
+  /** An index that is a place in the list, or behind all of them if that counts. */
+  const place = (behind: boolean, index = take()): number =>
+    typeof index === 'number' && (index in next || (behind && index === next.length))
+      ? index
+      : unfit();
+  while (at < steps.length) {
+    const step = take();
+    if (step === 'i') next.splice(place(true), 0, take());
+    else if (step === 'd') next.splice(place(false), 1);
+    else if (step === 'm') {
+      const moved = next.splice(place(false), 1);
+      next.splice(place(true), 0, ...moved);
+    } else {
+      const index = place(false, step);
+      next[index] = applyPatch(next[index], take());
+    }
   }
   return next;
 }
@@ -64,5 +73,9 @@ function withSteps(value: readonly unknown[], steps: readonly unknown[]): unknow
 type Fields = { [field: string]: unknown };
 
 function isObject(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return value === Object(value);
+}
+
+function unfit(): never {
+  throw new Error('it does not fit');
 }

@@ -7,7 +7,7 @@ import { ForgeError, isForbidden } from './error.js';
 import { keyOf } from './functions.js';
 import { type Message, errorOf } from './message.js';
 import { Layers, report } from './optimistic.js';
-import { applyPatch } from './patch.js';
+import { applyChange } from './patch.js';
 
 /** What is known of a query's result at one moment. Never changed: there is another one when something changes. */
 export interface Snapshot<Result> {
@@ -292,7 +292,7 @@ export class Subscriptions {
     const changed = new Set<Entry>();
     const arrived = new Map<string, number>();
     const unusable = new Set<Entry>();
-    for (const result of asList(results)) {
+    for (const result of asResults(results)) {
       const entry = this.#byId.get(result['id']);
       // Of a subscription that has ended meanwhile.
       if (!entry) continue;
@@ -433,20 +433,21 @@ function asking({ id, name, args, version, at, state }: Entry): Message {
 
 /** Takes a result over; says whether it could be used. */
 function take(entry: Entry, result: Message): boolean {
-  const { version } = result;
+  const { version, delta } = result;
   const known = entry.updatedAt !== undefined;
   if (typeof version !== 'string') return false;
   if (known && version === entry.version) {
     // The copy is right already. When that was known too, there is nothing to tell: the frame was sent twice.
     if (entry.fresh) return true;
   } else if ('data' in result) entry.result = result['data'];
-  else if (known && result['delta'] !== undefined && result['base'] === entry.version) {
+  else {
+    // Of the copy: whatever comes on a connection comes in order, and the back end knows what it has sent.
     try {
-      entry.result = applyPatch(entry.result, result['delta']);
+      entry.result = applyChange(entry.result, known && delta);
     } catch {
       return false;
     }
-  } else return false;
+  }
   entry.version = version;
   entry.fresh = true;
   entry.error = undefined;
@@ -464,8 +465,12 @@ function empty(entry: Entry): void {
   entry.fresh = false;
 }
 
-function asList(value: unknown): Message[] {
-  return Array.isArray(value)
-    ? value.filter((item): item is Message => typeof item === 'object' && item !== null)
-    : [];
+/** What a frame says of subscriptions. Changes are lists, as there are many of them: their names are put back. */
+function asResults(value: unknown): Message[] {
+  const results: unknown[] = Array.isArray(value) ? value : [];
+  return results.map((result) =>
+    Array.isArray(result)
+      ? { id: result[0], version: result[1], delta: result.slice(2) }
+      : (Object(result) as Message),
+  );
 }

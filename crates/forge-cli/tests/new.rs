@@ -73,13 +73,39 @@ fn a_new_app_works() {
         command.env("DATABASE_URL", empty.url());
         command
     };
+    // Whether live queries will work there: not before it is migrated, and not when what is demanded cannot be had.
+    let doctor = |settings: &[(&str, &str)]| -> Said {
+        let mut command = on(&["doctor"]);
+        command.envs(settings.iter().copied()).output().unwrap().into()
+    };
+    let early = doctor(&[]);
+    assert_eq!(early.code, Some(1), "{}{}", early.out, early.err);
+    assert!(early.out.contains("changes are written to  nothing yet"), "{}", early.out);
+    assert!(early.err.contains("DOCTOR_FOUND") && early.err.contains("not migrated"), "{}", early.err);
     let applied = succeeds(on(&["migrate"]));
     assert!(applied.err.contains("applying app 0001_items"), "{}", applied.err);
     let status = succeeds(on(&["migrate", "status"])).out;
     assert!(status.lines().any(|line| line.starts_with("applied") && line.contains("0001_items")), "{status}");
 
-    let looked = succeeds(on(&["doctor"])).out;
-    assert!(looked.contains("changes are written to") && looked.contains("wal_level"), "{looked}");
+    let looked = doctor(&[]);
+    assert_eq!(looked.code, Some(0), "{}{}", looked.out, looked.err);
+    for words in ["changes are written to  changelog", "this node would use     wal", "ok      wal_level"] {
+        assert!(looked.out.contains(words), "{words} in\n{}", looked.out);
+    }
+    let chosen = doctor(&[("FORGE_REACTIVITY_CAPTURE", "changelog")]);
+    assert_eq!(chosen.code, Some(0), "{}", chosen.err);
+    assert!(chosen.out.contains("this node would use     changelog: reactivity.capture says so"), "{}", chosen.out);
+    let nowhere = doctor(&[("DATABASE_URL", "postgresql:///x?host=/nowhere&user=nobody")]);
+    assert_eq!((nowhere.code, &*nowhere.out), (Some(1), ""), "{}", nowhere.err);
+    assert!(nowhere.err.contains("DATABASE_UNAVAILABLE"), "{}", nowhere.err);
+    // Without a configured one, it is the private server that is looked at.
+    let private = succeeds(command(&["db", "url"]));
+    assert!(private.out.contains("postgresql:///my_shop?host="), "{}", private.out);
+    let looked: Said = command(&["doctor"]).output().unwrap().into();
+    succeeds(command(&["db", "stop"]));
+    assert_eq!(looked.code, Some(1), "{}", looked.err);
+    assert!(looked.out.contains("ok      replication"), "{}", looked.out);
+    assert!(looked.err.contains("not migrated"), "{}", looked.err);
 
     // A statement that does not fit is found, with its place.
     edit(&app.join("src/lib.rs"), "INSERT INTO items (title)", "INSERT INTO items (name)");

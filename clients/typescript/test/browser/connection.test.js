@@ -41,7 +41,7 @@ test('a connection that breaks is opened anew, and the copy is resumed', async (
   second.close(1012);
   const third = await server.session();
   const { id } = await third.next('subscribe');
-  third.frame([{ id, version: 'v2', base: 'v1', delta: { '[]': [['d', 0]] } }]);
+  third.frame([[id, 'v2', ['d', 0]]]);
   await cards.until((now) => !now.stale);
   assert.deepEqual(cards.current.data, rows(2));
   assert.equal(cards.current.data[0], first[1]);
@@ -54,7 +54,7 @@ test('a frame that breaks off in the middle is as if it had not been sent', asyn
   const second = await server.session();
   const resumed = await second.next('subscribe');
   assert.equal(resumed.version, 'v1');
-  second.frame([{ id: resumed.id, version: 'v2', base: 'v1', delta: { '[]': [['d', 1]] } }]);
+  second.frame([[resumed.id, 'v2', ['d', 1]]]);
   await cards.until((now) => !now.stale && now.data.length === 1);
   assert.deepEqual(
     cards.seen.map((now) => now.data.map((row) => row.id)),
@@ -88,7 +88,7 @@ test('a thousand subscriptions are resumed, each with its version, and told once
     after.map(({ id, version }, n) =>
       n % 2 === 0
         ? { id, version, current: true }
-        : { id, version: `${version}'`, base: version, delta: { '[]': [['i', 1, { id: 2 }]] } },
+        : [id, `${version}'`, ['i', 1, { id: 2 }]],
     ),
   );
   await all.at(-1).until((now) => !now.stale);

@@ -43,7 +43,7 @@ test('a live query shows its result, and each that follows', async (t) => {
   await until(() => cards.data);
   assert.deepEqual([cards.data, cards.loading, cards.status], [[1], false, 'open']);
   assert.ok(cards.updatedAt instanceof Date);
-  session.frame([{ id, version: '2', base: '1', delta: { '[]': [['i', 1, 2]] } }]);
+  session.frame([[id, '2', ['i', 1, 2]]]);
   await until(() => cards.data.length === 2);
   server.refuse = true;
   session.cut();
@@ -203,7 +203,7 @@ test('a call shows what it will do, in the list that a live query shows', async 
   session.send({ type: 'reply', id: sent.id, data: 7 });
   assert.equal(await added, 7);
   session.frame(
-    [{ id, version: '2', base: '1', delta: { '[]': [['i', 1, 'TWO']] } }],
+    [[id, '2', ['i', 1, 'TWO']]],
     [sent.mutationId],
   );
   await until(() => made.cards.data[1] === 'TWO');

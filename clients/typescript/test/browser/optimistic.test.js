@@ -53,7 +53,7 @@ test('a change shows at once, and goes in the frame that has it, before or after
     const frame = () =>
       session.frame(
         [
-          { id: ids[0], version: '2', base: '1', delta: { '[]': [['i', 1, 'TWO']] } },
+          [ids[0], '2', ['i', 1, 'TWO']],
           { id: ids[1], version: '2', data: 2 },
         ],
         [call.mutationId],
@@ -77,7 +77,7 @@ test('other frames go below the change', async (t) => {
   const { client, cards, session, ids } = await begin(t);
   const added = add(client, 'mine');
   const call = await session.next('call');
-  session.frame([{ id: ids[0], version: '2', base: '1', delta: { '[]': [['i', 0, 'zero']] } }]);
+  session.frame([[ids[0], '2', ['i', 0, 'zero']]]);
   await cards.until((now) => now.data[0] === 'zero');
   session.send({ type: 'reply', id: call.id, data: null });
   await added;
@@ -151,7 +151,7 @@ test('rows are changed, put first, removed and replaced; what was made up once s
   const expected = [{ id: 'new 1' }, { id: 2, n: 9 }, { id: 3, n: 6 }];
   assert.deepEqual(board.current.data, expected);
   const mine = board.current.data[0];
-  session.frame([{ id, version: '2', base: '1', delta: { '[]': [['u', 2, { '~': { n: { '=': 4 } } }]] } }]);
+  session.frame([[id, '2', 2, 'n', 4]]);
   const now = await board.until((now) => now.data[2].n === 8);
   assert.equal(now.data[0], mine);
   assert.equal(made, 1);
@@ -227,7 +227,7 @@ test('an acknowledgement that is lost with the connection: the resumed result ta
   const second = await server.session();
   const [list, number] = [await second.next('subscribe'), await second.next('subscribe')];
   second.frame([
-    { id: list.id, version: '2', base: '1', delta: { '[]': [['i', 1, 'TWO']] } },
+    [list.id, '2', ['i', 1, 'TWO']],
     { id: number.id, version: '2', data: 2 },
   ]);
   await cards.until((now) => !now.stale);
@@ -270,7 +270,7 @@ test('a frame that acknowledges and cannot be used keeps the change until the re
   await added;
   session.frame(
     [
-      { id: ids[0], version: '3', base: 'lost', delta: { '=': [] } },
+      [ids[0], '3', ['d', 7]],
       { id: ids[1], version: '2', data: 2 },
     ],
     [call.mutationId],

@@ -30,7 +30,7 @@ test('one is present at a subscription, says something else, and leaves', async 
   ]);
   await board.until((now) => now.data);
   assert.deepEqual(seen.at(-1), [member(1), member(2)]);
-  session.frame([{ id: here.id, version: '2', base: '1', delta: { '[]': [['d', 0]] } }]);
+  session.frame([[here.id, '2', ['d', 0]]]);
 
   presence.set({ card: 1 });
   presence.set({ card: 2 });
@@ -86,7 +86,7 @@ test('when the query has to be asked anew, one is present at the new subscriptio
   const session = await server.session();
   const [asked, here] = [await session.next('subscribe'), await session.next('presence')];
   // A delta for a copy that is not there.
-  session.frame([{ id: asked.id, version: '2', base: '1', delta: {} }]);
+  session.frame([[asked.id, '2', 1]]);
   await session.next('unsubscribe');
   const again = await session.next('subscribe');
   assert.equal((await session.next('unsubscribe')).id, here.id);

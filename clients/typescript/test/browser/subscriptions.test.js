@@ -93,7 +93,7 @@ test('a frame is applied whole before anybody is told, and everybody is told onc
   await cards.until((now) => now.data);
   session.frame([
     { id: countId, version: '2', data: 3 },
-    { id, version: '2', base: '1', delta: { '[]': [['i', 2, { id: 3 }]] } },
+    [id, '2', ['i', 2, { id: 3 }]],
   ]);
   await cards.until((now) => now.data.length === 3);
   assert.deepEqual(pairs, [
@@ -116,14 +116,14 @@ test('a frame that comes twice is told once; one that does not fit makes the que
     { id: countId, version: '1', data: 1 },
   ]);
   await cards.until((now) => now.data);
-  const second = { id, version: '2', base: '1', delta: { '[]': [['i', 1, { id: 2 }]] } };
+  const second = [id, '2', ['i', 1, { id: 2 }]];
   session.frame([second]);
   session.frame([second]);
   await cards.until((now) => now.data.length === 2);
 
-  // The frame from 3 to 4 comes before the one from 2 to 3.
+  // A change of something that the copy does not have: one before it was lost.
   session.frame([
-    { id, version: '4', base: '3', delta: { '[]': [['d', 0]] } },
+    [id, '4', 2, 'id', 9],
     { id: countId, version: '2', data: 2 },
   ]);
   assert.deepEqual(await session.next('unsubscribe'), { type: 'unsubscribe', id });
@@ -133,7 +133,7 @@ test('a frame that comes twice is told once; one that does not fit makes the que
   assert.deepEqual([cards.current.data, cards.current.stale], [rows(1, 2), true]);
   assert.equal(count.current.data, 2);
   // What was sent for the old number is not for the new one.
-  session.frame([{ id, version: '3', base: '2', delta: { '=': 'late' } }]);
+  session.frame([[id, '3', 'late']]);
   session.frame([{ id: again.id, version: '4', data: rows(2) }]);
   await cards.until((now) => !now.stale);
   assert.deepEqual(cards.data, [rows(1), rows(1, 2), rows(1, 2), rows(2)]);
@@ -142,7 +142,7 @@ test('a frame that comes twice is told once; one that does not fit makes the que
 test('a change that cannot be applied makes the query be asked anew', async (t) => {
   const { cards, session, id } = await begin(t);
   session.frame([{ id, version: '1', data: rows(1) }]);
-  session.frame([{ id, version: '2', base: '1', delta: { '[]': [['d', 7]] } }]);
+  session.frame([[id, '2', ['d', 7]]]);
   await session.next('unsubscribe');
   const again = await session.next('subscribe');
   session.frame([{ id: again.id, version: '2', data: rows() }]);

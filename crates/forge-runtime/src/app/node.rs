@@ -22,13 +22,13 @@ use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, Wr
 use crate::gateway::{Authenticator, GatewayServer};
 use crate::migrate::{Migrator, Progress, State};
 use crate::observability;
-use crate::realtime::{InvalidationEngine, Live, Outbox, Subscribe, Subscription};
+use crate::realtime::{InvalidationEngine, Live, Outbox, Subscribe, Subscription, Versions};
 
 /// How often old answers of mutations are swept away.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// How often changes that every node has seen are swept away.
-const SWEEP_CHANGES_EVERY: Duration = Duration::from_secs(70);
+const SWEEP_CHANGES_EVERY: Duration = Duration::from_secs(20);
 
 /// How far a node has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,7 +184,8 @@ impl Node {
             }
         });
         let (feed, reader, mut keeper) = crate::feed::feed(&database, &config.reactivity);
-        let engine = InvalidationEngine::new(live, wishes, database.clone(), parts.executor.clone(), feed);
+        let versions = Versions::new(config.security.auth.secret.as_ref());
+        let engine = InvalidationEngine::new(live, wishes, database.clone(), parts.executor.clone(), feed, versions);
         tasks.spawn(engine.run(stop.clone()));
         tasks.spawn(parts.live.roll().clone().run(database.clone(), stop.clone()));
         tasks.spawn(reader.run(stop.clone()));

@@ -268,6 +268,11 @@ impl Replication {
         }
     }
 
+    /// Whether what the server tells next is here already.
+    pub(crate) fn has_next(&self) -> bool {
+        matches!(self.received[..], [_, a, b, c, d, ..] if self.received.len() > u32::from_be_bytes([a, b, c, d]) as usize)
+    }
+
     /// What the server tells next. May be dropped and called again: nothing is lost.
     ///
     /// # Errors

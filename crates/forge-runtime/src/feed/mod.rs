@@ -14,7 +14,8 @@
 //! By what:
 //!
 //! - **Rows**: a reader asks for those that its snapshot sees and its previous one did not. Neither ids nor times order commits, and a
-//!   watermark would stall behind one idle writer; the comparison of two snapshots does neither.
+//!   watermark would stall behind one idle writer; the comparison of two snapshots does neither. It looks at those rows and no others, so what
+//!   reading costs does not grow with what lies there, dead, unswept or uncommitted.
 //! - **Messages**: those of transactions that the snapshot sees belong to the batch, others stay. A batch is closed only once everything
 //!   has arrived that was in the log when the snapshot was taken. (A transaction is in the log before any snapshot sees it.)
 //!
@@ -35,8 +36,12 @@ mod settling;
 mod sink;
 mod snapshot;
 mod survey;
+mod sweep;
 mod trigger;
 mod wal;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -51,6 +56,7 @@ pub(crate) use note::{EventNote, Note, TELL};
 pub(crate) use sink::told;
 pub(crate) use snapshot::Snapshot;
 pub(crate) use survey::{Survey, Verdict};
+pub(crate) use sweep::ChangeSweep;
 
 use crate::config::ReactivityConfig;
 use crate::db::error::from_driver;
@@ -86,7 +92,6 @@ const BEHIND_MAX: Duration = Duration::from_secs(1);
 const INVISIBLE_EVERY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(250));
 
 static CHANGES: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/changes.sql")));
-static SWEEP: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/sweep.sql")));
 
 /// What has become visible since the last batch.
 #[derive(Debug)]
@@ -109,13 +114,13 @@ pub(crate) struct Change {
     /// For which columns of the table it was written down: its [`shape`](crate::read_set::Table).
     #[serde(rename = "s", default)]
     pub(crate) shape: u32,
-    /// The columns whose values changed; none for rows that came or went.
+    /// The columns whose values changed, and one without a name that ends the list; none for rows that came or went, or when it may be any.
     #[serde(rename = "c")]
     pub(crate) columns: Option<Vec<String>>,
     /// The columns whose values follow.
     #[serde(rename = "k")]
     pub(crate) keys: Vec<String>,
-    /// Old and new values of those columns, once each; none when there were too many of them.
+    /// Old and new values of those columns; none when there were too many of them.
     #[serde(rename = "r")]
     pub(crate) rows: Option<Vec<Vec<Option<String>>>>,
 }
@@ -168,8 +173,10 @@ pub(crate) struct ChangeFeed {
     /// Transactions that were open when the stream began, or when something of it was dropped. They may have committed before and become visible
     /// since, so that they will not arrive.
     unsure: Vec<u64>,
+    /// Something was dropped, perhaps of theirs: nothing will arrive to tell when it becomes visible.
+    dropped: bool,
     settling: Option<Settling>,
-    /// When to look again for what has arrived and is not visible yet, and after how long the time after.
+    /// When to look again for what is in the log and was not visible yet, and after how long the time after.
     invisible: Option<(Instant, Duration)>,
     /// Until when the next batch waits for the log to be read.
     blind_until: Option<Instant>,
@@ -206,6 +213,7 @@ impl ChangeFeed {
             seen: None,
             mark: Mark::default(),
             unsure: Vec::new(),
+            dropped: false,
             settling: None,
             invisible: None,
             blind_until: None,
@@ -241,16 +249,19 @@ impl ChangeFeed {
         let caught = if logged { self.catch_up(&before, &looked.server, looked.position).await } else { Caught::Up };
         gap |= caught != Caught::Up;
         let (arrived, invisible) = self.shared.arrivals.take(&snapshot);
+        let mut moved = false;
         if logged {
-            // Nor may anything have been dropped meanwhile.
-            gap |= self.shared.arrivals.mark() != before || !self.is_sure(before, &snapshot, &arrived);
+            // Nor may anything have been dropped meanwhile. The next batch then finds out what is unsure.
+            moved = self.shared.arrivals.mark() != before;
+            gap |= moved || !self.is_sure(before, &snapshot, &arrived);
         }
         let now = SystemTime::now();
         for one in arrived {
             observability::live().feed_arrived(now.duration_since(one.committed).unwrap_or_default());
             changes.extend(one.changes);
         }
-        self.invisible = (invisible > 0).then(|| {
+        let unseen = invisible > 0 || moved || (self.dropped && !self.unsure.is_empty());
+        self.invisible = unseen.then(|| {
             let pause = self.invisible.map_or(INVISIBLE_EVERY.0, |(_, pause)| (pause * 2).min(INVISIBLE_EVERY.1));
             (Instant::now() + pause, pause)
         });
@@ -262,19 +273,20 @@ impl ChangeFeed {
         Ok(Batch { snapshot, changes, notes: Said::in_order(looked.said), gap })
     }
 
-    /// Waits until there may be something new.
-    pub(crate) async fn stirred(&self) {
+    /// Waits until there may be something new that concerns somebody. What `concerns` nobody, as far as that can be said of it beforehand, is left
+    /// for the next batch, for a short while.
+    pub(crate) async fn stirred(&self, concerns: impl Fn(&Change) -> bool) {
         let arrivals = &self.shared.arrivals;
         let alarm = match (&self.seen, self.shared.sink(), &self.settling) {
             (Some(_), Some(Sink::Wal), None) => match self.blind_until.or(self.invisible.map(|(at, _)| at)) {
                 Some(at) => at,
-                None => return arrivals.fresh().await,
+                None => return arrivals.stirred(concerns).await,
             },
             (_, _, Some(_)) => Instant::now() + POLL_EVERY,
             _ => return tokio::time::sleep(POLL_EVERY).await,
         };
         tokio::select! {
-            () = arrivals.fresh() => {}
+            () = arrivals.stirred(concerns) => {}
             () = tokio::time::sleep_until(alarm.into()) => {}
         }
     }
@@ -344,6 +356,7 @@ impl ChangeFeed {
     /// Whether all that the snapshot sees, and that of before did not, has arrived.
     fn is_sure(&mut self, mark: Mark, snapshot: &Snapshot, arrived: &[wal::Arrived]) -> bool {
         if mark != self.mark {
+            self.dropped = self.mark.dropped != mark.dropped;
             self.mark = mark;
             self.unsure = snapshot.open().to_vec();
             return false;
@@ -360,15 +373,15 @@ impl ChangeFeed {
 
 /// The same statement, unless a test has planted a fault in it.
 fn faulty(changes: &Arc<Shape>) -> Arc<Shape> {
-    if Fault::Savepoint.is_planted() {
-        return Shape::of(
-            &changes.text.replace("pg_visible_in_snapshot(c.xid", "pg_visible_in_snapshot(c.xmin::text::xid8"),
-        );
-    }
-    if Fault::Watermark.is_planted() {
-        return Shape::of(&changes.text.replace("pg_snapshot_xmin($1", "pg_snapshot_xmax($1"));
-    }
-    changes.clone()
+    const SINCE: &str = "forge_changes_since($1::text::pg_snapshot)";
+    let instead = if Fault::Savepoint.is_planted() {
+        "(SELECT change FROM forge_changes WHERE NOT pg_visible_in_snapshot(xmin::text::xid8, $1::text::pg_snapshot))"
+    } else if Fault::Watermark.is_planted() {
+        "forge_changes_since(regexp_replace($1::text, '^.*:(.*):.*$', '\\1:\\1:')::pg_snapshot)"
+    } else {
+        return changes.clone();
+    };
+    Shape::of(&changes.text.replace(SINCE, instead))
 }
 
 /// Whether no rows are written, so that none can have been swept away.
@@ -404,29 +417,5 @@ impl Looked {
             changes,
             said,
         })
-    }
-}
-
-/// Deletes what every reader has seen, or missed, by now.
-#[derive(Debug, Default)]
-pub(crate) struct ChangeSweep {
-    /// What was over then.
-    mark: Option<(String, Instant)>,
-}
-
-impl ChangeSweep {
-    /// Sweeps, when it is time to. To be called now and then.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub(crate) async fn run(&mut self, database: &Database) -> Result<()> {
-        if self.mark.as_ref().is_some_and(|(_, at)| at.elapsed() < KEPT) {
-            return Ok(());
-        }
-        let (before, now) = (self.mark.take().map(|(xid, _)| xid), Instant::now());
-        let answer = database.side().get().await?.query(&SWEEP, &[&before]).await.map_err(from_driver)?;
-        let mark = answer.rows.first().map(|row| row.try_get(0)).transpose().map_err(from_driver)?;
-        self.mark = mark.map(|mark| (mark, now));
-        Ok(())
     }
 }

@@ -46,18 +46,12 @@ impl Trigger<'_> {
         let columns = self.table.columns.iter().map(|column| format!("{}:{}", column.name, column.type_name));
         let kind = if self.table.family.len() > 1 { "family" } else { "table" };
         let whole = if self.whole { "whole" } else { "part" };
-        format!("3 {kind} {whole} {} {}", self.table.attributes, columns.collect::<Vec<_>>().join(","))
+        format!("4 {kind} {whole} {} {}", self.table.attributes, columns.collect::<Vec<_>>().join(","))
     }
 
     /// The functions' texts, but for the sink, in the order of [`EVENTS`].
     pub(super) fn bodies(&self) -> [String; 4] {
-        let truncated = format!("forge_said := {};", self.anything());
-        [
-            self.function(&self.came_or_went("forge_new")),
-            self.function(&self.in_pairs(&self.updated())),
-            self.function(&self.came_or_went("forge_old")),
-            self.function(&truncated),
-        ]
+        [self.came_or_went("forge_new"), self.updated(), self.came_or_went("forge_old"), self.truncated()]
     }
 
     /// The statements that put the triggers on a table.
@@ -76,27 +70,42 @@ impl Trigger<'_> {
         all.concat()
     }
 
-    /// What a change is written as, from expressions for the JSON of its columns and of its rows.
-    fn said(&self, columns: &str, rows: &str) -> String {
+    /// What every change of the table begins with, up to its columns, as a literal.
+    fn head(&self, more: &str) -> String {
         let keys = serde_json::Value::from_iter(self.keys.iter().map(String::as_str));
-        let head = literal(&format!("{{\"t\":{},\"s\":{},\"k\":{keys},\"c\":", self.table.oid, self.table.shape));
-        format!("{head} || {columns} || ',\"r\":' || {rows} || '}}'")
+        literal(&format!("{{\"t\":{},\"s\":{},\"k\":{keys},\"c\":{more}", self.table.oid, self.table.shape))
     }
 
     /// Any row, any column.
     fn anything(&self) -> String {
-        self.said("'null'", "'null'")
+        self.head("null,\"r\":null}")
     }
 
-    /// A function: `look` sets `forge_said`, or returns when nothing has changed.
-    fn function(&self, look: &str) -> String {
+    /// A function. `one` sets `forge_said` by a query INTO STRICT, for a single row; `several` does it for more. Both leave it empty when nothing
+    /// has changed.
+    ///
+    /// That a query finds another row is an error that is caught, which costs the few who write many rows: to ask beforehand would cost all others a
+    /// fifth of the function. Nothing is written where errors are caught: it would have a transaction id of its own.
+    fn function(&self, one: &str, several: &str) -> String {
         let anything = self.anything();
         let begin = if Fault::Cascade.is_planted() { NAMED_ONLY } else { "" };
+        let (oid, attributes) = (self.table.oid, self.table.attributes);
+        // Values of these types may be of any length.
+        let long = |column: &String| {
+            self.table.column(column).is_none_or(|column| matches!(column.key, None | Some(KeyKind::Text)))
+        };
+        let bounded = match self.keys.iter().any(long) {
+            true => format!(
+                "IF pg_catalog.octet_length(forge_said) > {} THEN
+        forge_said := {anything};
+    END IF;",
+                BYTES_MAX + anything.len()
+            ),
+            false => String::new(),
+        };
         format!(
             r"
 DECLARE
-    -- Whether there is one row (1), or more (2); of one that was updated, also whether nothing of it has changed (0).
-    forge_case int;
     forge_columns text;
     forge_rows text;
     forge_count bigint;
@@ -105,11 +114,28 @@ DECLARE
 BEGIN
     {begin}
     BEGIN
-        {look}
-    EXCEPTION WHEN undefined_column OR undefined_table OR datatype_mismatch OR undefined_function THEN
-        -- The table was changed under this function. The writer is not to suffer.
-        forge_said := {anything};
+        {one}
+    EXCEPTION
+        WHEN no_data_found THEN
+            RETURN NULL;
+        WHEN too_many_rows THEN
+            BEGIN
+                {several}
+            EXCEPTION WHEN {ALTERED} THEN
+                forge_said := {anything};
+            END;
+        WHEN {ALTERED} THEN
+            -- The table was changed under this function. The writer is not to suffer.
+            forge_said := {anything};
     END;
+    IF forge_said IS NULL THEN
+        IF EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = {oid} AND c.relnatts = {attributes}) THEN
+            RETURN NULL;
+        END IF;
+        -- It has a column that is not known here.
+        forge_said := {anything};
+    END IF;
+    {bounded}
     {SINK}
     RETURN NULL;
 END
@@ -117,151 +143,183 @@ END
         )
     }
 
-    fn came_or_went(&self, transition: &str) -> String {
+    fn truncated(&self) -> String {
         format!(
-            r"SELECT CASE WHEN EXISTS (SELECT FROM {transition} OFFSET 1) THEN 2 ELSE 1 END, {one}
-        INTO forge_case, forge_said
-        FROM (SELECT {row} AS forge_rows FROM {transition} forge_r LIMIT 1) forge_d;
-        IF forge_case IS DISTINCT FROM 1 THEN
-            IF forge_case IS NULL THEN
-                RETURN NULL;
-            ELSIF EXISTS (SELECT FROM {transition} OFFSET {LOOKED_AT_MAX}) THEN
-                forge_said := {anything};
-            ELSE
-                SELECT pg_catalog.string_agg(forge_d.forge_row, ','), pg_catalog.count(*) INTO forge_rows, forge_count
-                FROM (SELECT DISTINCT {row} AS forge_row FROM {transition} forge_r LIMIT {limit}) forge_d;
-                forge_said := {several};
-            END IF;
-        END IF;",
-            one = self.said("'null'", &bounded("forge_d.forge_rows", "1")),
-            several = self.said("'null'", &bounded("forge_rows", "forge_count")),
-            anything = self.anything(),
-            row = self.row("forge_r"),
-            limit = ROWS_MAX + 1,
+            r"
+DECLARE
+    forge_said text := {anything};
+    forge_at pg_lsn;
+BEGIN
+    {SINK}
+    RETURN NULL;
+END
+",
+            anything = self.anything()
         )
+    }
+
+    fn came_or_went(&self, transition: &str) -> String {
+        let (head, row) = (self.head("null,\"r\":["), self.row("forge_r"));
+        let one =
+            format!("SELECT pg_catalog.concat({head}, {row}, ']}}') INTO STRICT forge_said FROM {transition} forge_r;");
+        let several = format!(
+            r"IF EXISTS (SELECT FROM {transition} OFFSET {LOOKED_AT_MAX}) THEN
+                    forge_said := {anything};
+                ELSE
+                    SELECT pg_catalog.string_agg(forge_d.forge_row, ','), pg_catalog.count(*) INTO forge_rows, forge_count
+                    FROM ({rows_of_them}) forge_d;
+                    forge_said := {head} || 'null,' || {rows};
+                END IF;",
+            anything = self.anything(),
+            head = self.head(""),
+            rows_of_them = self.rows_of(&[transition]),
+            rows = rows_of_several(),
+        );
+        self.function(&one, &several)
     }
 
     /// A row that moves to another partition may be dropped on its way, by a trigger of that one: then rows are not in pairs.
-    fn in_pairs(&self, look: &str) -> String {
+    fn in_pairs(&self, one: &str, several: &str) -> String {
         if self.table.family.len() == 1 || Fault::DroppedRow.is_planted() {
-            return look.to_owned();
+            return self.function(one, several);
         }
         let anything = self.anything();
-        format!(
+        let one = format!(
             r"IF (SELECT pg_catalog.count(*) FROM forge_old) <> (SELECT pg_catalog.count(*) FROM forge_new) THEN
             forge_said := {anything};
         ELSE
-        {look}
+            {one}
         END IF;"
-        )
+        );
+        self.function(&one, several)
     }
 
     fn updated(&self) -> String {
-        let (oid, attributes) = (self.table.oid, self.table.attributes);
+        let oid = self.table.oid;
         // Those who have partitions or heirs share their function with them, and a heir may have more columns.
-        let this = if self.table.family.len() > 1 { format!("TG_RELID = {oid}") } else { "true".to_owned() };
-        let columns = |text: &str| match self.whole {
-            true if this == "true" => format!("'[' || {text} || ']'"),
-            true => format!("CASE WHEN {this} THEN '[' || {text} || ']' ELSE 'null' END"),
-            false => "'null'".to_owned(),
-        };
-        let same = if self.whole { format!("{{}} = '' AND {this}") } else { "false".to_owned() };
-        let both = match (Fault::OldValues.is_planted(), Fault::NewValues.is_planted()) {
-            (true, _) => "forge_d.forge_new",
-            (_, true) => "forge_d.forge_old",
-            _ => {
-                "CASE WHEN forge_d.forge_old = forge_d.forge_new THEN forge_d.forge_old \
-                 ELSE forge_d.forge_old || ',' || forge_d.forge_new END"
+        let own = (self.table.family.len() > 1).then(|| format!("TG_RELID = {oid}"));
+        // What is written of the columns that differ, and what of it belongs to the text that follows. It is NULL when none does, unless
+        // there may be others than are known here.
+        let columns = |differing: &str| match (&own, self.whole) {
+            (None, true) => (format!("'[' || nullif({differing}, '')"), "\"\"],"),
+            (Some(own), true) => {
+                (format!("CASE WHEN {own} THEN '[' || nullif({differing}, '') || '\"\"],' ELSE 'null,' END"), "")
             }
+            (_, false) => ("'null,'".to_owned(), ""),
         };
-        format!(
-            r"SELECT CASE WHEN EXISTS (SELECT FROM forge_new OFFSET 1) THEN 2 WHEN {same_one} THEN 0 ELSE 1 END, {one}
-        INTO forge_case, forge_said
-        FROM (
-            SELECT {differing} AS forge_columns, {old} AS forge_old, {new} AS forge_new
-            FROM forge_old forge_o, forge_new forge_n LIMIT 1
-        ) forge_d;
-        IF forge_case IS DISTINCT FROM 1 THEN
-            IF forge_case IS NULL THEN
-                RETURN NULL;
-            ELSIF forge_case = 2 THEN
-                IF EXISTS (SELECT FROM forge_new OFFSET {LOOKED_AT_MAX}) THEN
+        let (old, new) = (self.row("forge_o"), self.row("forge_n"));
+        let both = match (Fault::OldValues.is_planted(), Fault::NewValues.is_planted()) {
+            (true, _) => new,
+            (_, true) => old,
+            _ => format!("{old}, ',', {new}"),
+        };
+        let head = self.head("");
+        let (of_one, then) = columns(&self.differing(true));
+        let one = format!(
+            r#"SELECT {head} || {of_one} || pg_catalog.concat('{then}"r":[', {both}, ']}}') INTO STRICT forge_said
+        FROM forge_old forge_o, forge_new forge_n;"#
+        );
+        let (of_several, then) = columns("forge_columns");
+        let several = format!(
+            r"-- Old and new rows come in the same order, so a column differs when all its values together do.
+                SELECT forge_o.forge_count, {differing} INTO forge_count, forge_columns
+                FROM {all_old} forge_o, {all_new} forge_n;
+                IF forge_count > {LOOKED_AT_MAX} THEN
                     forge_said := {anything};
                 ELSE
-                    -- Old and new rows come in the same order.
-                    SELECT {any_differing} INTO forge_columns
-                    FROM (SELECT pg_catalog.row_number() OVER () AS forge_row, r.* FROM forge_old r) forge_o
-                    JOIN (SELECT pg_catalog.row_number() OVER () AS forge_row, r.* FROM forge_new r) forge_n USING (forge_row);
-                    IF {same_several} THEN
-                        forge_case := 0;
-                    ELSE
-                        SELECT pg_catalog.string_agg(forge_d.forge_row, ','), pg_catalog.count(*) INTO forge_rows, forge_count
-                        FROM (
-                            {all} LIMIT {limit}
-                        ) forge_d;
-                        forge_said := {several};
-                    END IF;
-                END IF;
-            END IF;
-            IF forge_case = 0 THEN
-                IF EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = {oid} AND c.relnatts = {attributes}) THEN
-                    RETURN NULL;
-                END IF;
-                -- It has a column that is not known here.
-                forge_said := {anything};
-            END IF;
-        END IF;",
-            same_one = same.replace("{}", "forge_d.forge_columns"),
-            same_several = same.replace("{}", "forge_columns"),
-            one = self.said(&columns("forge_d.forge_columns"), &bounded(&format!("({both})"), "1")),
-            several = self.said(&columns("forge_columns"), &bounded("forge_rows", "forge_count")),
+                    SELECT pg_catalog.string_agg(forge_d.forge_row, ','), pg_catalog.count(*) INTO forge_rows, forge_count
+                    FROM ({rows_of_both}) forge_d;
+                    forge_said := {head} || {of_several} || '{then}' || {rows};
+                END IF;",
+            differing = self.differing(false),
+            all_old = self.together("forge_old"),
+            all_new = self.together("forge_new"),
             anything = self.anything(),
-            differing = self.differing(""),
-            all = both_of(&self.row("forge_o"), &self.row("forge_n")),
-            any_differing = self.differing("pg_catalog.bool_or"),
-            old = self.row("forge_o"),
-            new = self.row("forge_n"),
-            limit = ROWS_MAX + 1,
+            rows_of_both = self.rows_of(match (Fault::OldValues.is_planted(), Fault::NewValues.is_planted()) {
+                (true, _) => &["forge_new"],
+                (_, true) => &["forge_old"],
+                _ => &["forge_old", "forge_new"],
+            }),
+            rows = rows_of_several(),
+        );
+        self.in_pairs(&one, &several)
+    }
+
+    /// The values of a row of `of`.
+    fn values(&self, of: &str) -> Vec<String> {
+        self.keys.iter().filter_map(|column| self.table.column(column)).map(|column| column.written(of)).collect()
+    }
+
+    /// The same as JSON.
+    fn row(&self, of: &str) -> String {
+        format!("pg_catalog.json_build_array({})", self.values(of).join(", "))
+    }
+
+    /// A query for the different rows of one or two transition tables as JSON, and for one more than are written down when there are so many.
+    fn rows_of(&self, transitions: &[&str]) -> String {
+        let values = self.values("forge_r");
+        if values.is_empty() {
+            return "SELECT '[]'::pg_catalog.text AS forge_row".to_owned();
+        }
+        let named = values.iter().enumerate().map(|(n, value)| format!("{value} COLLATE pg_catalog.\"C\" AS forge_{n}"));
+        let named = named.collect::<Vec<_>>().join(", ");
+        let one = |transition: &&str| format!("SELECT {named} FROM {transition} forge_r");
+        let all = transitions.iter().map(one).collect::<Vec<_>>().join(" UNION ");
+        // UNION makes the rows of two different, and DISTINCT those of one.
+        let distinct = if transitions.len() == 1 { all.replacen("SELECT", "SELECT DISTINCT", 1) } else { all };
+        let names: Vec<String> = (0..values.len()).map(|n| format!("forge_k.forge_{n}")).collect();
+        format!(
+            "SELECT pg_catalog.json_build_array({})::pg_catalog.text AS forge_row FROM ({distinct} LIMIT {}) forge_k",
+            names.join(", "),
+            ROWS_MAX + 1
         )
     }
 
-    /// The values of a row of `of`, as JSON.
-    fn row(&self, of: &str) -> String {
-        let values: Vec<String> =
-            self.keys.iter().filter_map(|column| self.table.column(column)).map(|column| column.written(of)).collect();
-        format!("pg_catalog.json_build_array({})::pg_catalog.text", values.join(", "))
-    }
-
-    /// The columns that differ, as the items of a JSON array: in one pair of rows, or (`wrap`) in any of several.
-    fn differing(&self, wrap: &str) -> String {
+    /// The columns that differ, as items of a JSON array with a comma behind each. (What ends the array is a column without a name.) In a pair of
+    /// rows, or in the values of several, `together`.
+    fn differing(&self, pair: bool) -> String {
         let column = |column: &Column| {
-            let (name, item) = (quoted(&column.name), literal(&serde_json::Value::from(&*column.name).to_string()));
-            let cast = if column.bytewise { "" } else { "::pg_catalog.text COLLATE pg_catalog.\"C\"" };
-            let guard =
-                if column.bytewise { format!(" OR (false AND {})", column.guard("forge_o")) } else { String::new() };
-            format!("CASE WHEN {wrap}(forge_o.{name}{cast} IS DISTINCT FROM forge_n.{name}{cast}{guard}) THEN {item} END")
+            let (name, item) = (quoted(&column.name), literal(&format!("{},", serde_json::Value::from(&*column.name))));
+            let (cast, guard) = match (pair, column.bytewise) {
+                (true, true) => ("", format!(" OR (false AND {})", column.guard("forge_o"))),
+                (true, false) => (AS_TEXT, String::new()),
+                (false, _) => ("", String::new()),
+            };
+            format!("CASE WHEN forge_o.{name}{cast} IS DISTINCT FROM forge_n.{name}{cast}{guard} THEN {item} END")
         };
         let columns: Vec<String> = self.table.columns.iter().map(column).collect();
-        format!("pg_catalog.array_to_string(ARRAY[{}]::pg_catalog.text[], ',')", columns.join(", "))
+        // A function takes a hundred arguments.
+        let parts: Vec<String> = columns.chunks(90).map(|part| format!("pg_catalog.concat({})", part.join(", "))).collect();
+        if parts.is_empty() { "''".to_owned() } else { parts.join(" || ") }
+    }
+
+    /// All values of each column, as far as rows are looked at, and how many rows those are.
+    fn together(&self, transition: &str) -> String {
+        let column = |column: &Column| {
+            let (name, cast) = (quoted(&column.name), if column.bytewise { "" } else { AS_TEXT });
+            format!("pg_catalog.array_agg(forge_r.{name}{cast}) AS {name}, ")
+        };
+        let columns: String = self.table.columns.iter().map(column).collect();
+        let limit = LOOKED_AT_MAX + 1;
+        format!(
+            "(SELECT {columns}pg_catalog.count(*) AS forge_count FROM (SELECT * FROM {transition} LIMIT {limit}) forge_r)"
+        )
     }
 }
 
-/// The JSON of rows, when there are not too many and they are not too large.
-fn bounded(rows: &str, count: &str) -> String {
-    let few = if count == "1" || Fault::RowsCap.is_planted() { String::new() } else { format!("{count} > {ROWS_MAX} OR ") };
-    format!("CASE WHEN {few}pg_catalog.octet_length({rows}) > {BYTES_MAX} THEN 'null' ELSE '[' || {rows} || ']' END")
+/// The end of what is written of several rows: their JSON, when there are not too many.
+fn rows_of_several() -> String {
+    let many = if Fault::RowsCap.is_planted() { "false".to_owned() } else { format!("forge_count > {ROWS_MAX}") };
+    format!(
+        r#"CASE WHEN {many} OR pg_catalog.octet_length(forge_rows) > {BYTES_MAX} THEN '"r":null}}' ELSE '"r":[' || forge_rows || ']}}' END"#
+    )
 }
 
-/// The old and new values of several rows.
-fn both_of(old: &str, new: &str) -> String {
-    let old = format!("SELECT {old} AS forge_row FROM forge_old forge_o");
-    let new = format!("SELECT {new} AS forge_row FROM forge_new forge_n");
-    match (Fault::OldValues.is_planted(), Fault::NewValues.is_planted()) {
-        (true, _) => new,
-        (_, true) => old,
-        _ => format!("{old} UNION {new}"),
-    }
-}
+/// How values are compared that are equal in more than one way of writing them.
+const AS_TEXT: &str = "::pg_catalog.text COLLATE pg_catalog.\"C\"";
+
+/// What a function stumbles over when its table was altered.
+const ALTERED: &str = "undefined_column OR undefined_table OR datatype_mismatch OR undefined_function";
 
 /// What [`Fault::Cascade`] begins a trigger's function with.
 const NAMED_ONLY: &str = "IF position(TG_TABLE_NAME IN current_query()) = 0 THEN RETURN NULL; END IF;";

@@ -28,7 +28,8 @@ pub(crate) fn system() -> Result<Vec<Migration>> {
         ("0003_changes.sql", include_str!("../../migrations/0003_changes.sql")),
         ("0004_feed.sql", include_str!("../../migrations/0004_feed.sql")),
         ("0005_live.sql", include_str!("../../migrations/0005_live.sql")),
-        ("0006_cluster.sql", include_str!("../../migrations/0006_cluster.sql")),
+        ("0006_reading.sql", include_str!("../../migrations/0006_reading.sql")),
+        ("0007_cluster.sql", include_str!("../../migrations/0007_cluster.sql")),
     ]
     .into_iter()
     .map(|(file, sql)| Migration::parse("forge", file, sql))

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use forge_core::auth::AuthContext;
 use sha2::{Digest as _, Sha256};
 
 use super::outbox::{News, Outbox, SessionId};
 use super::patch;
+use super::version::{Version, Versions};
 use crate::db::new_uuid;
 use crate::function::{Caller, Entry, Looked, Written};
 use crate::read_set::Dependency;
@@ -52,28 +51,24 @@ impl Fingerprint {
     }
 }
 
-/// What a result is recognised by. Made from its content, so that any node knows it again.
-pub(super) type Version = Arc<str>;
-
 /// A result, told to many.
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) version: Version,
-    pub(super) json: Vec<u8>,
-    /// What makes it of the version before: that version, and the patch.
-    pub(super) patch: Option<(Version, Vec<u8>)>,
+    pub(super) json: String,
+    /// What makes it of the version before: that version, and how it is written behind the number of a subscription.
+    pub(super) patch: Option<(Version, String)>,
 }
 
 impl Told {
-    pub(super) fn new(json: Vec<u8>, before: Option<&Self>) -> Self {
-        let patch = before.and_then(|before| Some((before.version.clone(), patch::between(&before.json, &json)?)));
-        Self { version: version(&json), json, patch }
+    pub(super) fn new(json: Vec<u8>, before: Option<&Self>, versions: &Versions) -> Self {
+        let version = versions.of(&json);
+        let change = before.and_then(|before| Some((before.version, patch::between(before.json.as_bytes(), &json)?)));
+        let patch = change.map(|(base, change)| (base, format!(",\"{}\",{change}]", version.brief())));
+        // What functions answer is JSON, and that is UTF-8.
+        let json = String::from_utf8(json).unwrap_or_else(|why| String::from_utf8_lossy(why.as_bytes()).into_owned());
+        Self { version, json, patch }
     }
-}
-
-/// The version of a result.
-fn version(json: &[u8]) -> Version {
-    URL_SAFE_NO_PAD.encode(&Sha256::digest(json)[..12]).into()
 }
 
 /// One subscription: of a session, under the number that the session gave it.
@@ -155,11 +150,11 @@ impl Group {
         let Some(result) = &self.result else { return false };
         let mut all = true;
         for ((_, id), subscriber) in &mut self.subscribers {
-            if subscriber.told.as_ref() == Some(&result.version) {
+            if subscriber.told == Some(result.version) {
                 continue;
             }
             if put(&subscriber.outbox, *id, News::Result(result.clone())) {
-                subscriber.told = Some(result.version.clone());
+                subscriber.told = Some(result.version);
             } else {
                 all = false;
             }

@@ -115,7 +115,7 @@ impl Holds {
         if let Some(hold) = self.by_session.get_mut(&session) {
             let frozen = hold.frozen.iter_mut().map(|frozen| &mut frozen.delivery);
             for delivery in frozen.chain(hold.after.iter_mut().map(|(_, delivery)| delivery)) {
-                delivery.news.remove(&id);
+                delivery.news.remove(id);
                 delivery.events.forget(id);
             }
         }

@@ -90,6 +90,13 @@ impl Index {
         }
     }
 
+    /// Whether a change concerns anybody.
+    pub(super) fn concerns(&self, change: &Change) -> bool {
+        let mut found = HashSet::new();
+        self.concerned(change, &mut found);
+        !found.is_empty()
+    }
+
     /// Notes the groups that a change concerns.
     pub(crate) fn concerned(&self, change: &Change, found: &mut HashSet<GroupId>) {
         let Some(table) = self.tables.get(&change.table) else { return };

@@ -18,10 +18,11 @@ use super::outbox::{Outbox, SessionId};
 use super::roll::Roll;
 use super::run::{Finished, Job};
 use super::subscriptions::{Deliveries, Ran, Subscribe, SubscriptionManager, Unsubscribe, not_live};
+use super::version::Versions;
 use super::watches::{Watched, Watches};
 use crate::db::transaction::Transaction;
 use crate::db::{Database, Shape};
-use crate::feed::ChangeFeed;
+use crate::feed::{Change, ChangeFeed};
 use crate::function::FunctionExecutor;
 use crate::read_set::{Argument, Catalogue, Columns, Dependency, Reading, Unfollowable};
 
@@ -222,8 +223,9 @@ impl InvalidationEngine {
         database: Database,
         executor: FunctionExecutor,
         feed: ChangeFeed,
+        versions: Versions,
     ) -> Self {
-        let subscriptions = SubscriptionManager::new(live.roll().clone());
+        let subscriptions = SubscriptionManager::new(live.roll().clone(), versions);
         Self {
             live,
             wishes: wishes.0,
@@ -270,13 +272,14 @@ impl InvalidationEngine {
         let idle = self.subscriptions.is_empty();
         let watching = !self.watches.is_idle();
         let due = self.subscriptions.next_due();
+        let concerns = |change: &Change| self.subscriptions.concerns(change);
         tokio::select! {
             wish = self.wishes.recv() => Occasion::Wished(wish),
             done = self.apart.next() => Occasion::Done(done),
             watched = self.watches.next(&self.database), if watching => Occasion::Watched(watched),
             () = self.live.0.wake.notified() => Occasion::Look,
             () = until(due) => Occasion::Look,
-            () = self.feed.stirred(), if !idle => Occasion::Look,
+            () = self.feed.stirred(concerns), if !idle => Occasion::Look,
         }
     }
 

@@ -31,8 +31,9 @@
 //! Not here: who a session is and what it sends (see [`crate::gateway`]).
 
 mod apart;
+mod by_number;
 #[cfg(test)]
-mod differential;
+pub(crate) mod differential;
 mod events;
 mod group;
 mod holds;
@@ -46,6 +47,7 @@ mod presence;
 mod roll;
 mod run;
 mod subscriptions;
+mod version;
 mod watches;
 
 pub(crate) use apart::LANES;
@@ -59,3 +61,4 @@ pub(crate) use outbox::{End, Outbox};
 pub(crate) use presence::{Presence, STATE_BYTES_MAX, entry as presence_entry, nowhere, topic as presence_topic};
 pub(crate) use roll::MAIL_MAX;
 pub(crate) use subscriptions::{Subscribe, Unsubscribe};
+pub(crate) use version::Versions;

@@ -6,17 +6,20 @@
 //!
 //! Beside results there are answers, of which a client gets no more than it asked for, and events, of which the newest hundred wait.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use forge_core::Error;
 use serde_json::json;
-use tokio::sync::Notify;
 
+use super::by_number::ByNumber;
 use super::events::Event;
-use super::group::{Told, Version};
+use super::group::Told;
+use super::version::Held;
 
 /// A session's number on this node.
 pub(crate) type SessionId = u64;
@@ -55,7 +58,6 @@ impl End {
 pub(crate) struct Outbox {
     pub(crate) id: SessionId,
     waiting: Mutex<Waiting>,
-    ready: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -64,15 +66,17 @@ struct Waiting {
     said: Vec<String>,
     /// How many of these are answers to calls, which may be large.
     replies: usize,
-    news: BTreeMap<u64, News>,
+    news: ByNumber<News>,
     acks: Vec<String>,
     position: u64,
-    /// The version that the client has of each subscription.
-    sent: HashMap<u64, Version>,
+    /// What the client has of each subscription.
+    held: ByNumber<Held>,
     events: Events,
     end: Option<End>,
     /// Since when something waits.
     since: Option<Instant>,
+    /// Of whoever writes to the client, when there was nothing to write.
+    writer: Option<Waker>,
 }
 
 /// News of one subscription.
@@ -85,8 +89,7 @@ pub(super) enum News {
 /// Everything that one round has for a session.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
-    /// By the session's number of the subscription.
-    pub(super) news: BTreeMap<u64, News>,
+    pub(super) news: ByNumber<News>,
     pub(super) acks: Vec<String>,
     /// To be told after the results, in this order.
     pub(super) events: Events,
@@ -119,9 +122,9 @@ impl Events {
     }
 
     /// Takes in what a later round has, along with its news.
-    fn then(&mut self, later: Self, news: &BTreeMap<u64, News>) {
+    fn then(&mut self, later: Self, news: &ByNumber<News>) {
         // What may not be seen any more is not told any more.
-        self.waiting.retain(|(id, _)| !matches!(news.get(id), Some(News::Failed(_))));
+        self.waiting.retain(|(id, _)| !matches!(news.get(*id), Some(News::Failed(_))));
         self.missed += later.missed;
         later.waiting.into_iter().for_each(|(id, event)| self.push(id, event));
     }
@@ -151,7 +154,7 @@ impl Outbox {
     pub(crate) fn new() -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { id, waiting: Mutex::default(), ready: Notify::new() })
+        Arc::new(Self { id, waiting: Mutex::default() })
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -162,8 +165,11 @@ impl Outbox {
         let mut waiting = self.waiting();
         change(&mut waiting);
         waiting.since.get_or_insert_with(Instant::now);
+        let writer = waiting.writer.take();
         drop(waiting);
-        self.ready.notify_one();
+        if let Some(writer) = writer {
+            writer.wake();
+        }
     }
 
     /// Puts a round's delivery in.
@@ -222,40 +228,61 @@ impl Outbox {
         self.waiting().since.is_some_and(|since| since.elapsed() > longest)
     }
 
-    /// The client says which version it holds from an earlier connection.
-    pub(crate) fn holds(&self, subscription: u64, version: &str) {
-        self.waiting().sent.insert(subscription, version.into());
+    /// The client subscribes anew, and says which version it holds from an earlier connection, if any.
+    pub(crate) fn holds(&self, subscription: u64, version: Option<&str>) {
+        self.forget(subscription);
+        if let Some(held) = version.and_then(Held::claimed) {
+            self.waiting().held.insert(subscription, held);
+        }
     }
 
     /// Nothing more is said of a subscription.
     pub(crate) fn forget(&self, subscription: u64) {
         let mut waiting = self.waiting();
-        waiting.news.remove(&subscription);
-        waiting.sent.remove(&subscription);
+        waiting.news.remove(subscription);
+        waiting.held.remove(subscription);
         waiting.events.forget(subscription);
+    }
+
+    /// Whether there is something to take. If not, whoever asks is woken when there is; it is the only one who asks.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.waiting();
+        if waiting.since.is_some() {
+            return Poll::Ready(());
+        }
+        if !waiting.writer.as_ref().is_some_and(|writer| writer.will_wake(cx.waker())) {
+            waiting.writer = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Waits until there is something to take.
     pub(crate) async fn ready(&self) {
-        self.ready.notified().await;
+        std::future::poll_fn(|cx| self.poll_ready(cx)).await;
     }
 
-    /// Takes the newest of one subscription.
+    /// Takes the newest of one subscription. When there is none, [`ready`](Self::ready) waits for something else.
     pub(super) fn latest(&self, subscription: u64) -> Option<News> {
-        self.waiting().news.remove(&subscription)
+        let mut waiting = self.waiting();
+        let latest = waiting.news.remove(subscription);
+        waiting.since = waiting.since.filter(|_| latest.is_some());
+        latest
     }
 
     /// Why a subscription failed, if it did. It is still to be taken.
     pub(super) fn failure(&self, subscription: u64) -> Option<Arc<Error>> {
-        match self.waiting().news.get(&subscription) {
+        match self.waiting().news.get(subscription) {
             Some(News::Failed(why)) => Some(why.clone()),
             _ => None,
         }
     }
 
-    /// Takes the oldest event.
+    /// Takes the oldest event. When there is none, [`ready`](Self::ready) waits for something else.
     pub(super) fn event(&self) -> Option<Arc<Event>> {
-        self.waiting().events.waiting.pop_front().map(|(_, event)| event)
+        let mut waiting = self.waiting();
+        let event = waiting.events.waiting.pop_front().map(|(_, event)| event);
+        waiting.since = waiting.since.filter(|_| event.is_some());
+        event
     }
 
     /// Whether there is nothing to take.
@@ -274,26 +301,17 @@ impl Outbox {
             // Whoever does not belong here any more is shown nothing more.
             return outgoing;
         }
-        let mut results: Vec<String> = Vec::new();
-        for (id, news) in std::mem::take(&mut waiting.news) {
+        let mut frame = Frame::default();
+        for (id, news) in waiting.news.drain() {
             match news {
                 News::Failed(why) => {
-                    waiting.sent.remove(&id);
+                    waiting.held.remove(id);
                     outgoing.failures.push((id, why));
                 }
-                News::Result(told) => {
-                    let had = waiting.sent.insert(id, told.version.clone());
-                    results.push(entry(id, &told, had.as_deref()));
-                }
+                News::Result(told) => frame.add(id, &told, waiting.held.insert(id, Held::Sent(told.version))),
             }
         }
-        let acks = std::mem::take(&mut waiting.acks);
-        if !results.is_empty() || !acks.is_empty() {
-            let acks = if acks.is_empty() { String::new() } else { format!(",\"acks\":{}", json!(acks)) };
-            let results = results.join(",");
-            outgoing.frame =
-                Some(format!("{{\"type\":\"frame\",\"position\":\"{}\",\"results\":[{results}]{acks}}}", waiting.position));
-        }
+        outgoing.frame = frame.text(waiting.position, &std::mem::take(&mut waiting.acks));
         for (id, event) in std::mem::take(&mut waiting.events.waiting) {
             outgoing.events.push(event.message(id, std::mem::take(&mut waiting.events.missed)));
         }
@@ -301,17 +319,47 @@ impl Outbox {
     }
 }
 
-/// A result for a client that has the version `had`.
-fn entry(id: u64, told: &Told, had: Option<&str>) -> String {
-    // Versions are base64url, and results and patches are JSON.
-    let version = &told.version;
-    let json = |bytes| std::str::from_utf8(bytes).unwrap_or("null");
-    match (had, &told.patch) {
-        (Some(had), _) if *had == **version => format!("{{\"id\":{id},\"version\":\"{version}\",\"current\":true}}"),
-        (Some(had), Some((base, patch))) if *had == **base => {
-            format!("{{\"id\":{id},\"version\":\"{version}\",\"base\":\"{base}\",\"delta\":{}}}", json(patch.as_slice()))
+/// A frame that is being written.
+#[derive(Debug, Default)]
+struct Frame {
+    /// With commas between them.
+    results: String,
+    /// Some of them are no patches.
+    whole: bool,
+}
+
+impl Frame {
+    /// A result, for a client that has `held` of it.
+    fn add(&mut self, id: u64, told: &Told, held: Option<Held>) {
+        let Self { results, whole } = self;
+        if !results.is_empty() {
+            results.push(',');
         }
-        _ => format!("{{\"id\":{id},\"version\":\"{version}\",\"data\":{}}}", json(told.json.as_slice())),
+        let had = |version| held.is_some_and(|held| held.is(version));
+        // Writing to a text does not fail.
+        let _ = match &told.patch {
+            Some((base, patch)) if had(*base) && !had(told.version) => write!(results, "[{id}{patch}"),
+            _ => {
+                *whole = true;
+                let version = told.version.brief();
+                if had(told.version) {
+                    write!(results, "{{\"id\":{id},\"version\":\"{version}\",\"current\":true}}")
+                } else {
+                    write!(results, "{{\"id\":{id},\"version\":\"{version}\",\"data\":{}}}", told.json)
+                }
+            }
+        };
+    }
+
+    /// The frame as JSON, if there is anything in it. Patches are many and small: nothing goes with them that nobody needs.
+    fn text(self, position: u64, acks: &[String]) -> Option<String> {
+        let Self { results, whole } = self;
+        if results.is_empty() && acks.is_empty() {
+            return None;
+        }
+        let position = if whole { format!("\"position\":\"{position}\",") } else { String::new() };
+        let acks = if acks.is_empty() { String::new() } else { format!(",\"acks\":{}", json!(acks)) };
+        Some(format!("{{\"type\":\"frame\",{position}\"results\":[{results}]{acks}}}"))
     }
 }
 
@@ -319,7 +367,12 @@ fn entry(id: u64, told: &Told, had: Option<&str>) -> String {
 mod tests {
     use serde_json::Value;
 
+    use super::super::version::Versions;
     use super::*;
+
+    fn told(json: Vec<u8>, before: Option<&Told>) -> Arc<Told> {
+        Arc::new(Told::new(json, before, &Versions::new(None)))
+    }
 
     fn list(n: usize, last: &str) -> Vec<u8> {
         let mut rows: Vec<Value> = (0..n).map(|id| json!({"id": id, "title": "a title of some length"})).collect();
@@ -339,16 +392,18 @@ mod tests {
     fn a_client_gets_the_newest_as_a_patch_to_what_it_has() {
         let outbox = Outbox::new();
         let put = |told: &Arc<Told>| outbox.put(7, news(vec![(3, News::Result(told.clone()))]));
-        let first = Arc::new(Told::new(list(9, "x"), None));
-        let second = Arc::new(Told::new(list(9, "y"), Some(&first)));
-        let third = Arc::new(Told::new(list(9, "missed"), Some(&second)));
-        let fourth = Arc::new(Told::new(list(9, "z"), Some(&third)));
+        let first = told(list(9, "x"), None);
+        let second = told(list(9, "y"), Some(&first));
+        let third = told(list(9, "missed"), Some(&second));
+        let fourth = told(list(9, "z"), Some(&third));
         put(&first);
-        assert_eq!(frame(&outbox)["results"][0]["data"][9]["title"], "x");
+        let whole = frame(&outbox);
+        assert_eq!((&whole["results"][0]["data"][9]["title"], &whole["position"]), (&json!("x"), &json!("7")));
         put(&second);
-        let patched = frame(&outbox);
-        assert_eq!(patched["results"][0]["base"], &*first.version);
-        assert_eq!(patched["results"][0]["delta"]["[]"][0][1], 9);
+        let brief = second.version.brief();
+        let patched = format!(r#"{{"type":"frame","results":[[3,"{brief}",9,"title","y"]]}}"#);
+        assert_eq!(outbox.take().frame.as_ref(), Some(&patched));
+        assert!(patched.len() - r#""y""#.len() <= 60, "{patched}");
         // Slower than the rounds: what it misses in between makes the patch useless, so it gets the whole.
         put(&third);
         put(&fourth);
@@ -359,9 +414,28 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_says_what_it_holds_gets_what_makes_the_newest_of_it() {
+        let first = told(list(9, "x"), None);
+        let second = told(list(9, "y"), Some(&first));
+        let (old, new) = (first.version.brief().to_string(), second.version.brief().to_string());
+        let told_to = |held: Option<&str>| {
+            let outbox = Outbox::new();
+            outbox.holds(1, Some(&old));
+            outbox.holds(1, held);
+            outbox.put(7, news(vec![(1, News::Result(second.clone()))]));
+            frame(&outbox)["results"][0].clone()
+        };
+        assert_eq!(told_to(Some(&new))["current"], true);
+        assert_eq!(told_to(Some(&old)), json!([1, new, 9, "title", "y"]));
+        for unknown in [None, Some("AAAAAAAA"), Some("")] {
+            assert_eq!(told_to(unknown)["data"][9]["title"], "y", "{unknown:?}");
+        }
+    }
+
+    #[test]
     fn acknowledgements_come_with_the_round_that_shows_them() {
         let outbox = Outbox::new();
-        let told = Arc::new(Told::new(b"1".to_vec(), None));
+        let told = told(b"1".to_vec(), None);
         outbox.put(9, Delivery { acks: vec!["m\"1".into()], ..news(vec![(1, News::Result(told))]) });
         let frame = frame(&outbox);
         assert_eq!((frame["acks"][0].as_str(), frame["results"][0]["data"].as_i64()), (Some("m\"1"), Some(1)));
@@ -371,7 +445,7 @@ mod tests {
     #[test]
     fn nothing_is_said_of_what_was_given_up() {
         let outbox = Outbox::new();
-        let told = Arc::new(Told::new(b"1".to_vec(), None));
+        let told = told(b"1".to_vec(), None);
         outbox.put(9, news(vec![(1, News::Result(told))]));
         outbox.forget(1);
         assert!(outbox.take().frame.is_none());
@@ -386,7 +460,7 @@ mod tests {
     #[test]
     fn events_come_after_the_frame_and_the_oldest_of_too_many_go() {
         let outbox = Outbox::new();
-        let told = Arc::new(Told::new(b"1".to_vec(), None));
+        let told = told(b"1".to_vec(), None);
         outbox.put(9, Delivery { events: moved(0), ..news(vec![(1, News::Result(told))]) });
         for number in 1..EVENTS_MAX + 3 {
             outbox.put(9, Delivery { events: moved(number), ..Delivery::default() });
@@ -413,7 +487,7 @@ mod tests {
     #[test]
     fn whoever_does_not_read_answers_is_too_slow_and_whoever_has_ended_is_shown_nothing() {
         let outbox = Outbox::new();
-        let told = Arc::new(Told::new(b"1".to_vec(), None));
+        let told = told(b"1".to_vec(), None);
         outbox.put(9, Delivery { events: moved(0), ..news(vec![(1, News::Result(told))]) });
         (0..=ANSWERS_MAX).for_each(|_| outbox.say("{}".into()));
         let outgoing = outbox.take();

@@ -1,7 +1,14 @@
 //! What is different between two results.
 //!
-//! A patch is recursive JSON: `{"=": value}` replaces, `{"~": {field: patch}}` changes fields of an object, `{"[]": [op, ..]}` changes an
-//! array, one op after the other: `["u", index, patch]`, `["i", index, value]`, `["d", index]`, `["m", from, to]`.
+//! A patch is JSON, as short as it can be and still be read:
+//!
+//! - text, a number, `true`, `false` or `null`: that is the value now; `[value]`: any value, alone in a list;
+//! - `{field: patch, ..}`: these fields of an object are changed;
+//! - a list of more than that: steps on a list, one after the other: `at, patch` changes, `"i", at, value` inserts, `"d", at` removes,
+//!   `"m", from, to` moves.
+//!
+//! What changes one place only says which and how: fields and places on the way there, and the patch of what is there
+//! (`"cards",12,"title","x"`).
 //!
 //! Rows are recognised by their `id` where they have one, else by being equal. Made once per result, however many are told.
 
@@ -12,13 +19,38 @@ use serde_json::{Map, Value, json};
 /// Above this many rows a list is compared by its ends only: finding the least number of moves is not worth more.
 const ROWS_MAX: usize = 5_000;
 
-/// The patch that makes `new` of `old`, as JSON; `None` when it would not be smaller than `new` itself.
-pub(super) fn between(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
+/// What makes `new` of `old`: the way to what changes and its patch, as JSON without brackets around it. `None` when that would not be
+/// smaller than `new` itself.
+pub(super) fn between(old: &[u8], new: &[u8]) -> Option<String> {
     let old: Value = serde_json::from_slice(old).ok()?;
     let parsed: Value = serde_json::from_slice(new).ok()?;
-    let patch = serde_json::to_vec(&diff(&old, &parsed)?).ok()?;
+    let change = way_to(diff(&old, &parsed)?);
+    let json = change.iter().map(Value::to_string).collect::<Vec<_>>().join(",");
     // A patch costs the client a little more than a value does.
-    (patch.len() * 10 < new.len() * 6).then_some(patch)
+    (json.len() * 10 < new.len() * 6).then_some(json)
+}
+
+/// The fields and places that lead to what a patch changes, and then the patch of that.
+fn way_to(mut patch: Value) -> Vec<Value> {
+    let mut way = Vec::new();
+    loop {
+        let (step, inner) = match patch {
+            Value::Object(fields) if fields.len() == 1 => match fields.into_iter().next() {
+                Some((name, inner)) => (Value::String(name), inner),
+                None => return way,
+            },
+            Value::Array(mut steps) if steps.len() == 2 && steps[0].is_number() => match (steps.pop(), steps.pop()) {
+                (Some(inner), Some(at)) => (at, inner),
+                _ => return way,
+            },
+            patch => {
+                way.push(patch);
+                return way;
+            }
+        };
+        way.push(step);
+        patch = inner;
+    }
 }
 
 /// `None` when they are equal.
@@ -31,10 +63,11 @@ fn diff(old: &Value, new: &Value) -> Option<Value> {
             if old.len() == new.len() && new.keys().all(|name| old.contains_key(name)) =>
         {
             let changed = new.iter().filter_map(|(name, value)| Some((name.clone(), diff(&old[name], value)?)));
-            Some(json!({ "~": changed.collect::<Map<String, Value>>() }))
+            Some(Value::Object(changed.collect::<Map<String, Value>>()))
         }
-        (Value::Array(old), Value::Array(new)) => Some(json!({ "[]": rows(old, new) })),
-        _ => Some(json!({ "=": new })),
+        (Value::Array(old), Value::Array(new)) => Some(Value::Array(rows(old, new))),
+        (_, Value::Object(_) | Value::Array(_)) => Some(json!([new])),
+        _ => Some(new.clone()),
     }
 }
 
@@ -66,7 +99,7 @@ fn rows(old: &[Value], new: &[Value]) -> Vec<Value> {
     let mut now: Vec<usize> = Vec::with_capacity(new.len());
     for (n, id) in was.iter().enumerate().rev() {
         match wanted.get(id) {
-            None => ops.push(json!(["d", n])),
+            None => ops.extend([json!("d"), json!(n)]),
             Some(target) => now.push(*target),
         }
     }
@@ -88,14 +121,14 @@ fn rows(old: &[Value], new: &[Value]) -> Vec<Value> {
         now.insert(to, target);
         in_place.insert(before, target);
         if from != to {
-            ops.push(json!(["m", from, to]));
+            ops.extend([json!("m"), json!(from), json!(to)]);
         }
     }
     let mut before: HashMap<&Identity, &Value> = was.iter().zip(old).collect();
     for (n, (id, row)) in is.iter().zip(new).enumerate() {
         match before.remove(id) {
-            None => ops.push(json!(["i", n, row])),
-            Some(old) => ops.extend(diff(old, row).map(|patch| json!(["u", n, patch]))),
+            None => ops.extend([json!("i"), json!(n), row.clone()]),
+            Some(old) => ops.extend(diff(old, row).into_iter().flat_map(|patch| [json!(n), patch])),
         }
     }
     ops
@@ -106,8 +139,8 @@ fn replace_middle(old: &[Value], new: &[Value]) -> Vec<Value> {
     let same = |(one, other): &(&Value, &Value)| one == other;
     let first = old.iter().zip(new).take_while(same).count();
     let last = old[first..].iter().rev().zip(new[first..].iter().rev()).take_while(same).count();
-    let gone = (first..old.len() - last).rev().map(|n| json!(["d", n]));
-    let come = (first..new.len() - last).map(|n| json!(["i", n, new[n]]));
+    let gone = (first..old.len() - last).rev().flat_map(|n| [json!("d"), json!(n)]);
+    let come = (first..new.len() - last).flat_map(|n| [json!("i"), json!(n), new[n].clone()]);
     gone.chain(come).collect()
 }
 
@@ -136,32 +169,52 @@ mod tests {
 
     /// What a client does with a patch.
     fn apply(value: &Value, patch: &Value) -> Value {
-        if let Some(new) = patch.get("=") {
-            return new.clone();
-        }
-        if let Some(fields) = patch.get("~") {
-            let mut object = value.as_object().unwrap().clone();
-            for (name, patch) in fields.as_object().unwrap() {
-                let changed = apply(&object[name], patch);
-                object.insert(name.clone(), changed);
-            }
-            return Value::Object(object);
-        }
-        let mut rows = value.as_array().unwrap().clone();
-        for op in patch["[]"].as_array().unwrap() {
-            let at = |n: usize| op[n].as_u64().unwrap() as usize;
-            match op[0].as_str().unwrap() {
-                "u" => rows[at(1)] = apply(&rows[at(1)], &op[2]),
-                "i" => rows.insert(at(1), op[2].clone()),
-                "d" => drop(rows.remove(at(1))),
-                "m" => {
-                    let row = rows.remove(at(1));
-                    rows.insert(at(2), row);
+        match patch {
+            Value::Object(patches) => {
+                let mut object = value.as_object().unwrap().clone();
+                for (name, patch) in patches {
+                    let changed = apply(&object[name], patch);
+                    object.insert(name.clone(), changed);
                 }
-                other => panic!("{other}"),
+                Value::Object(object)
+            }
+            Value::Array(one) if one.len() == 1 => one[0].clone(),
+            Value::Array(steps) => {
+                let mut rows = value.as_array().unwrap().clone();
+                let mut steps = steps.iter();
+                while let Some(step) = steps.next() {
+                    let place = |value: &Value| value.as_u64().unwrap() as usize;
+                    let mut next = || steps.next().unwrap();
+                    match step.as_str() {
+                        None => rows[place(step)] = apply(&rows[place(step)], next()),
+                        Some("i") => rows.insert(place(next()), next().clone()),
+                        Some("d") => drop(rows.remove(place(next()))),
+                        Some("m") => {
+                            let row = rows.remove(place(next()));
+                            rows.insert(place(next()), row);
+                        }
+                        Some(other) => panic!("{other}"),
+                    }
+                }
+                Value::Array(rows)
+            }
+            value => value.clone(),
+        }
+    }
+
+    /// What a client does with a patch at the end of a way.
+    fn apply_at(value: &Value, way: &[Value]) -> Value {
+        let (step, rest) = way.split_first().unwrap();
+        let mut changed = value.clone();
+        match step {
+            patch if rest.is_empty() => return apply(value, patch),
+            Value::String(name) => changed[name] = apply_at(&value[name], rest),
+            at => {
+                let at = at.as_u64().unwrap() as usize;
+                changed[at] = apply_at(&value[at], rest);
             }
         }
-        Value::Array(rows)
+        changed
     }
 
     fn list(ids: &[u32]) -> Value {
@@ -171,9 +224,9 @@ mod tests {
     #[test]
     fn one_moved_row_is_one_op() {
         let (old, new) = (list(&[1, 2, 3, 4, 5]), list(&[1, 5, 2, 3, 4]));
-        assert_eq!(diff(&old, &new).unwrap(), json!({"[]": [["m", 4, 1]]}));
+        assert_eq!(diff(&old, &new).unwrap(), json!(["m", 4, 1]));
         let (old, new) = (list(&[1, 2, 3, 4, 5]), list(&[2, 3, 4, 1, 5]));
-        assert_eq!(diff(&old, &new).unwrap(), json!({"[]": [["m", 0, 3]]}));
+        assert_eq!(diff(&old, &new).unwrap(), json!(["m", 0, 3]));
     }
 
     #[test]
@@ -181,9 +234,15 @@ mod tests {
         let old = json!({"name": "board", "cards": list(&[1, 2, 3])});
         let mut new = old.clone();
         new["cards"][1]["title"] = json!("x");
-        let patch = diff(&old, &new).unwrap();
-        assert_eq!(patch, json!({"~": {"cards": {"[]": [["u", 1, {"~": {"title": {"=": "x"}}}]]}}}));
-        assert!(between(old.to_string().as_bytes(), new.to_string().as_bytes()).is_some());
+        let change = |new: &Value| between(old.to_string().as_bytes(), new.to_string().as_bytes()).unwrap();
+        assert_eq!(change(&new), r#""cards",1,"title","x""#);
+        new["cards"][1]["done"] = json!([]);
+        assert_eq!(change(&new), r#""cards",1,{"done":[[]],"title":"x"}"#);
+        new["cards"][2]["title"] = json!(null);
+        assert_eq!(change(&new), r#""cards",[1,{"done":[[]],"title":"x"},2,{"title":null}]"#);
+        new = old.clone();
+        new["cards"].as_array_mut().unwrap().remove(1);
+        assert_eq!(change(&new), r#""cards",["d",1]"#);
         assert!(between(b"[1]", b"[2]").is_none(), "the value itself is smaller");
     }
 
@@ -204,7 +263,10 @@ mod tests {
         fn a_patch_makes_the_new_of_the_old(old in value(), new in value()) {
             match diff(&old, &new) {
                 None => prop_assert_eq!(old, new),
-                Some(patch) => prop_assert_eq!(apply(&old, &patch), new),
+                Some(patch) => {
+                    prop_assert_eq!(&apply(&old, &patch), &new);
+                    prop_assert_eq!(apply_at(&old, &way_to(patch)), new);
+                }
             }
         }
 

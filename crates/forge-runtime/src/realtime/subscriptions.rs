@@ -15,6 +15,7 @@ use super::outbox::{Delivery, News, Outbox, SessionId};
 use super::presence::{Presence, Presences, nowhere};
 use super::roll::Roll;
 use super::run::Job;
+use super::version::Versions;
 use crate::feed::{Batch, Change, EventNote, Note};
 use crate::function::{Caller, Entry, Looked};
 use crate::read_set::Dependency;
@@ -80,6 +81,7 @@ pub(crate) struct SubscriptionManager {
     /// Sessions that people have signed in to and that have ended.
     signed_out: Vec<Uuid>,
     roll: Roll,
+    versions: Versions,
 }
 
 /// What became of a group with its new result.
@@ -92,7 +94,7 @@ pub(super) struct Settled {
 }
 
 impl SubscriptionManager {
-    pub(super) fn new(roll: Roll) -> Self {
+    pub(super) fn new(roll: Roll, versions: Versions) -> Self {
         Self {
             groups: HashMap::new(),
             by_call: HashMap::new(),
@@ -109,6 +111,7 @@ impl SubscriptionManager {
             events: VecDeque::new(),
             signed_out: Vec::new(),
             roll,
+            versions,
         }
     }
 
@@ -134,7 +137,7 @@ impl SubscriptionManager {
     pub(super) fn subscribe(&mut self, wish: Subscribe) {
         let key = (wish.outbox.id, wish.id);
         let refuse = |why: Error| {
-            let news = [(wish.id, News::Failed(Arc::new(why)))].into();
+            let news = [(wish.id, News::Failed(Arc::new(why)))].into_iter().collect();
             wish.outbox.put(0, Delivery { news, ..Delivery::default() });
         };
         let user = wish.caller.principal.auth.user_id();
@@ -257,6 +260,11 @@ impl SubscriptionManager {
         }
         self.dirty.extend(&concerned);
         concerned.len()
+    }
+
+    /// Whether a change concerns anybody, as far as is known now.
+    pub(super) fn concerns(&self, change: &Change) -> bool {
+        self.index.concerns(change)
     }
 
     /// Notes whose time has come.
@@ -442,9 +450,9 @@ impl SubscriptionManager {
             }
             self.due.insert((at, id));
         }
-        let new = group.result.as_ref().is_none_or(|before| before.json != ran.json);
+        let new = group.result.as_ref().is_none_or(|before| before.json.as_bytes() != ran.json);
         if new {
-            group.result = Some(Arc::new(Told::new(ran.json, group.result.as_deref())));
+            group.result = Some(Arc::new(Told::new(ran.json, group.result.as_deref(), &self.versions)));
             self.untold.insert(id);
         }
         // A function may look at its caller in one run and not in another. What was once found to be private stays so.
@@ -566,16 +574,33 @@ impl SubscriptionManager {
 /// What a round has for each session.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
-    by_session: HashMap<SessionId, (Arc<Outbox>, Delivery)>,
+    /// As it comes: mostly in the order of the sessions, and not looked up.
+    all: Vec<(Arc<Outbox>, Delivery)>,
 }
 
 impl Deliveries {
     pub(super) fn of(&mut self, outbox: &Arc<Outbox>) -> &mut Delivery {
-        &mut self.by_session.entry(outbox.id).or_insert_with(|| (outbox.clone(), Delivery::default())).1
+        let last = self.all.len();
+        let same = self.all.last().is_some_and(|(of, _)| Arc::ptr_eq(of, outbox));
+        if !same {
+            self.all.push((outbox.clone(), Delivery::default()));
+        }
+        &mut self.all[last - usize::from(same)].1
     }
 
+    /// One for each session.
     pub(super) fn into_each(self) -> impl Iterator<Item = (Arc<Outbox>, Delivery)> {
-        self.by_session.into_values()
+        let mut all = self.all;
+        // What came later stays behind what came before.
+        all.sort_by_key(|(outbox, _)| outbox.id);
+        all.dedup_by(|(later, delivery), (outbox, before)| {
+            let same = later.id == outbox.id;
+            if same {
+                before.then(std::mem::take(delivery));
+            }
+            same
+        });
+        all.into_iter()
     }
 
     pub(super) fn send(self, position: u64) {

@@ -15,32 +15,32 @@ use crate::support::http::Request;
 use crate::support::live::Live;
 use crate::support::process::Process;
 use crate::support::server::{Server, connect, empty_database};
-use crate::support::{count, until, until_within};
+use crate::support::{count, until};
 
-const SINKS: [&str; 2] = ["wal", "changelog"];
+pub(crate) const SINKS: [&str; 2] = ["wal", "changelog"];
 
 /// Long enough for a frame that should not come to have come.
-const SILENCE: Duration = Duration::from_millis(300);
+pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 
-async fn node(database: &str, capture: &str) -> Process {
+pub(crate) async fn node(database: &str, capture: &str) -> Process {
     Process::start_with(database, &[("FORGE_REACTIVITY_CAPTURE", capture)]).await.ready().await
 }
 
 /// What the next frame shows.
-async fn shown(live: &mut Live) -> Value {
+pub(crate) async fn shown(live: &mut Live) -> Value {
     live.next().await["results"][0]["data"].clone()
 }
 
 /// Reads frames until one shows this.
-async fn shows(live: &mut Live, wanted: &str) {
+pub(crate) async fn shows(live: &mut Live, wanted: &str) {
     while shown(live).await != wanted {}
 }
 
-async fn sink(sql: &Client) -> String {
+pub(crate) async fn sink(sql: &Client) -> String {
     sql.query_one("SELECT sink FROM forge_feed", &[]).await.unwrap().get(0)
 }
 
-async fn metric(url: &str, name: &str) -> u64 {
+pub(crate) async fn metric(url: &str, name: &str) -> u64 {
     let text = Request::get("/metrics").send(url).await.text();
     let line = text.lines().find(|line| line.split(' ').next() == Some(name)).unwrap_or_else(|| panic!("{name} in {text}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()
@@ -69,11 +69,17 @@ async fn every_kind_of_write_is_seen_and_nothing_else() -> Result<()> {
         sql.batch_execute("TRUNCATE readings_early").await.unwrap();
         assert_eq!(shown(&mut live).await, "508", "{capture}: TRUNCATE of a partition");
         // Of all that is tried, only what is committed.
+        let changes = metric(node.url(), "live_changes_total").await;
         sql.batch_execute("BEGIN; INSERT INTO readings VALUES ('a', 1, 1000); ROLLBACK").await.unwrap();
         let savepoints = "BEGIN; SAVEPOINT one; INSERT INTO readings VALUES ('a', 1, 1); SAVEPOINT two;
                           INSERT INTO readings VALUES ('a', 1, 1000); ROLLBACK TO two; RELEASE one; COMMIT";
         sql.batch_execute(savepoints).await.unwrap();
         assert_eq!(shown(&mut live).await, "509", "{capture}: savepoints");
+        assert_eq!(
+            metric(node.url(), "live_changes_total").await,
+            changes + 1,
+            "{capture}: nothing else was even looked at"
+        );
         sql.batch_execute("UPDATE readings SET value = value WHERE sensor = 'a'").await.unwrap();
         sql.batch_execute("UPDATE readings SET value = 2 WHERE sensor = 'b'").await.unwrap();
         assert!(live.is_silent_for(SILENCE).await, "{capture}: what changes nothing");
@@ -201,8 +207,14 @@ async fn a_commit_that_is_not_visible_yet_is_shown_when_it_is() -> Result<()> {
         assert_eq!(other.subscribed(1, "counter", json!({"name": "b"})).await, "7");
         sql.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
         sql.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-        assert_eq!(shown(&mut live).await, "2", "{capture}");
         writer.await.unwrap();
+        let began = Instant::now();
+        assert_eq!(shown(&mut live).await, "2", "{capture}");
+        assert!(
+            began.elapsed() < Duration::from_secs(6),
+            "{capture}: not when something else happens: {:?}",
+            began.elapsed()
+        );
         assert!(live.is_silent_for(SILENCE).await, "{capture}: once");
         node.kill().await;
     }
@@ -210,90 +222,21 @@ async fn a_commit_that_is_not_visible_yet_is_shown_when_it_is() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commits_that_are_not_written_out_yet_are_seen() -> Result<()> {
-    let server = Server::new().await?;
-    let sql = connect(server.url()).await;
-    // So that nobody else writes the log out in time.
-    sql.batch_execute("ALTER SYSTEM SET wal_writer_delay = '10s'").await.unwrap();
-    sql.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-    sql.batch_execute("ALTER DATABASE app SET synchronous_commit = off").await.unwrap();
-    for capture in SINKS {
-        let node = node(server.url(), capture).await;
-        sql.batch_execute("INSERT INTO counters VALUES ('a', 0) ON CONFLICT (name) DO UPDATE SET value = 0").await.unwrap();
-        let mut live = Live::open(node.url(), None).await;
-        assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "0");
-        let began = Instant::now();
-        for n in 1..=50 {
-            // Of this node: it knows that there is something, and the frame with the acknowledgement shows it.
-            live.send(
-                json!({"type": "call", "id": n, "function": "bump", "args": {"name": "a"}, "mutationId": format!("{capture}-{n}")}),
-            )
-            .await;
-            let (first, second) = (live.next().await, live.next().await);
-            let frame = if first["type"] == "reply" { second } else { first };
-            assert_eq!(frame["results"][0]["data"], n.to_string(), "{capture}: {frame}");
-            assert_eq!(frame["acks"], json!([format!("{capture}-{n}")]), "{capture}: {frame}");
-        }
-        assert!(began.elapsed() < Duration::from_secs(5), "{capture}: {:?}", began.elapsed());
-        node.kill().await;
-    }
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_is_cut_loses_nothing() -> Result<()> {
+async fn a_node_that_was_frozen_for_long_takes_everything_as_changed() -> Result<()> {
     let database = empty_database().await?;
-    let node = node(database.url(), "wal").await;
+    let node = node(database.url(), "changelog").await;
     let sql = connect(database.url()).await;
-    sql.batch_execute("INSERT INTO counters VALUES ('a', 0)").await.unwrap();
+    sql.batch_execute("INSERT INTO counters VALUES ('a', 1)").await.unwrap();
     let mut live = Live::open(node.url(), None).await;
-    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "0");
-    let lost = metric(node.url(), "live_feed_streams_lost_total").await;
-    for n in 1..=20_i64 {
-        let cut = "SELECT count(pg_terminate_backend(active_pid)) FROM pg_replication_slots
-                   WHERE database = current_database() AND active_pid IS NOT NULL";
-        if n % 2 == 0 {
-            sql.query_one(cut, &[]).await.unwrap();
-        }
-        sql.execute("UPDATE counters SET value = $1 WHERE name = 'a'", &[&n]).await.unwrap();
-        if n % 2 == 1 {
-            sql.query_one(cut, &[]).await.unwrap();
-        }
-        shows(&mut live, &n.to_string()).await;
-    }
-    assert!(metric(node.url(), "live_feed_streams_lost_total").await > lost);
-    let slots = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database() AND NOT temporary";
-    assert_eq!(count(&sql, slots).await, 0, "no slot outlives its connection");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_than_can_wait_is_a_gap() -> Result<()> {
-    let database = empty_database().await?;
-    let node = node(database.url(), "wal").await;
-    let sql = connect(database.url()).await;
-    sql.batch_execute("INSERT INTO counters VALUES ('a', 0)").await.unwrap();
-    let mut live = Live::open(node.url(), None).await;
-    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "0");
-    let (dropped, memory) = (metric(node.url(), "live_feed_dropped_total").await, node.resident_bytes());
-    for n in 1..=3_i64 {
-        // More in one transaction than is kept.
-        sql.batch_execute("BEGIN").await.unwrap();
-        sql.execute("UPDATE counters SET value = $1 WHERE name = 'a'", &[&n]).await.unwrap();
-        let much = r#"SELECT count(pg_logical_emit_message(true, 'forge',
-                        '{"t":1,"k":["a"],"c":null,"r":[["' || repeat('x', 1000000) || '"]]}')) FROM generate_series(1, 50)"#;
-        sql.query_one(much, &[]).await.unwrap();
-        sql.batch_execute("COMMIT").await.unwrap();
-        shows(&mut live, &n.to_string()).await;
-    }
-    assert_eq!(metric(node.url(), "live_feed_dropped_total").await, dropped + 3);
-    let grown = node.resident_bytes().saturating_sub(memory);
-    assert!(grown < 96 << 20, "the node grew by {grown} bytes");
-    // And what is not understood.
-    sql.batch_execute("BEGIN; UPDATE counters SET value = 9 WHERE name = 'a'; SELECT pg_logical_emit_message(true, 'forge', 'what?'); COMMIT")
-        .await
-        .unwrap();
-    shows(&mut live, "9").await;
+    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "1");
+    node.signal(Signal::STOP);
+    sql.batch_execute("UPDATE counters SET value = 2 WHERE name = 'a'").await.unwrap();
+    // The others sweep away what is older than they need.
+    sql.batch_execute("DELETE FROM forge_changes").await.unwrap();
+    // Half the time that rows are kept, after which it may have missed some.
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    node.signal(Signal::CONT);
+    shows(&mut live, "2").await;
     Ok(())
 }
 
@@ -320,6 +263,15 @@ async fn an_idle_system_is_asked_nothing() -> Result<()> {
     sql.batch_execute("INSERT INTO counters VALUES ('b', 1)").await.unwrap();
     until("a change is looked at", async || last().await != before).await;
     Ok(())
+}
+
+/// Cuts the streams of this database's log.
+pub(crate) const CUT: &str = "SELECT count(pg_terminate_backend(active_pid)) FROM pg_replication_slots
+                              WHERE database = current_database() AND active_pid IS NOT NULL";
+
+/// Reads frames until one shows at least so much.
+async fn reaches(live: &mut Live, least: i64) {
+    while shown(live).await.as_str().unwrap().parse::<i64>().unwrap() < least {}
 }
 
 /// Adds one again and again, by plain SQL, until told to stop. Returns how often.
@@ -353,6 +305,11 @@ async fn the_sink_changes_under_writers_and_subscribers() -> Result<()> {
     assert_eq!(sink(&sql).await, "changelog");
     let mut other = Live::open(second.url(), None).await;
     other.subscribed(1, "counter", json!({"name": "a"})).await;
+    // Whoever read the log goes on with the table.
+    let written: i64 = sql.query_one("SELECT value FROM counters WHERE name = 'a'", &[]).await.unwrap().get(0);
+    reaches(&mut live, written).await;
+    // The log is still needed for what began before, also when its stream has to begin anew.
+    sql.query_one(CUT, &[]).await.unwrap();
     straggler.batch_execute("COMMIT").await.unwrap();
     shows(&mut quiet, "5").await;
     // One that may use the log does not take it back while another one may not.
@@ -370,7 +327,7 @@ async fn the_sink_changes_under_writers_and_subscribers() -> Result<()> {
     shows(&mut quiet, "6").await;
     stop.store(true, Ordering::Relaxed);
     let n = writer.await.unwrap();
-    shows(&mut live, &n.to_string()).await;
+    reaches(&mut live, n).await;
     sql.batch_execute("UPDATE counters SET value = 1 WHERE name = 'b'").await.unwrap();
     shows(&mut quiet, "1").await;
     third.kill().await;
@@ -378,26 +335,29 @@ async fn the_sink_changes_under_writers_and_subscribers() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_slot_changes_are_still_seen_and_then_rows() -> Result<()> {
-    let server = Server::new().await?;
-    // Making a slot waits for this one.
-    let open = connect(&server.url().replace("///app?", "///postgres?")).await;
-    open.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.unwrap();
-    let node = node(server.url(), "auto").await;
+async fn a_prepared_transaction_outlives_a_change_of_the_sink() -> Result<()> {
+    let mut server = Server::new().await?;
+    connect(server.url()).await.batch_execute("ALTER SYSTEM SET max_prepared_transactions = 10").await.unwrap();
+    server.stop().await?;
+    server.start().await?;
+    let first = node(server.url(), "auto").await;
     let sql = connect(server.url()).await;
-    assert_eq!(sink(&sql).await, "wal");
-    sql.batch_execute("INSERT INTO counters VALUES ('a', 0)").await.unwrap();
-    let mut live = Live::open(node.url(), None).await;
-    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "0");
-    sql.batch_execute("UPDATE counters SET value = 1").await.unwrap();
-    assert_eq!(shown(&mut live).await, "1");
-    until_within(Duration::from_secs(60), "it gives up", async || sink(&sql).await == "changelog").await;
-    sql.batch_execute("UPDATE counters SET value = 2").await.unwrap();
-    shows(&mut live, "2").await;
-    let why: String = sql.query_one("SELECT why FROM forge_feed_objections", &[]).await.unwrap().get(0);
-    assert!(why.contains("stays open"), "{why}");
-    let slots = "SELECT count(*) FROM pg_replication_slots";
-    until("no slot is left behind", async || count(&sql, slots).await == 0).await;
+    sql.batch_execute("INSERT INTO counters VALUES ('a', 0), ('b', 0)").await.unwrap();
+    let mut live = Live::open(first.url(), None).await;
+    live.subscribed(1, "counter", json!({"name": "a"})).await;
+    let mut quiet = Live::open(first.url(), None).await;
+    assert_eq!(quiet.subscribed(1, "counter", json!({"name": "b"})).await, "0");
+    // It has written to the log, and nobody's connection shows that it is still open.
+    sql.batch_execute("BEGIN; UPDATE counters SET value = 5 WHERE name = 'b'; PREPARE TRANSACTION 'p'").await.unwrap();
+    let _second = node(server.url(), "changelog").await;
+    assert_eq!(sink(&sql).await, "changelog");
+    sql.query_one(CUT, &[]).await.unwrap();
+    for n in 1..5_i64 {
+        sql.execute("UPDATE counters SET value = $1 WHERE name = 'a'", &[&n]).await.unwrap();
+        shows(&mut live, &n.to_string()).await;
+    }
+    sql.batch_execute("COMMIT PREPARED 'p'").await.unwrap();
+    shows(&mut quiet, "5").await;
     Ok(())
 }
 
@@ -420,65 +380,5 @@ async fn a_server_without_the_log_is_used_with_a_table_and_refused_when_the_log_
     let (status, log) = Process::spawn(&url, &[("FORGE_REACTIVITY_CAPTURE", "wal")]).ended().await;
     assert_eq!(status, Some(1), "{log}");
     assert!(log.contains("REACTIVITY_LOG_UNAVAILABLE") && log.contains("doctor"), "{log}");
-    Ok(())
-}
-
-/// What the app's own `doctor` says of a database: exit code, report, messages.
-async fn doctor(database: &str, capture: &str) -> (Option<i32>, String, String) {
-    let dir = tempfile::tempdir().unwrap();
-    let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_pipeline"))
-        .arg("doctor")
-        .current_dir(dir.path())
-        .env("FORGE_ENV", "test")
-        .env("DATABASE_URL", database)
-        .env("FORGE_REACTIVITY_CAPTURE", capture)
-        .output();
-    let output = run.await.unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_doctor_says_what_is_used_and_what_is_in_the_way() -> Result<()> {
-    let server = Server::new().await?;
-    let (code, report, words) = doctor(server.url(), "auto").await;
-    assert_eq!(code, Some(1), "{report}{words}");
-    assert!(words.contains("DOCTOR_FOUND") && words.contains("not migrated"), "{words}");
-    node(server.url(), "auto").await.kill().await;
-    let (code, report, words) = doctor(server.url(), "auto").await;
-    assert_eq!(code, Some(0), "{report}{words}");
-    for line in [
-        "changes are written to  wal (every node can read the log)",
-        "this node would use     wal: this node can read the log",
-        "ok      wal_level                logical",
-        "ok      max_replication_slots    20, of which 0 are in use",
-        "ok      replication              a connection can be made",
-        "note    max_slot_wal_keep_size   unlimited",
-    ] {
-        assert!(report.contains(line), "{line} in\n{report}");
-    }
-    // Somebody who may not replicate, and slots of somebody's that nobody reads.
-    let sql = connect(server.url()).await;
-    sql.batch_execute("CREATE ROLE plain LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO plain").await.unwrap();
-    let fill = "SELECT pg_create_logical_replication_slot('theirs_' || n, 'pgoutput') FROM generate_series(1, 20) n";
-    sql.batch_execute(fill).await.unwrap();
-    let (code, report, _) = doctor(server.url(), "auto").await;
-    assert_eq!(code, Some(0), "{report}");
-    assert!(report.contains("this node would use     changelog"), "{report}");
-    assert!(report.contains("no wal  max_replication_slots    20, of which 20 are in use"), "{report}");
-    assert!(report.contains("note    abandoned slots          20"), "{report}");
-    sql.batch_execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots").await.unwrap();
-    let plain = server.url().replace("user=forge", "user=plain");
-    let (code, report, words) = doctor(&plain, "wal").await;
-    assert_eq!(code, Some(1), "{report}");
-    assert!(report.contains("ALTER ROLE .. REPLICATION"), "{report}");
-    assert!(words.contains("DOCTOR_FOUND") && words.contains("replication"), "{words}");
-    let (code, report, words) = doctor(&plain, "auto").await;
-    assert_eq!(code, Some(0), "{report}{words}");
-    assert!(report.contains("this node would use     changelog"), "{report}");
-    server.stop().await?;
-    let (code, _, words) = doctor(server.url(), "auto").await;
-    assert_eq!(code, Some(1));
-    assert!(words.contains("DATABASE_UNAVAILABLE"), "{words}");
     Ok(())
 }

@@ -10,11 +10,13 @@ use pipeline as _;
 
 mod cluster;
 mod commits;
+mod doctor;
 mod feed;
 mod guarantees;
 mod kills;
 mod live;
 mod load;
+mod log;
 mod migrations;
 mod outages;
 mod pooler;
@@ -22,6 +24,7 @@ mod proxy;
 mod reads;
 mod schema;
 mod starts;
+mod uncommitted;
 
 use std::time::Duration;
 

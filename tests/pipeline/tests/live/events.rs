@@ -154,5 +154,10 @@ async fn events_cross_nodes_in_order() -> Result<()> {
             assert!(counted <= shown, "not before its effect is shown");
         }
     }
+    assert_eq!(live.next().await["name"], "said");
+    // And one that comes with no change of anything.
+    let args = json!({"name": "a", "text": "alone"});
+    other.send(json!({"type": "call", "id": 41, "function": "call_out", "args": args})).await;
+    assert_eq!(live.next().await, json!({"type": "event", "id": 1, "name": "called", "data": "alone"}));
     Ok(())
 }

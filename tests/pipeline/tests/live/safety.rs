@@ -75,6 +75,14 @@ async fn a_token_that_ends_ends_the_connection(app: TestApp) -> Result<()> {
     assert_eq!(ada.next().await["code"], "UNAUTHORIZED");
     assert_eq!(ada.next_or_close().await, Err(4401));
     assert!(token::now() >= claims["exp"].as_i64().unwrap());
+    // The next token may end before the one before it would have.
+    let mut ada = Live::open(&app.url(), Some(&token::of("ada", &[]))).await;
+    let claims = json!({"sub": "ada", "exp": token::now() + 2, "iat": token::now()});
+    let short = token::signed("a secret for tests, and for nothing else", &json!({"alg": "HS256", "typ": "JWT"}), &claims);
+    ada.send(json!({"type": "auth", "token": short})).await;
+    assert_eq!(ada.next().await["type"], "authenticated");
+    assert_eq!(ada.next().await["code"], "UNAUTHORIZED");
+    assert_eq!(ada.next_or_close().await, Err(4401));
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use forge::testing::TestApp;
 use serde_json::{Value, json};
 
 use crate::support::live::{Live, applied};
+use crate::support::{count, until};
 
 fn number(value: &Value) -> i64 {
     value.as_str().unwrap().parse().unwrap()
@@ -124,6 +125,36 @@ async fn a_statement_that_fails_is_its_own_functions_affair(app: TestApp) -> Res
         shown.next(&mut live).await;
     }
     assert_eq!((&shown.0[&1], &shown.0[&2]), (&json!("10"), &json!("10")));
+    Ok(())
+}
+
+#[forge::test]
+async fn what_changes_while_a_slow_query_runs_for_the_first_time_is_not_missed(app: TestApp) -> Result<()> {
+    let (sql, url) = (app.sql().await?, app.url());
+    sql.execute("INSERT INTO counters VALUES ('a', 1)", &[]).await.unwrap();
+    // Both tables are watched from now on.
+    let mut quick = Live::open(&url, None).await;
+    assert_eq!(quick.subscribed(1, "total", json!({})).await, "1");
+    assert_eq!(quick.subscribed(2, "total_and_notes", json!({})).await, json!(["1", "0"]));
+    quick.send(json!({"type": "unsubscribe", "id": 2})).await;
+    let mut locked = app.sql().await?;
+    let lock = locked.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE notes IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut slow = Live::open(&url, None).await;
+    slow.subscribe(1, "total_and_notes", json!({})).await;
+    // It has read the counters and waits for the notes; apart from the rounds, where a statement may not wait for so long.
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+                 AND query LIKE '%FROM notes%' AND query_start < clock_timestamp() - interval '600ms'";
+    until("it waits", async || count(&sql, waits).await == 1).await;
+    // What it reads is not known before it is done.
+    sql.execute("UPDATE counters SET value = 2", &[]).await.unwrap();
+    assert_eq!(quick.next().await["results"][0]["data"], "2");
+    lock.rollback().await.unwrap();
+    let mut shown = Shown::default();
+    shown.next(&mut slow).await;
+    while shown.0[&1] != json!(["2", "0"]) {
+        shown.next(&mut slow).await;
+    }
     Ok(())
 }
 

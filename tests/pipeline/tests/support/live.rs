@@ -82,12 +82,17 @@ impl Live {
         loop {
             let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message in time");
             match message {
-                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Text(text))) => return Ok(read(&text)),
                 Some(Ok(Message::Close(frame))) => return Err(frame.map_or(1005, |frame| frame.code.into())),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(1006),
             }
         }
+    }
+
+    /// Has the system take as little as it can, when nobody reads.
+    pub(crate) fn takes_little(&self) {
+        rustix::net::sockopt::set_socket_recv_buffer_size(self.socket.get_ref(), 4096).unwrap();
     }
 
     /// Cuts the connection without a word.
@@ -114,40 +119,76 @@ fn request<'a>(url: &'a str, token: Option<&str>) -> (ClientRequest, &'a str) {
     (request, authority)
 }
 
+/// Reads a message as clients do: changes come as lists without names, which are put back.
+pub(crate) fn read(text: &str) -> Value {
+    let mut message: Value = serde_json::from_str(text).unwrap();
+    for result in message.get_mut("results").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let [id, version, delta @ ..] = result.as_array().map(Vec::as_slice).unwrap_or_default() {
+            *result = json!({"id": id, "version": version, "delta": delta});
+        }
+    }
+    message
+}
+
+/// What a client does with a change: the way to what changes, and a patch of that.
+pub(crate) fn changed(value: &Value, change: &[Value]) -> Value {
+    let (step, rest) = change.split_first().unwrap();
+    if rest.is_empty() {
+        return patched(value, step);
+    }
+    let mut next = value.clone();
+    let inner = match step {
+        Value::String(field) => next.get_mut(field),
+        place => next.get_mut(index(place)),
+    };
+    let inner = inner.unwrap_or_else(|| panic!("{change:?} is no change of {value}"));
+    *inner = changed(inner, rest);
+    next
+}
+
 /// What a client does with a patch.
-pub(crate) fn patched(value: &Value, patch: &Value) -> Value {
-    if let Some(new) = patch.get("=") {
-        return new.clone();
-    }
-    if let Some(fields) = patch.get("~") {
-        let mut object = value.clone();
-        for (name, patch) in fields.as_object().unwrap() {
-            object[name] = patched(&object[name], patch);
-        }
-        return object;
-    }
-    let mut rows = value.as_array().unwrap().clone();
-    for op in patch["[]"].as_array().unwrap() {
-        let at = |n: usize| usize::try_from(op[n].as_u64().unwrap()).unwrap();
-        match op[0].as_str().unwrap() {
-            "u" => rows[at(1)] = patched(&rows[at(1)], &op[2]),
-            "i" => rows.insert(at(1), op[2].clone()),
-            "d" => drop(rows.remove(at(1))),
-            "m" => {
-                let row = rows.remove(at(1));
-                rows.insert(at(2), row);
+fn patched(value: &Value, patch: &Value) -> Value {
+    match patch {
+        Value::Array(one) if one.len() == 1 => one[0].clone(),
+        Value::Array(steps) => {
+            let mut rows = value.as_array().unwrap().clone();
+            let mut steps = steps.iter();
+            while let Some(step) = steps.next() {
+                let mut next = || steps.next().unwrap();
+                match step.as_str() {
+                    None => rows[index(step)] = patched(&rows[index(step)], next()),
+                    Some("i") => rows.insert(index(next()), next().clone()),
+                    Some("d") => drop(rows.remove(index(next()))),
+                    Some("m") => {
+                        let row = rows.remove(index(next()));
+                        rows.insert(index(next()), row);
+                    }
+                    Some(other) => panic!("{other}"),
+                }
             }
-            other => panic!("{other}"),
+            Value::Array(rows)
         }
+        Value::Object(patches) => {
+            let mut object = value.as_object().unwrap().clone();
+            for (name, patch) in patches {
+                let field = object.get_mut(name).unwrap();
+                *field = patched(field, patch);
+            }
+            Value::Object(object)
+        }
+        value => value.clone(),
     }
-    Value::Array(rows)
+}
+
+fn index(place: &Value) -> usize {
+    usize::try_from(place.as_u64().unwrap()).unwrap()
 }
 
 /// What a result of a frame makes of what was there.
 pub(crate) fn applied(before: &Value, result: &Value) -> Value {
     match (result.get("data"), result.get("delta")) {
         (Some(data), _) => data.clone(),
-        (None, Some(delta)) => patched(before, delta),
+        (None, Some(delta)) => changed(before, delta.as_array().unwrap()),
         (None, None) => before.clone(),
     }
 }

@@ -122,7 +122,7 @@ impl Sse {
 /// `None` for a comment.
 fn read(event: &str) -> Option<Event> {
     let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    let data: Value = serde_json::from_str(field("data")?).unwrap();
+    let data = super::live::read(field("data")?);
     match field("event") {
         Some("close") => Some(Err(u16::try_from(data["code"].as_u64().unwrap()).unwrap())),
         Some(other) => panic!("{other}"),

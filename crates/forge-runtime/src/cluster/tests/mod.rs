@@ -39,7 +39,7 @@ impl Place {
                 Templates::new(&PrivateServer::ensure(Options::test(workspace.canonicalize().unwrap())).await.unwrap())
             }
         };
-        let tables = include_str!("../../../migrations/0006_cluster.sql");
+        let tables = include_str!("../../../migrations/0007_cluster.sql");
         let migrate = async |url: String| {
             connect(&url).await.batch_execute(tables).await.unwrap();
             Ok::<_, forge_core::Error>(())

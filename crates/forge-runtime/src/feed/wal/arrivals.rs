@@ -15,6 +15,9 @@ pub(super) const WAITING_MAX: usize = 32 << 20;
 /// How many transactions may wait, likewise.
 const TRANSACTIONS_MAX: usize = 200_000;
 
+/// How long what concerns nobody may wait for a round.
+const UNCONCERNED_MAX: Duration = Duration::from_millis(100);
+
 /// A transaction that was decoded. It may not be visible yet.
 #[derive(Debug)]
 pub(crate) struct Arrived {
@@ -80,7 +83,11 @@ struct Inner {
     transactions: VecDeque<Arrived>,
     bytes: usize,
     dropped: u64,
-    /// Something has arrived since the last look.
+    /// How many of the transactions, from the first on, are no reason for a look.
+    unconcerned: usize,
+    /// When the first of them came since the last look.
+    waiting_since: Option<tokio::time::Instant>,
+    /// Something else has happened since the last look.
     fresh: bool,
     /// When somebody last had a look.
     looked: Instant,
@@ -104,6 +111,8 @@ impl Default for Arrivals {
             transactions: VecDeque::new(),
             bytes: 0,
             dropped: 0,
+            unconcerned: 0,
+            waiting_since: None,
             fresh: false,
             looked: Instant::now(),
         };
@@ -131,8 +140,7 @@ impl Arrivals {
             let mut inner = self.inner();
             inner.stage = stage;
             inner.position = position;
-            inner.transactions.clear();
-            inner.bytes = 0;
+            inner.clear();
             inner.fresh = true;
         }
         self.news.notify_waiters();
@@ -148,7 +156,7 @@ impl Arrivals {
             if let Some(transaction) = transaction {
                 inner.bytes += transaction.bytes;
                 inner.transactions.push_back(transaction);
-                inner.fresh = true;
+                inner.waiting_since.get_or_insert_with(tokio::time::Instant::now);
                 news = true;
                 if inner.bytes > WAITING_MAX || inner.transactions.len() > TRANSACTIONS_MAX {
                     inner.overflow();
@@ -230,22 +238,36 @@ impl Arrivals {
             std::mem::take(&mut inner.transactions).into_iter().partition(|one| snapshot.sees(snapshot.widen(one.xid)));
         inner.bytes = rest.iter().map(|one| one.bytes).sum();
         inner.transactions = rest;
+        inner.waiting_since = None;
         let rest = inner.transactions.len();
+        // These are looked at again when their time comes.
+        inner.unconcerned = rest;
         (seen.into(), rest)
     }
 
-    /// Waits until something has arrived since the last [`take`](Self::take), or the stage has changed.
-    pub(crate) async fn fresh(&self) {
+    /// Waits until something has arrived since the last [`take`](Self::take) that concerns somebody, or that cannot be told, or the stage has changed.
+    /// What concerns nobody is a reason to look as well, a little later, so that it does not pile up.
+    pub(crate) async fn stirred(&self, concerns: impl Fn(&Change) -> bool) {
         self.waiting.fetch_add(1, Ordering::AcqRel);
         let _leaving = Leaving(self);
         loop {
             let news = self.news.notified();
             tokio::pin!(news);
             news.as_mut().enable();
-            if self.inner().fresh {
+            let later = {
+                let mut inner = self.inner();
+                if inner.is_stirred(&concerns) {
+                    return;
+                }
+                inner.waiting_since.map(|since| since + UNCONCERNED_MAX)
+            };
+            let Some(later) = later else {
+                news.await;
+                continue;
+            };
+            if tokio::time::timeout_at(later, news).await.is_err() {
                 return;
             }
-            news.await;
         }
     }
 }
@@ -269,9 +291,27 @@ impl Inner {
         }
     }
 
-    fn overflow(&mut self) {
+    /// Whether there is a reason to look now.
+    fn is_stirred(&mut self, concerns: impl Fn(&Change) -> bool) -> bool {
+        while let Some(one) = self.transactions.get(self.unconcerned) {
+            // One without changes tells of something else.
+            if self.fresh || one.changes.is_empty() || one.changes.iter().any(&concerns) {
+                return true;
+            }
+            self.unconcerned += 1;
+        }
+        self.fresh
+    }
+
+    fn clear(&mut self) {
         self.transactions.clear();
         self.bytes = 0;
+        self.unconcerned = 0;
+        self.waiting_since = None;
+    }
+
+    fn overflow(&mut self) {
+        self.clear();
         self.dropped += 1;
         self.fresh = true;
         crate::observability::live().feed_dropped();
@@ -293,6 +333,8 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn stream() -> Stream {
@@ -328,6 +370,42 @@ mod tests {
         assert_eq!(arrivals.catch_up(&other, 1, soon).await, Caught::Lost);
         let all: Snapshot = "40:40:".parse().unwrap();
         assert_eq!(arrivals.take(&all).0.iter().map(|one| one.xid).collect::<Vec<_>>(), [11, 30]);
+    }
+
+    #[tokio::test]
+    async fn what_concerns_nobody_waits_a_while() {
+        let arrivals = Arrivals::default();
+        let of = |table: u32| {
+            let change = Change { table, shape: 0, columns: None, keys: Vec::new(), rows: None };
+            Some(Arrived { xid: table, changes: vec![change], bytes: 1, committed: SystemTime::UNIX_EPOCH })
+        };
+        let asked = AtomicUsize::new(0);
+        let concerns = |change: &Change| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            change.table == 2
+        };
+        let stirred = || arrivals.stirred(concerns).now_or_never().is_some();
+        let all: Snapshot = "40:40:".parse().unwrap();
+        arrivals.enter(Stage::Following(stream()), 0);
+        assert!(stirred(), "another stage");
+        arrivals.take(&all);
+        assert!(!stirred());
+        arrivals.arrive(of(1), 1);
+        assert!(!stirred() && !stirred());
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "it is looked at once");
+        arrivals.arrive(of(2), 2);
+        assert!(stirred() && stirred(), "until it is taken");
+        assert_eq!(arrivals.take(&all).0.len(), 2, "with what came before");
+        arrivals.arrive(arrived(3, 1), 3);
+        assert!(stirred(), "what cannot be told");
+        arrivals.take(&"3:3:".parse().unwrap());
+        assert!(!stirred(), "what is not visible is waited for elsewhere");
+        arrivals.take(&all);
+        arrivals.arrive(of(1), 4);
+        // It ends.
+        arrivals.stirred(concerns).await;
+        arrivals.overflow();
+        assert!(stirred());
     }
 
     #[test]

@@ -35,6 +35,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long the server may be silent.
 const SILENCE_MAX: Duration = Duration::from_secs(25);
 
+/// From how many transactions at this distance on the reader takes a break each time it has read everything. Else it and the server would wake each other
+/// for every message, three of a transaction, which takes both more time than reading does. Whoever waits for it ends the break.
+const BUSY: (u32, Duration) = (8, Duration::from_micros(250));
+
+/// How long such a break is.
+const BREAK: Duration = Duration::from_millis(1);
+
 /// How much of the log is confirmed at a time, in bytes, when the server does not ask for it sooner.
 const CONFIRM_AFTER: u64 = 1 << 20;
 
@@ -166,12 +173,23 @@ impl Reader {
         let (mut transaction, mut confirmed) = (None, self.arrivals.position());
         let mut heard = Instant::now();
         let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut pace = Pace::default();
         loop {
+            if !replication.has_next() && pace.is_busy() {
+                tokio::select! {
+                    () = tokio::time::sleep(BREAK) => {}
+                    () = self.arrivals.asked.notified() => replication.confirm(self.arrivals.position(), true).await?,
+                }
+            }
             tokio::select! {
                 told = replication.next() => {
                     heard = Instant::now();
                     match told? {
-                        Told::Data(data) => self.receive(decode(data).ok_or_else(not_understood)?, &mut transaction),
+                        Told::Data(data) => {
+                            let decoded = decode(data).ok_or_else(not_understood)?;
+                            pace.transactions += u32::from(matches!(decoded, Decoded::Commit { .. }));
+                            self.receive(decoded, &mut transaction);
+                        }
                         Told::Position { position, reply } => {
                             self.arrivals.arrive(None, position);
                             observability::live().feed_position(position);
@@ -236,6 +254,30 @@ impl Reader {
                 self.arrivals.overflow();
             }
         }
+    }
+}
+
+/// How fast transactions come.
+struct Pace {
+    since: Instant,
+    transactions: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { since: Instant::now(), transactions: 0 }
+    }
+}
+
+impl Pace {
+    /// Whether the last few came close to each other.
+    fn is_busy(&mut self) -> bool {
+        let (few, distance) = BUSY;
+        if self.transactions < few {
+            return false;
+        }
+        let last = std::mem::take(self);
+        last.since.elapsed() < distance * last.transactions
     }
 }
 

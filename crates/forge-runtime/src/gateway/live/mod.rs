@@ -14,6 +14,7 @@
 //! What is promised for both: whoever a session speaks for is known from the request's cookie or bearer token, or from a message `auth`; when
 //! that token ends, or the session it belongs to is revoked, nothing more is shown. A session ends with its connection.
 
+mod attention;
 mod hub;
 mod limits;
 mod message;

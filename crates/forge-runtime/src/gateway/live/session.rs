@@ -77,7 +77,7 @@ impl Stopping {
         Self(parts.stage.clone())
     }
 
-    async fn ordered(&mut self) {
+    pub(super) async fn ordered(&mut self) {
         // A sender that is gone is a node that is gone.
         let _ = self.0.wait_for(|stage| *stage == Stage::Stopping).await;
     }
@@ -114,15 +114,19 @@ impl Session {
 
     /// Waits until there may be something to write. Sees to it that the session ends when its token does, or the node stops.
     pub(super) async fn due(&self, stopping: &mut Stopping) {
-        let expiry = until(self.principal().expires_at);
         tokio::select! {
             () = self.outbox.ready() => {}
-            () = tokio::time::sleep(expiry) => self.sign_out(),
+            () = tokio::time::sleep(self.good_for()) => self.sign_out(),
             () = stopping.ordered() => self.outbox.end(End::STOPPING),
         }
     }
 
-    fn sign_out(&self) {
+    /// For how long its token is good still.
+    pub(super) fn good_for(&self) -> Duration {
+        until(self.principal().expires_at)
+    }
+
+    pub(super) fn sign_out(&self) {
         let why = Error::unauthorized("the token has ended; renew it and connect again");
         self.fail(&why, End::SIGNED_OUT);
     }
@@ -258,8 +262,10 @@ impl Session {
             Wanted::Subscribe { id, function, args, version } => {
                 let args = args.as_ref().map_or("{}", |args| args.get());
                 let subscription = self.query(id, &function, args, held);
-                if let (Ok(_), Some(version)) = (&subscription, &version) {
-                    self.outbox.holds(id, version);
+                if subscription.is_ok() {
+                    // Of a number in use, something may be on its way that the client did not know of when it said so.
+                    let version = version.filter(|_| !held.subscriptions.contains_key(&id));
+                    self.outbox.holds(id, version.as_deref());
                 }
                 self.begin(id, subscription, held).await;
             }

@@ -2,7 +2,10 @@
 //!
 //! One task per connection reads what the client wants and writes what it is to be told.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Extension;
@@ -10,8 +13,11 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::response::Response;
 use forge_core::Error;
 use forge_core::request::RequestMetadata;
+use futures_util::{SinkExt as _, StreamExt as _, poll};
 use http::HeaderMap;
+use tokio::time::Instant;
 
+use super::attention::Attention;
 use super::hub::{Hub, WRITE_MAX};
 use super::message;
 use super::session::{Session, Stopping};
@@ -47,7 +53,7 @@ pub(super) async fn upgrade(
     let max = message_max(&hub) + EXCESS_READ;
     let socket = socket.protocols([PROTOCOL]).max_message_size(max).max_frame_size(max);
     // The usual buffers are 128 kB for each connection, idle ones too. Messages are rarely larger than this one.
-    let socket = socket.read_buffer_size(2048).write_buffer_size(0);
+    let socket = socket.read_buffer_size(2048).write_buffer_size(2048);
     socket.on_upgrade(async move |socket| {
         // On the heap: most connections are idle.
         match session {
@@ -78,43 +84,84 @@ async fn converse(
     socket: &mut WebSocket,
 ) -> std::result::Result<std::convert::Infallible, End> {
     let mut stopping = Stopping::of(&hub.parts);
-    let mut asked = false;
+    let mut stopped = pin!(stopping.ordered());
+    // Not put off at each message: when it goes off, it is looked at what is due.
+    let mut alarm = pin!(tokio::time::sleep(SILENCE.min(session.good_for())));
+    let (mut heard, mut asked) = (Instant::now(), false);
+    let attention = Attention::new();
     loop {
         let outgoing = session.outgoing().await;
-        for text in outgoing.texts {
-            send(socket, Message::Text(text.into())).await?;
+        if !outgoing.texts.is_empty() {
+            for text in outgoing.texts {
+                in_time(socket.feed(Message::Text(text.into()))).await?;
+            }
+            in_time(socket.flush()).await?;
         }
         if let Some(end) = outgoing.end {
             return Err(end);
         }
-        tokio::select! {
-            message = tokio::time::timeout(SILENCE, socket.recv()) => match message {
-                Ok(Some(Ok(Message::Text(text)))) => {
-                    asked = false;
-                    if text.len() > message_max(hub) {
-                        session.refuse_size(text.len());
-                    } else {
-                        session.hear_text(&text).await;
+        let occasion = poll_fn(|cx| {
+            if session.outbox.poll_ready(cx).is_ready() {
+                return Poll::Ready(Occasion::Write);
+            }
+            attention.poll(cx, |cx| {
+                if let Poll::Ready(message) = socket.poll_next_unpin(cx) {
+                    return Poll::Ready(Occasion::Heard(message));
+                }
+                if alarm.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Occasion::Alarm);
+                }
+                stopped.as_mut().poll(cx).map(|()| Occasion::Stop)
+            })
+        });
+        match occasion.await {
+            Occasion::Write => {}
+            Occasion::Heard(message) => {
+                match message {
+                    Some(Ok(Message::Text(text))) if text.len() > message_max(hub) => session.refuse_size(text.len()),
+                    Some(Ok(Message::Text(text))) => session.hear_text(&text).await,
+                    Some(Ok(Message::Binary(_))) => return Err(End::broken("messages are text")),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::GONE),
+                }
+                (heard, asked) = (Instant::now(), false);
+                // The next token may be good for a shorter time.
+                let due = heard + session.good_for();
+                if due < alarm.deadline() {
+                    alarm.as_mut().reset(due);
+                }
+            }
+            Occasion::Alarm => {
+                if heard.elapsed() >= SILENCE {
+                    if asked {
+                        return Err(End::GONE);
                     }
+                    (heard, asked) = (Instant::now(), true);
+                    in_time(socket.send(Message::Ping(bytes::Bytes::new()))).await?;
                 }
-                Ok(Some(Ok(Message::Binary(_)))) => return Err(End::broken("messages are text")),
-                Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => asked = false,
-                Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => return Err(End::GONE),
-                Err(_) if asked => return Err(End::GONE),
-                Err(_) => {
-                    asked = true;
-                    send(socket, Message::Ping(bytes::Bytes::new())).await?;
+                let left = session.good_for();
+                if left.is_zero() {
+                    session.sign_out();
                 }
-            },
-            () = session.due(&mut stopping) => {}
+                alarm.as_mut().reset(Instant::now() + left.min(SILENCE.saturating_sub(heard.elapsed())));
+            }
+            Occasion::Stop => session.outbox.end(End::STOPPING),
         }
     }
+}
+
+/// What a connection is woken for.
+enum Occasion {
+    Write,
+    Heard(Option<std::result::Result<Message, axum::Error>>),
+    Alarm,
+    Stop,
 }
 
 /// Tells a page that its cookies want renewal.
 async fn refuse(mut socket: WebSocket) {
     let why = Error::unauthorized("the session wants renewal; renew it and connect again");
-    if send(&mut socket, Message::Text(message::error(None, &why).into())).await.is_ok() {
+    if in_time(socket.send(Message::Text(message::error(None, &why).into()))).await.is_ok() {
         close(&mut socket, End::SIGNED_OUT).await;
     }
 }
@@ -128,8 +175,15 @@ async fn close(socket: &mut WebSocket, end: End) {
     let _ = tokio::time::timeout(Duration::from_secs(1), socket.send(Message::Close(Some(close)))).await;
 }
 
-async fn send(socket: &mut WebSocket, message: Message) -> std::result::Result<(), End> {
-    match tokio::time::timeout(WRITE_MAX, socket.send(message)).await {
+/// Writes, for as long as a client may take to take it.
+async fn in_time(writing: impl Future<Output = std::result::Result<(), axum::Error>>) -> std::result::Result<(), End> {
+    let mut writing = pin!(writing);
+    // Mostly there is room, and a timer would be for nothing.
+    let written = match poll!(writing.as_mut()) {
+        Poll::Ready(written) => Ok(written),
+        Poll::Pending => tokio::time::timeout(WRITE_MAX, writing).await,
+    };
+    match written {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(End::GONE),
         Err(_) => Err(End::SLOW),

@@ -1,7 +1,9 @@
 //! What the test is worth: each mechanism is taken away once, and it notices.
 
 use super::on_one_thread;
-use super::world::{Place, Tally, World};
+use super::place::Place;
+use super::tally::Tally;
+use super::world::World;
 use crate::read_set::Fault;
 
 /// How many transactions a fault may go unnoticed.
@@ -12,12 +14,12 @@ const WRITES: usize = 120;
 
 fn is_noticed(fault: Fault) {
     on_one_thread(async {
-        let place = Place::make().await;
+        let mut place = Place::make().await;
         Fault::plant(Some(fault));
         let mut tally = Tally::default();
         for seed in 1.. {
             let world =
-                World::new(&place, seed, &mut tally.invalid).await.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+                World::new(&mut place, seed, &mut tally.invalid).await.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
             if let Err(why) = world.run(WRITES, &mut tally).await {
                 assert!(why.starts_with("a result changed and nobody noticed"), "{fault:?} broke something else: {why}");
                 eprintln!("{fault:?} is noticed with seed {seed}, after {} transactions", tally.writes);

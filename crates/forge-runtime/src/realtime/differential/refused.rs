@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::on_one_thread;
-use super::world::{Place, connect};
+use super::place::{Place, connect};
 use crate::feed::Capture;
 use crate::read_set::Catalogue;
 

@@ -43,6 +43,8 @@ pub(super) enum Kind {
 pub(super) struct View {
     pub(super) name: String,
     pub(super) columns: Vec<(String, Ty)>,
+    /// For each table, whether it reads it, as far as names tell.
+    reads: Vec<bool>,
 }
 
 /// A schema.
@@ -76,9 +78,19 @@ impl Schema {
             let (sql, columns) = grammar.view();
             let name = format!("v{n}");
             let _ = writeln!(schema.ddl, "CREATE VIEW {name} AS {sql};");
-            schema.views.push(View { name, columns });
+            let reads = schema.named_in(&sql);
+            schema.views.push(View { name, columns, reads });
         }
         schema
+    }
+
+    /// For each table, whether a text may read it: its name is somewhere in it, or that of a view which does.
+    pub(super) fn named_in(&self, text: &str) -> Vec<bool> {
+        let mut named: Vec<bool> = self.tables.iter().map(|table| text.contains(&table.name)).collect();
+        for view in self.views.iter().filter(|view| text.contains(&view.name)) {
+            named.iter_mut().zip(&view.reads).for_each(|(named, reads)| *named |= reads);
+        }
+        named
     }
 
     fn table(&mut self, n: usize, kind: Kind, dice: &mut Dice) {
