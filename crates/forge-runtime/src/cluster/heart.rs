@@ -369,7 +369,8 @@ fn settings(config: &ClusterConfig) -> Vec<(&'static str, String)> {
     let ms = |duration: Duration| duration.as_millis().max(1).to_string();
     let third_s = (config.dead_threshold / 3).as_secs().max(1).to_string();
     vec![
-        ("statement_timeout", ms(config.beat_within())),
+        // Before this side gives up. A commit that waits for a standby is then done, and is told so.
+        ("statement_timeout", ms(config.beat_within() * 3 / 4)),
         ("lock_timeout", ms(config.beat_within() / 2)),
         ("idle_session_timeout", "0".to_owned()),
         ("tcp_user_timeout", ms(config.dead_threshold)),

@@ -166,17 +166,17 @@ mod tests {
         let lease = Duration::from_millis(60);
         let began = Instant::now();
         let guard = guard(1, lease);
-        let (waiting, ended) = (guard.clone(), tokio::sync::oneshot::channel());
+        let (waiting, (tell, told)) = (guard.clone(), tokio::sync::oneshot::channel());
         let task = tokio::spawn(async move {
             waiting.revoked().await;
             // Nobody may listen any more.
-            let _ = ended.0.send(Instant::now());
+            let _ = tell.send(Instant::now());
         });
         let renewed_at = began + Duration::from_millis(40);
         tokio::time::sleep_until(renewed_at.into()).await;
         assert!(guard.holds());
         guard.renewed(renewed_at);
-        assert!(ended.1.await.unwrap() >= renewed_at + lease);
+        assert!(told.await.unwrap() >= renewed_at + lease);
         assert!(!guard.holds());
         task.await.unwrap();
     }

@@ -12,7 +12,7 @@ section! {
     pub struct ClusterConfig(mode) {
         /// How often a node shows that it lives: one short statement.
         heartbeat_interval: Duration = secs(5), duration(ms(50)..=mins(1));
-        /// How long a node may be silent before the others take it for dead, give its jobs to others, and let somebody else lead. A node that
+        /// How long a node may be silent before the others take it for dead, give its work to others, and let somebody else lead. A node that
         /// cannot reach the database stops working one `heartbeat_interval` before that. When its process ends, that is noticed at once, not
         /// after this time. At least three times `heartbeat_interval`.
         dead_threshold: Duration = secs(15), duration(ms(150)..=mins(10));

@@ -40,7 +40,8 @@ section! {
         /// How long such a look may take before the database counts as not reachable.
         health_check_timeout: Duration = secs(2), duration(ms(50)..=mins(1));
         /// An address that reaches the server itself when `url` goes through a pooler such as PgBouncer, which is noticed. What
-        /// cannot pass a pooler uses it: migrations, `ctx.db().raw()` (at most 4 connections), the change feed of live queries.
+        /// cannot pass a pooler uses it: migrations, `ctx.db().raw()` (at most 4 connections), the change feed of live queries, a node's
+        /// heartbeat and what nodes tell each other.
         direct_url: Option<Secret> = None, optional(database_url());
         /// Whether connections are encrypted and the server is checked: `disable`, `prefer` (encrypted if the server can,
         /// server not checked), `require` (encrypted, server not checked), `verify-full` (encrypted, certificate and host name

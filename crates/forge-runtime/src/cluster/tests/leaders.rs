@@ -8,6 +8,10 @@ use super::{Node, PATIENCE, Place};
 use crate::app::Stage;
 use crate::cluster::{LEADS, LeaderGuard, LeaderRole};
 
+/// Sessions that have the lock.
+const HELD: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1179603527
+                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
 impl Node {
     fn guard(&self) -> Option<LeaderGuard> {
         self.cluster.election(LeaderRole::Scheduler).guard()
@@ -87,9 +91,7 @@ async fn a_leader_that_is_cut_off_but_not_gone_loses_its_session() {
     assert_eq!(two.term(), None);
     place.expire().await;
     two.beats().await;
-    let ended = async || {
-        place.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1179603527").await == "0"
-    };
+    let ended = async || place.text(HELD).await == "0";
     let waiting = async {
         while !ended().await {
             tokio::time::sleep(Duration::from_millis(5)).await;

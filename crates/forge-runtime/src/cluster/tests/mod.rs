@@ -42,7 +42,7 @@ impl Place {
         let tables = include_str!("../../../migrations/0007_cluster.sql");
         let migrate = async |url: String| {
             connect(&url).await.batch_execute(tables).await.unwrap();
-            Ok(())
+            Ok::<_, forge_core::Error>(())
         };
         let database = templates.database(tables, migrate).await.unwrap();
         let sql = connect(database.url()).await;
