@@ -38,21 +38,32 @@ impl AuthUser {
     }
 }
 
-/// The caller as a function sees it: a user, or nobody.
+/// The caller as a function sees it: a user, nobody, or the app itself.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AuthContext {
     user: Option<AuthUser>,
+    system: bool,
 }
 
 impl AuthContext {
     /// Nobody is signed in. Only `public` functions are called with this.
     pub const fn anonymous() -> Self {
-        Self { user: None }
+        Self { user: None, system: false }
+    }
+
+    /// The app itself: what the clock sets off. It may call every function, has every role, and is no user.
+    pub const fn system() -> Self {
+        Self { user: None, system: true }
+    }
+
+    /// Whether it is the app itself.
+    pub fn is_system(&self) -> bool {
+        self.system
     }
 
     /// This user is signed in.
     pub const fn of(user: AuthUser) -> Self {
-        Self { user: Some(user) }
+        Self { user: Some(user), system: false }
     }
 
     /// The user, if somebody is signed in.
@@ -73,14 +84,14 @@ impl AuthContext {
         self.user.as_ref().ok_or_else(|| Error::unauthorized("sign in to do this"))
     }
 
-    /// Whether somebody is signed in.
+    /// Whether somebody is signed in, or it is the app itself.
     pub fn is_authenticated(&self) -> bool {
-        self.user.is_some()
+        self.user.is_some() || self.system
     }
 
-    /// Whether the caller has a role. Nobody has none.
+    /// Whether the caller has a role. Nobody has none, the app itself has all.
     pub fn has_role(&self, role: &str) -> bool {
-        self.user.as_ref().is_some_and(|user| user.has_role(role))
+        self.system || self.user.as_ref().is_some_and(|user| user.has_role(role))
     }
 
     /// Checks a role.
@@ -88,9 +99,10 @@ impl AuthContext {
     /// # Errors
     /// `UNAUTHORIZED` when nobody is signed in, `FORBIDDEN` when the user lacks the role.
     pub fn require_role(&self, role: &str) -> Result<()> {
-        if self.require_user()?.has_role(role) {
+        if self.has_role(role) {
             return Ok(());
         }
+        self.require_user()?;
         Err(Error::forbidden(format!("this needs the role `{role}`")))
     }
 }
@@ -106,7 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_no_role() {
+    fn nobody_has_no_role_and_the_app_itself_has_all() {
+        let system = AuthContext::system();
+        assert!(system.require_role("admin").is_ok() && system.is_authenticated() && system.user().is_none());
         assert_eq!(AuthContext::anonymous().require_role("admin").unwrap_err().code(), "UNAUTHORIZED");
         let ada = AuthContext::of(AuthUser::new("ada"));
         assert_eq!(ada.require_role("admin").unwrap_err().code(), "FORBIDDEN");

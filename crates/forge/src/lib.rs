@@ -73,7 +73,7 @@ pub use forge_runtime::db::{
     Assignment, Column, Condition, Database, Db, Model, Order, Page, Paginated, RawClient, Rows, WriteDb, new_uuid,
 };
 pub use forge_runtime::function::{ActionContext, HttpClient, HttpRequest, HttpResponse, MutationContext, QueryContext};
-pub use forge_runtime::jobs::JobContext;
+pub use forge_runtime::jobs::{Dispatch, JobContext, JobHandle, JobResult};
 pub use forge_runtime::observability;
 /// A moment in time, in UTC. The type of `timestamptz` columns; RFC 3339 text on the wire.
 pub use jiff::Timestamp;

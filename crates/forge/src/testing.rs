@@ -188,12 +188,15 @@ impl TestApp {
         self.inner.parts.hold_jobs(false);
     }
 
-    /// Travels ahead by so much, and runs what is due by then: delayed jobs, retries. Leases do not see it.
+    /// Travels ahead by so much, and runs what is due by then: crons, delayed jobs, retries. Leases do not see it.
     ///
     /// # Errors
     /// As [`run_jobs`](Self::run_jobs).
     pub async fn advance(&self, by: Duration) -> Result<()> {
+        // What crons there are begins now, if it has not.
+        self.inner.parts.run_crons().await?;
         self.inner.parts.clock().advance(by);
+        self.inner.parts.run_crons().await?;
         self.run_jobs().await
     }
 

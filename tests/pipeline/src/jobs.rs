@@ -151,3 +151,28 @@ pub async fn order_delegates(ctx: &ActionContext, count: u32, children: u32) -> 
     let orders = (0..count).map(|n| Delegate { label: format!("parent{n}"), children }).collect();
     Ok(ctx.dispatch_jobs(orders).await?.into_iter().map(|job| job.id).collect())
 }
+
+/// Every hour; what was missed is made up for.
+#[forge::cron("0 * * * *", catch_up = true, catch_up_limit = 3)]
+pub async fn hourly(ctx: &CronContext) -> Result<()> {
+    note_run(ctx).await
+}
+
+/// Every day at nine in Colombo, which is half past three in UTC.
+#[forge::cron("0 9 * * *", timezone = "Asia/Colombo")]
+pub async fn in_the_morning(ctx: &CronContext) -> Result<()> {
+    note_run(ctx).await
+}
+
+async fn note_run(ctx: &CronContext) -> Result<()> {
+    let label = format!("{} {} {}", ctx.cron_name(), ctx.scheduled_time(), ctx.is_catch_up());
+    // A function that asks for a role is open to the app itself.
+    ctx.query(secrets, ()).await?;
+    ctx.mutate(begin_execution, (label, ctx.job_id(), ctx.attempt())).await.map(drop)
+}
+
+/// How a job stands.
+#[forge::query(public)]
+pub async fn job_status(ctx: &QueryContext, id: Uuid) -> Result<String> {
+    ctx.job(id).await.map(|job| job.status)
+}

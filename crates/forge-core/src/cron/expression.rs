@@ -134,7 +134,10 @@ pub fn every(milliseconds: u64) -> Result<String, String> {
         return Ok("0 0 0 * * *".into());
     }
     let fits = |count: u64, whole: u64, unit: u64| {
-        (1..=whole).filter(|piece| whole.is_multiple_of(*piece)).map(|piece| piece * unit).min_by_key(|piece| piece.abs_diff(count))
+        (1..=whole)
+            .filter(|piece| whole.is_multiple_of(*piece))
+            .map(|piece| piece * unit)
+            .min_by_key(|piece| piece.abs_diff(count))
     };
     let near = [fits(seconds, 60, 1), fits(seconds, 60, 60), fits(seconds, 24, 3600)];
     let near = near.into_iter().flatten().min_by_key(|piece| piece.abs_diff(seconds)).unwrap_or(60);

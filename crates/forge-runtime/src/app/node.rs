@@ -18,6 +18,7 @@ use super::App;
 use crate::auth::{Accounts, Principal};
 use crate::cluster::{Clock, Cluster, ClusterInfo, Heart};
 use crate::config::{Config, Mode, Role, Secret};
+use crate::cron::CronRunner;
 use crate::db::Database;
 use crate::feed::{ChangeSweep, FeedKeeper};
 use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, World, Written, sweep_mutation_ids};
@@ -60,6 +61,7 @@ pub struct NodeParts {
     pub(crate) live: Live,
     pub(crate) cluster: Cluster,
     pub(crate) jobs: Jobs,
+    pub(crate) crons: CronRunner,
     pub(crate) stage: watch::Receiver<Stage>,
 }
 
@@ -108,6 +110,30 @@ impl NodeParts {
     /// Holds this node's worker back, for tests that look before it works; or lets it go on.
     pub fn hold_jobs(&self, hold: bool) {
         self.jobs.open(!hold);
+    }
+
+    /// Decides which crons are due, and dispatches their runs. Waits until this node leads.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn run_crons(&self) -> Result<()> {
+        self.crons.run_due().await
+    }
+
+    /// Dispatches a run of a cron at once, as if it were for this time; for now when none is named.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is no such cron, and when the database cannot be reached.
+    pub async fn run_cron(&self, name: &str, slot: Option<jiff::Timestamp>) -> Result<Uuid> {
+        self.crons.run_by_hand(name, slot).await
+    }
+
+    /// Pauses a cron, or lets it go on; times that pass meanwhile are not caught up.
+    ///
+    /// # Errors
+    /// As [`run_cron`](Self::run_cron).
+    pub async fn pause_cron(&self, name: &str, paused: bool) -> Result<()> {
+        self.crons.pause(name, paused).await
     }
 
     /// Lets this node's worker work until nothing is left that is due.
@@ -177,6 +203,7 @@ impl Node {
         let (live, wishes) = Live::new();
         let cluster = Cluster::new();
         let jobs = Jobs::new(app.jobs().clone(), &config.jobs, database.jobs().clone(), cluster.clone());
+        let crons = CronRunner::new(app.crons().clone(), jobs.clone());
         let world = World { cluster: cluster.clone(), accounts: accounts.clone(), jobs: jobs.clone() };
         let executor = FunctionExecutor::new(
             router,
@@ -201,6 +228,7 @@ impl Node {
             live: live.clone(),
             cluster: cluster.clone(),
             jobs: jobs.clone(),
+            crons: crons.clone(),
             stage: stage_seen,
         };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -244,6 +272,9 @@ impl Node {
         if config.node.has(Role::Worker) {
             let worker = Worker::new(&jobs, parts.executor.clone(), &config.worker);
             tasks.spawn(worker.run(stop.clone()));
+        }
+        if config.node.has(Role::Scheduler) {
+            tasks.spawn(crons.clone().run(stop.clone()));
         }
         last_tasks.spawn(jobs.run(last_stop.clone()));
         tasks.spawn(sweep_changes(database.clone(), stage.subscribe(), stop.clone()));

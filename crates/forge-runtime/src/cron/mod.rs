@@ -5,12 +5,14 @@
 mod context;
 mod registry;
 mod schedule;
+mod scheduler;
 
 pub use context::CronContext;
 pub use registry::CronRegistry;
 pub use schedule::CronSchedule;
 
 pub(crate) use registry::CronEntry;
+pub(crate) use scheduler::CronRunner;
 
 use forge_core::cron::Overlap;
 use forge_core::job::Concurrency;

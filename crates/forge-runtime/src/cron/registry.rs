@@ -56,6 +56,11 @@ impl CronRegistry {
         self.crons.values().map(|(entry, schedule)| (&entry.info, schedule))
     }
 
+    /// What one says about itself, and when it is due.
+    pub fn get(&self, name: &str) -> Option<(&CronInfo, &CronSchedule)> {
+        self.crons.get(name).map(|(entry, schedule)| (&entry.info, schedule))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.crons.len()

@@ -12,6 +12,8 @@ use forge_core::request::RequestMetadata;
 use forge_core::validate::Violations;
 use forge_core::wire::WireType;
 
+use uuid::Uuid;
+
 use super::executor::FunctionExecutor;
 use super::http::HttpClient;
 use super::position::Written;
@@ -19,7 +21,7 @@ use crate::auth::{Accounts, Claims, IssuedToken, PasswordAccess, Principal, Sess
 use crate::cluster::{Cluster, ClusterInfo};
 use crate::db::{Db, WriteDb};
 use crate::feed::{Note, TELL};
-use crate::jobs::{Dispatch, Dispatched, JobHandle, Jobs, Place, many as dispatch_many};
+use crate::jobs::{Dispatch, Dispatched, JobHandle, JobResult, Jobs, Place, many as dispatch_many};
 use crate::realtime::event_note;
 
 /// Who calls, and what is known about the call. Shared by everything that one call sets off.
@@ -165,6 +167,16 @@ impl QueryContext {
     /// The database: reads only.
     pub fn db(&self) -> &Db {
         &self.db
+    }
+
+    /// How a job stands: for whoever dispatched it, and for who has one of the roles that it names. A live query is not run again when that
+    /// changes; see `refresh_every`.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is none (any more), or it is none of the caller's business.
+    pub async fn job(&self, id: Uuid) -> Result<JobResult> {
+        self.caller.looked.note(Looked::AT_CALLER);
+        self.world.jobs.status_for(id, &self.caller.principal.auth).await
     }
 
     /// Calls another query: with the same caller, under the same rules, seeing the same data.

@@ -41,6 +41,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use forge_core::auth::AuthContext;
+use forge_core::function::Access;
 use forge_core::job::Job;
 use forge_core::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -173,11 +175,11 @@ impl Jobs {
         &self.0.registry
     }
 
-    fn cluster(&self) -> &Cluster {
+    pub(crate) fn cluster(&self) -> &Cluster {
         &self.0.cluster
     }
 
-    fn pool(&self) -> &Pool {
+    pub(crate) fn pool(&self) -> &Pool {
         &self.0.pool
     }
 
@@ -244,6 +246,14 @@ impl Jobs {
     /// Tells of what a transaction that has committed has dispatched.
     pub(crate) fn committed(&self, dispatched: &Dispatched) {
         dispatched.take().into_iter().for_each(|wake| self.wake(wake));
+    }
+
+    /// A run of a cron was written down.
+    pub(crate) fn dispatched(&self, kind: &'static str, priority: i16, at: jiff::Timestamp, key: Option<&str>) {
+        self.wake(match key {
+            Some(key) => Wake::Held { kind: kind.to_owned(), key: key.to_owned() },
+            None => Wake::Ready { kind: kind.into(), priority, at },
+        });
     }
 
     /// Something is to be done: by this node's worker if that can, at once, else by whoever can.
@@ -427,6 +437,23 @@ impl Jobs {
             .collect()
     }
 
+    /// How a job stands, for somebody who may know.
+    pub(crate) async fn status_for(&self, id: Uuid, auth: &AuthContext) -> Result<JobResult> {
+        let found = self.status(&[id]).await?.pop().filter(|job| {
+            let owner = job.owner.as_deref().and_then(|owner| serde_json::from_str::<run::Owner>(owner).ok());
+            let own = auth.user_id().is_some() && owner.is_some_and(|owner| owner.id.as_deref() == auth.user_id());
+            let track = self.0.registry.info(&job.kind).map(|info| info.track);
+            let role = match track {
+                Some(Access::Public) => true,
+                Some(Access::SignedIn) => auth.is_authenticated(),
+                Some(Access::AnyRole(roles)) => roles.iter().any(|role| auth.has_role(role)),
+                None => false,
+            };
+            own || role || auth.is_system()
+        });
+        found.ok_or_else(|| Error::not_found(format!("there is no job {id} (any more)")))
+    }
+
     /// Waits until these have ended.
     async fn wait_for(&self, ids: &[Uuid]) -> Result<Vec<JobResult>> {
         let mut told = self.0.told.subscribe();
@@ -450,6 +477,11 @@ impl Jobs {
     /// Holds this node's worker back, or lets it go on.
     pub(crate) fn open(&self, open: bool) {
         self.0.open.send_replace(open);
+    }
+
+    /// Whether this node's worker works.
+    pub(crate) fn is_open(&self) -> watch::Receiver<bool> {
+        self.0.open.subscribe()
     }
 
     /// Lets this node's worker work until nothing is left that is due; whatever that dispatches is done as well.

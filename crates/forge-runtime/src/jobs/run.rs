@@ -27,29 +27,41 @@ pub(super) const CANCEL_GRACE: Duration = Duration::from_secs(10);
 /// The longest error text that is kept with a job.
 const ERROR_MAX: usize = 8 * 1024;
 
-/// Whoever dispatched a job, as its row says.
+/// Whoever dispatched a job, as its row says: a user, or the app itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Owner {
-    id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     roles: Vec<String>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     claims: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    system: bool,
 }
 
 /// What is written of whoever dispatches a job: nothing when nobody is signed in.
 pub(super) fn owner_json(auth: &AuthContext) -> Result<Option<Arc<str>>> {
-    let owner =
-        auth.user().map(|user| Owner { id: user.id.clone(), roles: user.roles.clone(), claims: user.claims.clone() });
-    Ok(owner.map(|owner| serde_json::to_string(&owner)).transpose()?.map(Into::into))
+    let owner = match auth.user() {
+        Some(user) => {
+            Owner { id: Some(user.id.clone()), roles: user.roles.clone(), claims: user.claims.clone(), system: false }
+        }
+        None if auth.is_system() => Owner { id: None, roles: Vec::new(), claims: Map::new(), system: true },
+        None => return Ok(None),
+    };
+    Ok(Some(serde_json::to_string(&owner)?.into()))
 }
 
 /// Whoever dispatched a job, so that it calls functions in their name.
 pub(super) fn caller_of(owner: Option<&str>, trace: Option<&str>) -> Result<Arc<Caller>> {
     let auth = match owner {
         Some(owner) => {
-            let Owner { id, roles, claims } = serde_json::from_str(owner)?;
-            AuthContext::of(AuthUser { id, roles, claims })
+            let Owner { id, roles, claims, system } = serde_json::from_str(owner)?;
+            match id {
+                Some(id) => AuthContext::of(AuthUser { id, roles, claims }),
+                None if system => AuthContext::system(),
+                None => AuthContext::anonymous(),
+            }
         }
         None => AuthContext::anonymous(),
     };
@@ -183,6 +195,8 @@ mod tests {
         assert_eq!((caller.request.trace.trace_id, caller.request.trace.sampled), (parent.trace_id, true));
         assert_ne!(caller.request.trace.span_id, parent.span_id);
         assert_eq!(owner_json(&AuthContext::anonymous()).unwrap(), None);
+        let system = owner_json(&AuthContext::system()).unwrap().unwrap();
+        assert!(caller_of(Some(&system), None).unwrap().principal.auth.is_system());
         assert!(!caller_of(None, None).unwrap().principal.auth.is_authenticated());
         assert!(caller_of(Some("{"), None).is_err());
     }

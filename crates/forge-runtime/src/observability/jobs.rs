@@ -161,3 +161,44 @@ impl JobMetrics {
         }
     }
 }
+
+/// Metrics of crons.
+#[derive(Debug, Default)]
+pub(crate) struct CronMetrics {
+    runs: Family<CronLabels, Counter>,
+    skipped: Family<CronLabels, Counter>,
+    missed: Family<CronLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CronLabels {
+    cron: &'static str,
+}
+
+/// Metrics of crons.
+pub(crate) fn crons() -> &'static CronMetrics {
+    static METRICS: LazyLock<CronMetrics> = LazyLock::new(|| {
+        let metrics = CronMetrics::default();
+        with_registry(|registry| {
+            registry.register("cron_runs", "Runs that this node has dispatched", metrics.runs.clone());
+            registry.register("cron_skipped", "Times left out, as the last run was not finished", metrics.skipped.clone());
+            registry.register("cron_missed", "Times that passed without a run", metrics.missed.clone());
+        });
+        metrics
+    });
+    &METRICS
+}
+
+impl CronMetrics {
+    pub(crate) fn dispatched(&self, cron: &'static str) {
+        self.runs.get_or_create(&CronLabels { cron }).inc();
+    }
+
+    pub(crate) fn skipped(&self, cron: &'static str) {
+        self.skipped.get_or_create(&CronLabels { cron }).inc();
+    }
+
+    pub(crate) fn missed(&self, cron: &'static str, n: u64) {
+        self.missed.get_or_create(&CronLabels { cron }).inc_by(n);
+    }
+}

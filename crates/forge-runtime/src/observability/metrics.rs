@@ -33,7 +33,16 @@ pub fn with_registry<T>(add: impl FnOnce(&mut Registry) -> T) -> T {
 /// When a metric cannot be written, which would be a bug.
 pub fn render() -> Result<String> {
     // Touch the groups, so that each is listed before its first event.
-    let _ = (http(), functions(), statements(), super::live(), super::query_cache(), super::jobs(), super::cluster());
+    let _ = (
+        http(),
+        functions(),
+        statements(),
+        super::live(),
+        super::query_cache(),
+        super::jobs(),
+        super::crons(),
+        super::cluster(),
+    );
     let registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)

@@ -15,7 +15,7 @@ mod metrics;
 
 pub(crate) use cache::query_cache;
 pub(crate) use cluster::cluster;
-pub(crate) use jobs::{JobMetrics, jobs};
+pub(crate) use jobs::{JobMetrics, crons, jobs};
 pub(crate) use live::live;
 pub(crate) use logging::REQUEST;
 pub use logging::{LogGuard, init_logging};

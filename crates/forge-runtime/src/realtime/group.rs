@@ -36,6 +36,9 @@ pub(crate) struct Fingerprint([u8; 32]);
 impl Fingerprint {
     pub(crate) fn of(auth: &AuthContext) -> Self {
         let mut hash = Sha256::new();
+        if auth.is_system() {
+            hash.update(b"system");
+        }
         if let Some(user) = auth.user() {
             // As JSON, which tells where one part ends and the next begins. When a token was made and ends is no part of a caller: the next
             // token of the same caller shares.

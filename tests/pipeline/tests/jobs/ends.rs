@@ -117,3 +117,14 @@ async fn many_are_done_each_once(app: TestApp) -> Result<()> {
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (0, 2_000));
     Ok(())
 }
+
+#[forge::test]
+async fn a_job_is_shown_to_who_dispatched_it_and_to_who_has_its_role(app: TestApp) -> Result<()> {
+    let id = app.user("ada").call(order, (orders("private"), 0, false)).await?;
+    assert_eq!(app.user("ada").call(job_status, id).await?, "pending");
+    assert_eq!(app.user("eve").role("auditor").call(job_status, id).await?, "pending");
+    for nobody in [app.user("eve"), app.anonymous()] {
+        assert_eq!(nobody.call(job_status, id).await.unwrap_err().code(), "NOT_FOUND");
+    }
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 use pipeline as _;
 
+mod crons;
 mod ends;
 mod limits;
 
