@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use forge::prelude::*;
 
+use crate::secrets;
+
 /// What a job is to do once it has written down that it was begun.
 #[forge::input]
 #[derive(PartialEq, Default)]
