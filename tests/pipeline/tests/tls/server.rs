@@ -19,6 +19,7 @@ const NOBODY: u32 = 65534;
 
 static SERVERS: AtomicU32 = AtomicU32::new(0);
 
+/// Who signs certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
