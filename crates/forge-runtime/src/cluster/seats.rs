@@ -79,8 +79,8 @@ impl Heart {
                 }
                 return self.end_session(session, role, pid).await;
             }
-            // The leader had a lock, and nobody has it now: its session has ended.
-            None if !free && !(seat.locked == Some(true) && !session.is_pooled()) => {
+            // The leader never had a lock, or a lock says nothing here. Had it one that nobody has now, then its session has ended.
+            None if !free && (seat.locked != Some(true) || session.is_pooled()) => {
                 return Ok(u64::try_from(left_ms).ok().map(|left| Duration::from_millis(left) + SOON));
             }
             // Its own: taken by a beat that got no further, or left over when the row was lost.

@@ -221,7 +221,7 @@ async fn sessions_that_are_cut_are_replaced_and_nobody_dies() -> Result<()> {
     let sql = connect(database.url()).await;
     let one = Node::start(&sql, database.url(), QUICK).await;
     let two = Node::start(&sql, database.url(), QUICK).await;
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
                WHERE datname = current_database() AND application_name LIKE '%heartbeat'";
     for _ in 0..5 {
         let sessions = "SELECT count(*) FROM forge_nodes n JOIN pg_stat_activity a ON a.pid = n.backend_pid AND a.backend_start = n.backend_start";

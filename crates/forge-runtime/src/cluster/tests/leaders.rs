@@ -60,7 +60,9 @@ async fn the_leader_keeps_leading_and_everybody_knows() {
         assert_eq!((leader.node, leader.term), (one.id(), 1));
     }
     assert_eq!(place.write(&place.sql, "a", 1).await, 1);
-    assert!(one.guard().unwrap().fence(&place.sql).await.unwrap());
+    let guard = one.guard().unwrap();
+    assert!(guard.fence(&place.sql).await.unwrap());
+    assert!(guard.statement_timeout() < one.heart.config.lease(), "nobody writes for longer than it leads");
     place.database.remove().await.unwrap();
 }
 

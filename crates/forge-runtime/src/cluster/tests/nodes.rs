@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{PATIENCE, Place};
 use crate::app::Stage;
-use crate::cluster::{NodeRole, NodeStatus, Standing};
+use crate::cluster::{LIVING, NodeRole, NodeStatus, Standing};
 use crate::config::ClusterConfig;
 
 /// A beat every so many milliseconds, and a minute until silence is death.
@@ -78,6 +78,8 @@ async fn a_silent_node_is_dead_and_comes_back_as_another() {
     one.beats().await;
     assert!(deaths.try_recv().is_err(), "nobody dies twice");
     assert_eq!(one.cluster.info().active().count(), 2);
+    let living = format!("SELECT count(*) FROM ({LIVING}) AS living");
+    assert_eq!(place.text(&living).await, "2", "what belongs to none of them is free");
     // People see it for an hour.
     place
         .sql
