@@ -283,7 +283,12 @@ impl Retry {
         if fields.is_empty() {
             return default;
         }
-        quote!(::forge::__rt::job::RetryPolicy { #(#fields,)* ..#default })
+        // All of them may have been said.
+        quote!({
+            #[allow(clippy::needless_update)]
+            let policy = ::forge::__rt::job::RetryPolicy { #(#fields,)* ..#default };
+            policy
+        })
     }
 }
 

@@ -14,12 +14,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
 use forge_core::Result;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::node::{LeaderRole, NodeId};
+#[cfg(test)]
 use crate::db::error::from_driver;
 
 /// The fence: has a row as long as the role `$1` is led in the term `$2`, and keeps it so until the transaction ends. It belongs INTO the statement that
@@ -31,6 +33,7 @@ use crate::db::error::from_driver;
 /// ```
 ///
 /// A statement that writes nothing because of it says that somebody else leads. Statements of one transaction that come after it are safe with it.
+#[cfg(test)]
 pub(crate) const LEADS: &str = "SELECT term FROM forge_leaders WHERE role = $1 AND term = $2 FOR SHARE";
 
 /// Whether this node leads, and waits until it does. Cheap to clone.
@@ -39,6 +42,7 @@ pub(crate) struct LeaderElection(pub(super) watch::Receiver<Option<LeaderGuard>>
 
 impl LeaderElection {
     /// The guard, if this node leads.
+    #[cfg(test)]
     pub(crate) fn guard(&self) -> Option<LeaderGuard> {
         self.0.borrow().clone().filter(LeaderGuard::holds)
     }
@@ -135,6 +139,7 @@ impl LeaderGuard {
     ///
     /// # Errors
     /// Those of a statement.
+    #[cfg(test)]
     pub(crate) async fn fence(&self, transaction: &tokio_postgres::Client) -> Result<bool> {
         let led = transaction.query_opt(LEADS, &[&self.0.role.as_str(), &self.0.term]).await.map_err(from_driver)?;
         Ok(led.is_some())

@@ -21,14 +21,9 @@
 //!
 //! Rooms hook in by channels: [`Cluster::standing`] (as whom may this node take work now; a node's id is never a constant), [`Cluster::died`],
 //! [`Cluster::election`], [`Cluster::info`]. **What died says may be missed** (the one that marks may die itself): whoever gives the work
-//! of the dead to others does so idempotently, and also sweeps, for what belongs to no node that lives: [`LIVING`].
+//! of the dead to others does so idempotently, and also sweeps, for what belongs to no node that lives: `SELECT id FROM forge_nodes WHERE status <> 'dead'`.
 //!
 //! Not here: what work there is, and its fencing (a job by its worker and attempt; a leader's writes by the term, see [`leader`]).
-
-#![cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the queue and the crons, which are being built, use the rest")
-)]
 
 mod bus;
 mod clock;
@@ -46,16 +41,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
-pub(crate) use bus::{Bus, BusReceiver, Heard};
+#[cfg(test)]
+pub(crate) use bus::BusReceiver;
+pub(crate) use bus::{Bus, Heard};
 pub use clock::Clock;
 pub(crate) use heart::Heart;
-pub(crate) use leader::{LEADS, LeaderElection, LeaderGuard};
+#[cfg(test)]
+pub(crate) use leader::LEADS;
+pub(crate) use leader::{LeaderElection, LeaderGuard};
 pub use node::{ClusterInfo, LeaderInfo, LeaderRole, NodeId, NodeInfo, NodeRole, NodeStatus, Standing};
 
 use load::Jobs;
 use node::View;
 
-/// The nodes that live, for statements that look for what belongs to none of them. Whoever is about to be marked dead counts as living.
+/// The nodes that live, as statements have it that look for what belongs to none of them. Whoever is about to be marked dead counts as living.
+#[cfg(test)]
 pub(crate) const LIVING: &str = "SELECT id FROM forge_nodes WHERE status <> 'dead'";
 
 /// How many deaths may wait for a slow listener; it is told then that some are missing, and sweeps.
@@ -110,6 +110,7 @@ impl Cluster {
     }
 
     /// As whom work may be taken now.
+    #[cfg(test)]
     pub(crate) fn takes_as(&self) -> Option<NodeId> {
         self.0.standing.borrow().takes_as()
     }

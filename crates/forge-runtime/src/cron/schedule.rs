@@ -56,7 +56,7 @@ impl CronSchedule {
     pub fn every(period: Duration) -> Result<Self> {
         // What is longer than that is no piece of a day either.
         let milliseconds = u64::try_from(period.as_millis()).unwrap_or(u64::MAX);
-        let whole = period.subsec_nanos() % 1_000_000 == 0;
+        let whole = period.subsec_nanos().is_multiple_of(1_000_000);
         let milliseconds = if whole { milliseconds } else { 0 };
         Self::parse(&expression::every(milliseconds).map_err(invalid)?, "UTC")
     }

@@ -85,7 +85,9 @@ impl CronRunner {
                 () = stop.cancelled() => return,
                 guard = election.elected() => guard,
             };
-            let wait = match self.step(&guard).await {
+            // Whatever it says to the database has ended before somebody else leads.
+            let step = tokio::time::timeout(guard.statement_timeout(), self.step(&guard));
+            let wait = match step.await.unwrap_or_else(|_| Err(Error::database_unavailable("it took too long"))) {
                 Ok(wait) => wait,
                 Err(why) => {
                     tracing::warn!(error = ?why, "which crons are due could not be decided; trying again");

@@ -65,6 +65,9 @@ pub(super) enum End {
     },
 }
 
+/// Ids of jobs, and those of their results that are not null, by id.
+type Completed = (Vec<Uuid>, Map<String, Value>);
+
 /// Who writes.
 #[derive(Debug)]
 pub(super) struct Finisher {
@@ -148,7 +151,7 @@ impl Finisher {
         these: impl Iterator<Item = &'a Ended>,
     ) -> Result<usize> {
         // Those of one attempt, with or without a history, by one statement: nearly all are in their first.
-        let mut groups: BTreeMap<(i32, bool), (Vec<Uuid>, Map<String, Value>)> = BTreeMap::new();
+        let mut groups: BTreeMap<(i32, bool), Completed> = BTreeMap::new();
         for one in these {
             if let End::Completed { output, keep } = &one.end {
                 let (ids, outputs) = groups.entry((one.attempt, *keep)).or_default();
