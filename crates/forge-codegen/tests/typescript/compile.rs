@@ -28,7 +28,10 @@ fn package() -> &'static Path {
 pub(crate) fn check(folder: &Path) -> Result<(), String> {
     let package = package();
     // Packages are looked for beside and above the files that import them.
-    std::os::unix::fs::symlink(package.join("node_modules"), folder.join("node_modules")).unwrap();
+    let packages = folder.join("node_modules");
+    if !packages.exists() {
+        std::os::unix::fs::symlink(package.join("node_modules"), packages).unwrap();
+    }
     let settings = format!(r#"{{ "extends": "{}/tsconfig.json", "include": ["**/*.ts"] }}"#, package.display());
     fs::write(folder.join("tsconfig.json"), settings).unwrap();
     let tsc = package.join("node_modules/typescript/bin/tsc");

@@ -16,7 +16,7 @@ pub(super) fn check(functions: &FunctionRegistry, jobs: &JobRegistry, tables: &[
     let mut types = TypeRegistry::default();
     let functions: Vec<_> =
         functions.iter().map(|entry| (Place::of_function(&entry.info), (entry.describe)(&mut types))).collect();
-    let jobs: Vec<_> = jobs.infos().map(Place::of_job).zip(jobs.describe(&mut types)).collect();
+    let jobs: Vec<_> = jobs.describe(&mut types).into_iter().map(|(info, job)| (Place::of_job(info), job)).collect();
     // Two types of one name are reported where the app is described.
     let Ok(types) = types.finish() else { return Ok(()) };
     let private =

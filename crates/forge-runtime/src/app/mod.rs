@@ -123,8 +123,9 @@ impl App {
             }
         }
         let functions = FunctionRegistry::new(entries)?;
-        let jobs = JobRegistry::new(jobs.into_iter().chain(crons.iter().map(|cron: &CronEntry| (cron.job)())))?;
+        let runs: Vec<_> = crons.iter().map(|cron: &CronEntry| (cron.job)()).collect();
         let crons = CronRegistry::new(crons)?;
+        let jobs = JobRegistry::new(jobs.into_iter().chain(runs))?;
         boundary::check(&functions, &jobs, &tables)?;
         tables.sort_by(|a, b| a.name.cmp(&b.name));
         enums.sort_by(|a, b| a.name.cmp(&b.name));
@@ -177,7 +178,7 @@ impl App {
     pub fn manifest(&self) -> Result<Manifest> {
         let mut types = TypeRegistry::default();
         let functions = self.functions.iter().map(|entry| (entry.describe)(&mut types)).collect();
-        let jobs = self.jobs.describe(&mut types);
+        let jobs = self.jobs.describe(&mut types).into_iter().map(|(_, job)| job).collect();
         let types = types.finish().map_err(|clashes| Error::config("TYPE_NAME_TWICE", clashes.join("\n")))?;
         Ok(Manifest {
             manifest_version: MANIFEST_VERSION,

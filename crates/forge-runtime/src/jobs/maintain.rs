@@ -90,7 +90,7 @@ pub(super) async fn keep_clean(jobs: &Jobs) -> Result<(usize, usize, u64)> {
         let answer = transaction.query(&MAKE, &[&day.to_string()]).await?;
         made += usize::from(answer.rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)));
     }
-    let retain = jobs.registry().infos().map(|info| info.retain).max().unwrap_or(DEFAULT_RETAIN);
+    let retain = jobs.registry().entries().map(|entry| entry.info.retain).max().unwrap_or(DEFAULT_RETAIN);
     let days = i64::try_from(retain.as_secs().div_ceil(86_400)).unwrap_or(i64::MAX).min(36_500);
     // A day's partition is over at its end.
     let oldest = today.checked_sub((days + 1).days()).map_err(|why| Error::internal(why.to_string()))?;

@@ -105,9 +105,9 @@ impl JobRegistry {
         self.jobs.get(kind).map(|entry| &entry.info)
     }
 
-    /// What they say about themselves, by name; the runs of crons are among them.
+    /// What they say about themselves, by name. The runs of crons are not among them.
     pub fn infos(&self) -> impl Iterator<Item = &JobInfo> {
-        self.jobs.values().map(|entry| &entry.info)
+        self.jobs.values().filter(|entry| entry.describe.is_some()).map(|entry| &entry.info)
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
@@ -118,7 +118,8 @@ impl JobRegistry {
         self.jobs.get(J::INFO.name).is_some_and(|entry| entry.id == TypeId::of::<J>())
     }
 
-    pub(crate) fn describe(&self, types: &mut TypeRegistry) -> Vec<JobDef> {
-        self.jobs.values().filter_map(|entry| entry.describe).map(|describe| describe(types)).collect()
+    /// Described, but for the runs of crons.
+    pub(crate) fn describe(&self, types: &mut TypeRegistry) -> Vec<(&JobInfo, JobDef)> {
+        self.jobs.values().filter_map(|entry| Some((&entry.info, (entry.describe?)(types)))).collect()
     }
 }
