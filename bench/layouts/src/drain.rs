@@ -37,7 +37,11 @@ pub(crate) struct Lanes(Vec<Lane>);
 
 impl Lanes {
     pub(crate) fn of(kinds: usize) -> Self {
-        Self((0..kinds).map(|n| Lane { kind: format!("kind_{n}"), priority: 50, since: Timestamp::UNIX_EPOCH, dry: false }).collect())
+        Self(
+            (0..kinds)
+                .map(|n| Lane { kind: format!("kind_{n}"), priority: 50, since: Timestamp::UNIX_EPOCH, dry: false })
+                .collect(),
+        )
     }
 
     /// Looks from the beginning of every lane again.
@@ -72,7 +76,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) const DEFAULT: Self = Self { batch: 500, finish: Finish::Keep, claims_wait: true, planned_empty: false, by_index: false };
+    pub(crate) const DEFAULT: Self =
+        Self { batch: 500, finish: Finish::Keep, claims_wait: true, planned_empty: false, by_index: false };
 }
 
 pub(crate) struct Claimer {
@@ -129,7 +134,8 @@ impl Claimer {
             *last = row.get::<_, Timestamp>("ready_at").max(*last);
         }
         for lane in asked {
-            let (count, last) = found.get(&(lane.kind.as_str(), lane.priority)).copied().unwrap_or((0, Timestamp::UNIX_EPOCH));
+            let (count, last) =
+                found.get(&(lane.kind.as_str(), lane.priority)).copied().unwrap_or((0, Timestamp::UNIX_EPOCH));
             lane.dry = count < share;
             lane.since = last.max(lane.since);
         }

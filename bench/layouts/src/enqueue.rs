@@ -53,7 +53,10 @@ pub(crate) async fn single(url: &str, layout: &Layout, jobs: usize) -> Result<f6
                     return Result::Ok(());
                 }
                 client
-                    .execute(&statement, &[&Uuid::now_v7(), &KIND, &QUEUE, &50_i16, &20_i16, &Json(Input { n }), &Json(&owner), &TRACE])
+                    .execute(
+                        &statement,
+                        &[&Uuid::now_v7(), &KIND, &QUEUE, &50_i16, &20_i16, &Json(Input { n }), &Json(&owner), &TRACE],
+                    )
                     .await?;
             }
         });
@@ -85,7 +88,13 @@ pub(crate) async fn coalesced(url: &str, layout: &Layout, callers: usize, jobs: 
                 .execute(
                     &statement,
                     &[
-                        &ids, &vec![KIND; len], &vec![QUEUE; len], &vec![50_i16; len], &vec![20_i16; len], &inputs, &vec![Json(&owner); len],
+                        &ids,
+                        &vec![KIND; len],
+                        &vec![QUEUE; len],
+                        &vec![50_i16; len],
+                        &vec![20_i16; len],
+                        &inputs,
+                        &vec![Json(&owner); len],
                         &vec![TRACE; len],
                     ],
                 )

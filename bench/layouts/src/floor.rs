@@ -36,7 +36,11 @@ pub(crate) async fn enqueue(database: &Database, clients: usize, rows: usize) ->
 pub(crate) async fn copy(database: &Database, rows: i64) -> Result<f64> {
     let client = fresh(&database.floor(), SCHEMA).await?;
     let file = format!("/tmp/forge-layouts-{}.copy", uuid::Uuid::now_v7());
-    client.batch_execute(&format!("COPY (SELECT jsonb_build_object('n', g) FROM generate_series(1, {rows}) AS g) TO '{file}'; CHECKPOINT")).await?;
+    client
+        .batch_execute(&format!(
+            "COPY (SELECT jsonb_build_object('n', g) FROM generate_series(1, {rows}) AS g) TO '{file}'; CHECKPOINT"
+        ))
+        .await?;
     let start = Instant::now();
     let copied = client.batch_execute(&format!("COPY j (payload) FROM '{file}'")).await;
     let took = start.elapsed().as_secs_f64();

@@ -88,7 +88,8 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(crate) const CHOSEN: Self = Self { name: "A rows", history: History::Key, running: Running::Claimed, fillfactor: 100, by_place: false };
+    pub(crate) const CHOSEN: Self =
+        Self { name: "A rows", history: History::Key, running: Running::Claimed, fillfactor: 100, by_place: false };
 
     pub(crate) fn layout(self) -> Layout {
         let mut schema = include_str!("sql/rows.sql").to_owned();

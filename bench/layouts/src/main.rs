@@ -110,7 +110,14 @@ async fn enqueueing(database: &Database, rounds: usize) -> Result<()> {
 }
 
 /// A fresh table, filled and worked off.
-async fn drained(database: &Database, layout: &Layout, worker: Worker, jobs: usize, waiting: usize, kinds: usize) -> Result<f64> {
+async fn drained(
+    database: &Database,
+    layout: &Layout,
+    worker: Worker,
+    jobs: usize,
+    waiting: usize,
+    kinds: usize,
+) -> Result<f64> {
     let url = database.layout();
     let client = fresh(&url, &layout.schema).await?;
     if worker.planned_empty {
@@ -174,7 +181,10 @@ async fn crowd(database: &Database, rounds: usize) -> Result<()> {
     for _ in 0..rounds {
         table.push("D: claim 100, delete 100", floor::drain(database, DRAINED).await?);
         for layout in [Rows::CHOSEN.layout(), append()] {
-            table.push(&format!("{}, 200,000 of one kind", layout.name), drained(database, &layout, Worker::DEFAULT, DRAINED, DRAINED, 1).await?);
+            table.push(
+                &format!("{}, 200,000 of one kind", layout.name),
+                drained(database, &layout, Worker::DEFAULT, DRAINED, DRAINED, 1).await?,
+            );
             let rate = drained(database, &layout, Worker::DEFAULT, DRAINED, 1_000_000, 100).await?;
             table.push(&format!("{}, of a million", layout.name), rate);
         }

@@ -6,9 +6,9 @@ use tokio_postgres::Client;
 use crate::Result;
 use crate::database::{Database, connect, fresh};
 use crate::drain::{Finish, Lanes, Process, Worker, drain};
+use crate::floor;
 use crate::layout::{Layout, Rows, append, split};
 use crate::table::say;
-use crate::floor;
 
 const CYCLES: usize = 5;
 const JOBS: usize = 50_000;

@@ -19,7 +19,8 @@ const TAKE: &str = "INSERT INTO forge_job_keys AS k (kind, key, running) SELECT 
     ON CONFLICT (kind, key) DO UPDATE SET running = k.running + 1 WHERE k.running < $3 RETURNING kind, key";
 /// Those of a claim that found their key taken.
 const HOLD: &str = "UPDATE forge_jobs SET state = 3, worker = NULL, claimed_at = NULL, attempt = attempt - 1 WHERE id = ANY ($1) AND worker = $2";
-const GIVE: &str = "UPDATE forge_job_keys AS k SET running = k.running - 1 FROM unnest($1::text[], $2::text[]) AS f (kind, key)
+const GIVE: &str =
+    "UPDATE forge_job_keys AS k SET running = k.running - 1 FROM unnest($1::text[], $2::text[]) AS f (kind, key)
     WHERE k.kind = f.kind AND k.key = f.key";
 /// In a statement of its own, after the keys are locked: only a new snapshot sees what was held meanwhile.
 const RELEASE: &str = "UPDATE forge_jobs AS j SET state = 0, ready_at = clock_timestamp()
@@ -38,8 +39,10 @@ pub(super) async fn run(url: &str) -> Result<()> {
         ))
         .await?;
     client.batch_execute("VACUUM ANALYZE").await?;
-    measure(&client, "claimed with a key: take or hold, 1000 keys, 100 a claim", 10_000, 300, async || hold(&client).await).await?;
-    measure(&client, "ended with a key: give back and release, 100 at once", 1000, 40, async || release(&client).await).await
+    measure(&client, "claimed with a key: take or hold, 1000 keys, 100 a claim", 10_000, 300, async || hold(&client).await)
+        .await?;
+    measure(&client, "ended with a key: give back and release, 100 at once", 1000, 40, async || release(&client).await)
+        .await
 }
 
 async fn hold(client: &Client) -> Result<()> {
@@ -52,7 +55,8 @@ async fn hold(client: &Client) -> Result<()> {
         client.batch_execute("BEGIN").await?;
         let taken = client.query(&take, &[&kinds, &keys, &1_i32]).await?;
         let taken: Vec<&str> = taken.iter().map(|row| row.get(1)).collect();
-        let held: Vec<uuid::Uuid> = batch.iter().filter(|row| !taken.contains(&row.get::<_, &str>(1))).map(|row| row.get(0)).collect();
+        let held: Vec<uuid::Uuid> =
+            batch.iter().filter(|row| !taken.contains(&row.get::<_, &str>(1))).map(|row| row.get(0)).collect();
         client.execute(&hold, &[&held, &WORKER]).await?;
         client.batch_execute("COMMIT").await?;
         free += taken.len();

@@ -33,7 +33,13 @@ async fn log_position(client: &Client) -> Result<i64> {
 }
 
 /// Measures work that handles so many jobs with so many statements altogether.
-async fn measure(client: &Client, name: &str, jobs: u32, statements: u32, work: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+async fn measure(
+    client: &Client,
+    name: &str,
+    jobs: u32,
+    statements: u32,
+    work: impl AsyncFnOnce() -> Result<()>,
+) -> Result<()> {
     client.batch_execute("CHECKPOINT").await?;
     let (rows, log) = (written(client).await?, log_position(client).await?);
     let start = Instant::now();

@@ -14,7 +14,8 @@ use crate::table::say;
 const SLEEP: &str = "UPDATE forge_jobs SET state = 1, run_at = now() + interval '45 days', worker = NULL
     WHERE id = $1 AND worker = $2 AND signals = $3";
 /// Counts what is sent, and wakes whoever sleeps.
-const SEND: &str = "UPDATE forge_jobs SET signals = signals + 1, ready_at = CASE WHEN state = 1 THEN clock_timestamp() ELSE ready_at END,
+const SEND: &str =
+    "UPDATE forge_jobs SET signals = signals + 1, ready_at = CASE WHEN state = 1 THEN clock_timestamp() ELSE ready_at END,
         run_at = NULL, state = CASE WHEN state = 1 THEN 0 ELSE state END
     WHERE id = $1";
 const TIMES: i32 = 2000;
@@ -28,7 +29,8 @@ pub(super) async fn run(url: &str) -> Result<()> {
 }
 
 async fn wake(url: &str) -> Result<()> {
-    let client = fresh(url, &(Rows::CHOSEN.layout().schema + "ALTER TABLE forge_jobs ADD signals int NOT NULL DEFAULT 0;")).await?;
+    let client =
+        fresh(url, &(Rows::CHOSEN.layout().schema + "ALTER TABLE forge_jobs ADD signals int NOT NULL DEFAULT 0;")).await?;
     let other = connect(url).await?;
     let (sleep, send) = (client.prepare(SLEEP).await?, other.prepare(SEND).await?);
     let id = Uuid::now_v7();
@@ -56,7 +58,10 @@ async fn wake(url: &str) -> Result<()> {
 async fn put(client: &Client, layout: &Layout) -> Result<()> {
     let input = serde_json::json!({"n": 1});
     client
-        .execute(&layout.enqueue, &[&Uuid::now_v7(), &"kind_0", &"default", &50_i16, &20_i16, &input, &Option::<serde_json::Value>::None, &""])
+        .execute(
+            &layout.enqueue,
+            &[&Uuid::now_v7(), &"kind_0", &"default", &50_i16, &20_i16, &input, &Option::<serde_json::Value>::None, &""],
+        )
         .await?;
     Ok(())
 }

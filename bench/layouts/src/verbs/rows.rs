@@ -23,7 +23,8 @@ const PROMOTE: &str = "WITH ready AS (
 const RETRY: &str = "UPDATE forge_jobs SET state = 1, run_at = now() + ($3::jsonb -> id::text ->> 'after')::int * interval '1 second', worker = NULL,
         claimed_at = NULL, last_error = $3 -> id::text ->> 'error'
     WHERE id = ANY ($1::uuid[]) AND worker = $2 RETURNING id";
-const SNOOZE: &str = "UPDATE forge_jobs AS j SET state = 1, run_at = now() + $3 * interval '1 second', worker = NULL, claimed_at = NULL,
+const SNOOZE: &str =
+    "UPDATE forge_jobs AS j SET state = 1, run_at = now() + $3 * interval '1 second', worker = NULL, claimed_at = NULL,
         attempt = attempt - 1, saved = $4
     WHERE id = $1 AND worker = $2";
 const PROGRESS: &str = "UPDATE forge_jobs SET progress = $3, progress_message = $4
@@ -83,7 +84,9 @@ pub(super) async fn run(url: &str) -> Result<()> {
         put(&client, "dead", 2, 500, "NULL").await?;
         let takeover = client.prepare(TAKEOVER).await?;
         measure(&client, "takeover of 500, of 200,000", 500, 1, async || {
-            (client.query(&takeover, &[&WORKER]).await?.len() == 500).then_some(()).ok_or_else(|| "not all taken over".into())
+            (client.query(&takeover, &[&WORKER]).await?.len() == 500)
+                .then_some(())
+                .ok_or_else(|| "not all taken over".into())
         })
         .await?;
     }
@@ -109,7 +112,9 @@ async fn verbs(client: &Client) -> Result<()> {
     let retry = client.prepare(RETRY).await?;
     measure(client, "retry with backoff, 500 a statement", 5000, 10, async || {
         for some in ids.chunks(500) {
-            let why = some.iter().map(|id| (id.to_string(), serde_json::json!({"after": 30, "error": "the peer did not answer"})));
+            let why = some
+                .iter()
+                .map(|id| (id.to_string(), serde_json::json!({"after": 30, "error": "the peer did not answer"})));
             let why = serde_json::Value::Object(why.collect());
             if client.query(&retry, &[&some, &WORKER, &why]).await?.len() != some.len() {
                 return Err("not all put off".into());
@@ -141,9 +146,11 @@ async fn verbs(client: &Client) -> Result<()> {
     .await?;
     measure(client, "cancel of a running one", 1000, 1000, async || each(client, CANCEL, &ids, 1).await).await?;
     let ids = put(client, "waits", 0, 1000, "NULL").await?;
-    measure(client, "cancel of a waiting one, history kept", 1000, 1000, async || each(client, CANCEL, &ids, 1).await).await?;
+    measure(client, "cancel of a waiting one, history kept", 1000, 1000, async || each(client, CANCEL, &ids, 1).await)
+        .await?;
     measure(client, "unique: the first", 1000, 1000, async || unique(client, 1).await).await?;
-    measure(client, "unique: the second, answered with the first one's id", 1000, 2000, async || unique(client, 0).await).await
+    measure(client, "unique: the second, answered with the first one's id", 1000, 2000, async || unique(client, 0).await)
+        .await
 }
 
 async fn unique(client: &Client, rows: usize) -> Result<()> {
