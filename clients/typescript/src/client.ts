@@ -334,10 +334,12 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
   /** Sends a call once. */
   async function attempt(request: OneCall, pass: Pass): Promise<Answer> {
     const path = `rpc/${encodeURIComponent(request.name)}`;
-    const { answer, headers } = await post(path, request, headersOf(request, pass.token));
-    positions.answer(request.began, headers.get('x-forge-position'));
-    session.learn(answer, pass);
-    return answer;
+    const answered = post(path, request, headersOf(request, pass.token)).then(({ answer, headers }) => {
+      positions.answer(request.began, headers.get('x-forge-position'));
+      session.learn(answer, pass);
+      return answer;
+    });
+    return request.changesSession ? session.change(answered) : answered;
   }
 
   /** Trades the cookies of the session for new ones, or learns that it has ended. */

@@ -45,6 +45,8 @@ export class Session {
   #generation = 0;
   #renewal: { spent: Pass; pass: Promise<Pass | undefined> } | undefined;
   #lost: Pass | undefined;
+  /** Requests under way that begin or end a session. */
+  readonly #changes = new Set<Promise<unknown>>();
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -60,6 +62,19 @@ export class Session {
   /** What to call with when no token is to be sent. */
   bare(): Pass {
     return { token: undefined, generation: this.#generation };
+  }
+
+  /**
+   * Holds renewals back until this request, which begins or ends the session, is answered: its effect shows on the live
+   * connection before, and to trade cookies that somebody is giving up would only be refused.
+   */
+  async change<T>(request: Promise<T>): Promise<T> {
+    this.#changes.add(request);
+    try {
+      return await request;
+    } finally {
+      this.#changes.delete(request);
+    }
   }
 
   /** Learns from an answer to a call that was made with this pass. */
@@ -134,8 +149,10 @@ export class Session {
     renewCookies: () => Promise<'renewed' | 'ended'>,
   ): Promise<Pass | undefined> {
     const renew = async () => {
-      // Another tab did it while this one waited for its turn.
+      await Promise.allSettled(this.#changes);
+      // Somebody signed in or out, or another tab did it, while this one waited for its turn.
       if (spent.generation !== this.#generation) return this.bare();
+      if (this.#lost && same(this.#lost, spent)) return undefined;
       const outcome = await renewCookies();
       this.#tabs?.tell(outcome);
       if (outcome === 'ended') {

@@ -6,8 +6,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::job::Wish;
 
 /// The result that functions, contexts and the whole public API return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -113,6 +116,7 @@ struct Repr {
     message: Cow<'static, str>,
     details: Option<Value>,
     retry_after_s: Option<u32>,
+    wish: Option<Wish>,
     source: Option<Source>,
 }
 
@@ -126,6 +130,7 @@ impl Error {
             message: message.into(),
             details: None,
             retry_after_s: None,
+            wish: None,
             source: None,
         }))
     }
@@ -175,6 +180,27 @@ impl Error {
     /// The caller went away or asked for an end (499).
     pub fn cancelled() -> Self {
         Self::new(ErrorKind::Cancelled, "the call was cancelled")
+    }
+
+    /// In a job: not now, again after this time. The attempt is not counted, and nothing is logged as a failure.
+    ///
+    /// Elsewhere it is an error like others, with the code `RETRY_LATER` and status 503.
+    pub fn retry_in(delay: Duration) -> Self {
+        let seconds = delay.as_millis().div_ceil(1000);
+        let mut error = Self::new(ErrorKind::App, "it cannot be done yet").with_code("RETRY_LATER");
+        error.0.status = 503;
+        error.0.retry_after_s = Some(u32::try_from(seconds).unwrap_or(u32::MAX));
+        error.0.wish = Some(Wish::RetryIn(delay));
+        error
+    }
+
+    /// In a job: it is not to be done any more, and why. It ends as cancelled, is not tried again and is no dead letter.
+    ///
+    /// Elsewhere it is an error like others, of the kind [`ErrorKind::Cancelled`].
+    pub fn cancel(reason: impl Into<Cow<'static, str>>) -> Self {
+        let mut error = Self::new(ErrorKind::Cancelled, reason);
+        error.0.wish = Some(Wish::Cancel);
+        error
     }
 
     /// It took longer than it may (504).
@@ -227,7 +253,7 @@ impl Error {
     /// The same error for another one who waited for the same thing: all that a caller is told. Its cause stays with the original.
     #[must_use]
     pub fn for_another(&self) -> Self {
-        let Repr { kind, code, status, message, details, retry_after_s, source: _ } = &*self.0;
+        let Repr { kind, code, status, message, details, retry_after_s, wish, source: _ } = &*self.0;
         Self(Box::new(Repr {
             kind: *kind,
             code: code.clone(),
@@ -235,6 +261,7 @@ impl Error {
             message: message.clone(),
             details: details.clone(),
             retry_after_s: *retry_after_s,
+            wish: *wish,
             source: None,
         }))
     }
@@ -267,6 +294,11 @@ impl Error {
     /// After how many seconds a repeat makes sense, when known.
     pub fn retry_after_s(&self) -> Option<u32> {
         self.0.retry_after_s
+    }
+
+    /// What it asks for when a job returns it: see [`retry_in`](Self::retry_in) and [`cancel`](Self::cancel).
+    pub fn wish(&self) -> Option<Wish> {
+        self.0.wish
     }
 
     /// The cause, when there is one.
@@ -376,6 +408,18 @@ mod tests {
         let error = Error::internal("password column of table users is null");
         assert!(!error.public_message().contains("users"));
         assert!(error.message().contains("users"));
+    }
+
+    #[test]
+    fn a_job_may_ask_for_something_else_than_its_policy() {
+        let later = Error::retry_in(Duration::from_millis(1500));
+        assert_eq!(later.wish(), Some(Wish::RetryIn(Duration::from_millis(1500))));
+        assert_eq!((later.code(), later.http_status(), later.retry_after_s()), ("RETRY_LATER", 503, Some(2)));
+        assert_eq!(Error::retry_in(Duration::MAX).retry_after_s(), Some(u32::MAX));
+        let never = Error::cancel("the card is gone");
+        assert_eq!((never.wish(), never.code(), never.message()), (Some(Wish::Cancel), "CANCELLED", "the card is gone"));
+        assert_eq!(never.for_another().wish(), Some(Wish::Cancel));
+        assert_eq!(Error::cancelled().wish(), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The vocabulary of FORGE.
 //!
 //! Everything here is a name that the other rooms agree on: what a function is and may say about itself
-//! ([`function`]), who calls it ([`auth`], [`request`]), which values cross the wire and how ([`wire`],
+//! ([`function`]), the same for jobs and crons ([`job`], [`cron`]), who calls it ([`auth`], [`request`]), which values cross the wire and how ([`wire`],
 //! [`validate`]), what a table looks like ([`schema`]), what can go wrong ([`error`]), and the description of a
 //! whole app that code generation reads ([`manifest`]).
 //!
@@ -9,9 +9,11 @@
 //! database driver among the dependencies; contexts that hold a database live in `forge-runtime`.
 
 pub mod auth;
+pub mod cron;
 pub mod error;
 pub mod function;
 pub mod human;
+pub mod job;
 pub mod manifest;
 pub mod request;
 pub mod schema;

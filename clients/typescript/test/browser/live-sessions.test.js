@@ -8,7 +8,7 @@ import {
   mutation,
   query,
 } from '../../node_modules/.cache/forge-client/client/client.js';
-import { fail, ok } from '../backend.js';
+import { fail, ok, signal } from '../backend.js';
 import { watch, wire } from '../wire.js';
 
 const listCards = query('list_cards');
@@ -112,6 +112,29 @@ test('signing out, here or in another tab, takes what was read away at once', as
     next.send({ type: 'error', id, code: 'UNAUTHORIZED', message: 'sign in' });
     await cards.until((now) => now.error?.code === 'UNAUTHORIZED');
   }
+});
+
+test('the end of a session that shows before signing out is answered renews nothing', async (t) => {
+  const asked = signal();
+  const leaving = signal();
+  const answer = () => (asked.settle(), leaving.promise);
+  const { server, client, cards, signedOut } = await begin(t, { answer });
+  const session = await first(server, cards);
+  const called = client.mutate(mutation('sign_out'));
+  const { id } = await session.next('call');
+  session.send({ type: 'reply', id, error: { code: 'USE_HTTP', message: 'use HTTP' } });
+  await asked.promise;
+  session.send({ type: 'error', code: 'UNAUTHORIZED', message: 'the session has ended' });
+  session.close(4401);
+  await session.ended;
+  leaving.settle(ok(null, { 'x-forge-session': 'ended' }));
+  await called;
+  await (await server.session()).next('subscribe');
+  assert.deepEqual(
+    server.requests.map(({ name }) => name),
+    ['sign_out'],
+  );
+  assert.equal(signedOut.length, 1);
 });
 
 test('signing in, here or in another tab, begins anew; a renewal in another tab changes nothing', async (t) => {
