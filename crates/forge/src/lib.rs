@@ -84,6 +84,11 @@ pub use uuid::Uuid;
 #[doc = include_str!("../../../docs/live-queries.md")]
 struct LiveQueries;
 
+/// So does that of this page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/jobs.md")]
+struct Jobs;
+
 /// What the attributes expand to. Not for use by hand: it changes without notice.
 #[doc(hidden)]
 pub mod __rt {

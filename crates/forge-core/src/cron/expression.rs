@@ -533,8 +533,12 @@ mod tests {
         for _ in 0..10_000 {
             let length = roll(24);
             let text: String = (0..length).map(|_| letters[roll(letters.len())]).collect();
+            let good = ["*", "*/5", "1-3", "2,4", "1", "?"];
             let five: Vec<String> = (0..5 + roll(2))
-                .map(|_| (0..=roll(4)).map(|_| letters[roll(32)]).filter(|c| *c != ' ').collect())
+                .map(|_| match roll(4) {
+                    0 => (0..=roll(4)).map(|_| letters[roll(32)]).filter(|c| *c != ' ').collect(),
+                    _ => good[roll(good.len())].to_owned(),
+                })
                 .collect();
             for text in [text, five.join(" ")] {
                 if let Ok(written) = normalise(&text) {

@@ -175,8 +175,8 @@ fn unknown_keys_are_refused_with_place_neighbour_and_choice() {
 #[test]
 fn what_is_not_built_is_refused_as_such() {
     for text in [
-        "[jobs]",
-        "[jobs]\nx = 1",
+        "[storage]",
+        "[storage]\nx = 1",
         "[workflows.versioning]",
         "[[alerts]]",
         "[security.encryption]",
@@ -258,7 +258,7 @@ fn wrong_types_and_limits_say_expected_and_found() {
 
 #[test]
 fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
-    let error = load_with("[jobs]\n[database]\npool_size = 0\ntypo = 1\nurl = \"${NO}\"", &[("PORT", "x")]).unwrap_err();
+    let error = load_with("[storage]\n[database]\npool_size = 0\ntypo = 1\nurl = \"${NO}\"", &[("PORT", "x")]).unwrap_err();
     assert_eq!(error.code(), "CONFIG_INVALID");
     let lines: Vec<_> = error.message().lines().collect();
     assert_eq!(lines[0], "the configuration has 5 mistakes:");

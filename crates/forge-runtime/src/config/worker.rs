@@ -12,7 +12,7 @@ section! {
         /// How many jobs may run at once on this node.
         concurrency: u32 = 50, int(1..=10_000);
         /// What this node can do: it runs jobs that ask for one of these. Jobs that say nothing ask for `general`.
-        capabilities: Vec<String> = vec!["general".into()], list(text()), env "FORGE_WORKER_CAPABILITIES";
+        capabilities: Vec<String> = vec!["general".into()], list(text());
         /// Limits of single queues.
         queues: Vec<QueueConfig> = Vec::new(), tables(QueueConfig::check);
         /// How long jobs that run may take to end once the node was told to stop. What is left then is handed back, for others to begin
