@@ -56,6 +56,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How many of its attempts may end with their worker before a job is taken for what ends them.
 const CRASHES_MAX: i32 = 3;
 
+/// The code of what such a job failed with.
+const POISON: &str = "JOB_POISON";
+
 /// How many keys that jobs wait for are looked at in one go.
 const HELD_MAX: i32 = 200;
 
@@ -398,7 +401,7 @@ impl<'a> Claimer<'a> {
     async fn take_over(&mut self) -> Result<()> {
         let lease = self.worker.jobs.pool().get().await?;
         let retain = micros(forge_core::job::DEFAULT_RETAIN);
-        let answer = lease.query(&TAKE_OVER, &[&CRASHES_MAX, &retain]).await.map_err(from_driver)?;
+        let answer = lease.query(&TAKE_OVER, &[&CRASHES_MAX, &retain, &POISON]).await.map_err(from_driver)?;
         drop(lease);
         for row in &answer.rows {
             let kind: String = get(row, 1)?;

@@ -13,7 +13,7 @@ WITH lost AS MATERIALIZED (
     INSERT INTO forge_jobs_dead (id, kind, queue, priority, attempt, crashes, input, owner, trace, parent, unique_key, concurrency_key, saved,
                                  error, created_at, expires_at)
     SELECT id, kind, queue, priority, attempt, crashes + 1, input, owner, trace, parent, unique_key, concurrency_key, saved,
-           json_build_object('code', 'JOB_POISON', 'message',
+           json_build_object('code', $3::text, 'message',
                format('its worker ended %s times while it ran; it is not begun again by itself', crashes + 1)),
            created_at, clock_timestamp() + $2::int8 * interval '1 microsecond'
     FROM gone
