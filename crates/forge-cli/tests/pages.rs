@@ -30,7 +30,7 @@ fn sources() -> Vec<PathBuf> {
 /// The codes that the sources give to errors, each with a file that does.
 fn codes() -> BTreeMap<String, PathBuf> {
     let given = Regex::new(r#"(?:Error::config|Error::app|with_code)\(\s*"([A-Z][A-Z0-9_]+)""#).unwrap();
-    let named = Regex::new(r#"const [A-Z_]+: &str = "((?:PG|CONFIG)_[A-Z_]+)""#).unwrap();
+    let named = Regex::new(r#"const [A-Z_]+: &str = "((?:PG|CONFIG|JOB)_[A-Z_]+)""#).unwrap();
     let config = Regex::new(r#""(CONFIG_[A-Z_]+)""#).unwrap();
     let kinds = Regex::new(r#"Self::[A-Za-z]+ => "([A-Z_]+)""#).unwrap();
     let mut codes = BTreeMap::new();
