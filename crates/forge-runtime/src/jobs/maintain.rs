@@ -28,6 +28,9 @@ const AHEAD: i64 = 3;
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 const COUNT_SHARE: u32 = 50;
 
+/// How often they are counted while they are empty, or somebody else counts.
+const COUNT_IDLE: Duration = Duration::from_secs(30);
+
 /// How long whoever drops a partition waits for those who read it. It is tried again later.
 const LOCK_MAX: &str = "SET LOCAL lock_timeout = '2s'";
 
@@ -52,10 +55,15 @@ pub(super) async fn run(jobs: Jobs, stop: CancellationToken) {
         }
         if count_at <= Instant::now() {
             let began = Instant::now();
-            if let Err(why) = count(&jobs).await {
-                tracing::debug!(error = ?why, "queues could not be counted; trying again later");
-            }
-            count_at = Instant::now() + COUNT_EVERY.max(began.elapsed() * COUNT_SHARE);
+            let every = match count(&jobs).await {
+                Ok(true) => COUNT_EVERY,
+                Ok(false) => COUNT_IDLE,
+                Err(why) => {
+                    tracing::debug!(error = ?why, "queues could not be counted; trying again later");
+                    COUNT_EVERY
+                }
+            };
+            count_at = Instant::now() + every.max(began.elapsed() * COUNT_SHARE);
         }
     }
 }
@@ -111,8 +119,9 @@ pub(super) async fn keep_clean(jobs: &Jobs) -> Result<(usize, usize, u64)> {
     Ok((made, dropped, ended))
 }
 
-async fn count(jobs: &Jobs) -> Result<()> {
-    let Some(transaction) = alone(jobs, "count").await? else { return Ok(()) };
+/// Counts what waits. Returns whether there is anything.
+async fn count(jobs: &Jobs) -> Result<bool> {
+    let Some(transaction) = alone(jobs, "count").await? else { return Ok(false) };
     let answer = transaction.query(&COUNT, &[]).await?;
     transaction.commit(None, jobs.pool()).await?;
     let mut queues = Vec::new();
@@ -121,7 +130,7 @@ async fn count(jobs: &Jobs) -> Result<()> {
         queues.push((get(row, 0)?, get(row, 1)?, get(row, 2)?, get(row, 3)?, oldest.unwrap_or(0.0)));
     }
     crate::observability::jobs().counted(&queues);
-    Ok(())
+    Ok(!queues.is_empty())
 }
 
 /// How deep queues are that are too deep.

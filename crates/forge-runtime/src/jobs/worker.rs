@@ -379,16 +379,20 @@ impl<'a> Claimer<'a> {
             .query(&LOOK, &[&kinds, &priorities, &shift, &me])
             .await
             .map_err(from_driver)?;
+        let (mut lost, mut held) = (false, false);
         for row in &answer.rows {
             if let Some(n) = get::<Option<i64>>(row, 0)? {
                 self.lanes.wake_nth(usize::try_from(n).unwrap_or(1) - 1, get(row, 1)?);
                 continue;
             }
             self.due_in(get(row, 2)?);
+            (lost, held) = (get(row, 4)?, get(row, 5)?);
             get::<Option<Vec<Uuid>>>(row, 3)?.into_iter().flatten().for_each(|id| self.worker.cancel(id));
         }
-        self.take_over().await?;
-        if self.worker.entries.values().any(|entry| entry.info.concurrency.is_some()) {
+        if lost {
+            self.take_over().await?;
+        }
+        if held {
             self.look_for_held().await?;
         }
         let (running, _) = self.worker.shelf.counts();
