@@ -22,6 +22,8 @@ macro_rules! statements {
 statements! {
     ENQUEUE = "enqueue.sql";
     ENQUEUE_ONE = "enqueue_one.sql";
+    ENQUEUE_PLAIN = "enqueue_plain.sql";
+    ENQUEUE_ALIKE = "enqueue_alike.sql";
     CLAIM = "claim.sql";
     COMPLETE = "complete.sql";
     AGAIN = "again.sql";
@@ -70,7 +72,14 @@ pub(crate) struct NewJob {
 }
 
 impl NewJob {
-    /// Whether the short statement will do.
+    /// Whether nothing but the input tells them apart.
+    fn is_like(&self, other: &Self) -> bool {
+        (self.kind, self.queue, self.priority) == (other.kind, other.queue, other.priority)
+            && self.owner == other.owner
+            && self.trace == other.trace
+    }
+
+    /// Whether a short statement will do.
     fn is_plain(&self) -> bool {
         self.delay.is_zero()
             && self.at.is_none()
@@ -143,6 +152,9 @@ pub(crate) async fn enqueue(way: Way<'_>, jobs: &[NewJob], shift: i64) -> Result
         let ready_at = get(answer.rows.first().ok_or_else(no_row)?, 0)?;
         return Ok(vec![Written { id: job.id, new: true, ready_at: Some(ready_at), run_at: None, held: false }]);
     }
+    if jobs.iter().all(NewJob::is_plain) {
+        return enqueue_plain(way, jobs).await;
+    }
     let mut written: Vec<Option<Written>> = vec![None; jobs.len()];
     // A key that is taken and given back again and again in between cannot keep anybody here for ever.
     for _ in 0..20 {
@@ -171,6 +183,29 @@ pub(crate) async fn enqueue(way: Way<'_>, jobs: &[NewJob], shift: i64) -> Result
         .into_iter()
         .collect::<Option<_>>()
         .ok_or_else(|| Error::database_unavailable("a job's key changes hands too fast; try again"))
+}
+
+async fn enqueue_plain(way: Way<'_>, jobs: &[NewJob]) -> Result<Vec<Written>> {
+    let Some(first) = jobs.first() else { return Ok(Vec::new()) };
+    let ids: Vec<Uuid> = jobs.iter().map(|job| job.id).collect();
+    let inputs: Vec<&str> = jobs.iter().map(|job| job.input.as_str()).collect();
+    let answer = if jobs.iter().all(|job| job.is_like(first)) {
+        let owner = first.owner.as_deref();
+        way.run(&ENQUEUE_ALIKE, &[&ids, &inputs, &first.kind, &first.queue, &first.priority, &owner, &first.trace]).await?
+    } else {
+        let kinds: Vec<&str> = jobs.iter().map(|job| job.kind).collect();
+        let queues: Vec<&str> = jobs.iter().map(|job| job.queue).collect();
+        let priorities: Vec<i16> = jobs.iter().map(|job| job.priority).collect();
+        let owners: Vec<Option<&str>> = jobs.iter().map(|job| job.owner.as_deref()).collect();
+        let traces: Vec<Option<&str>> = jobs.iter().map(|job| job.trace.as_deref()).collect();
+        way.run(&ENQUEUE_PLAIN, &[&ids, &kinds, &queues, &priorities, &inputs, &owners, &traces]).await?
+    };
+    // The first one's place. To begin a little early costs nothing.
+    let ready_at = get(answer.rows.first().ok_or_else(no_row)?, 0)?;
+    Ok(jobs
+        .iter()
+        .map(|job| Written { id: job.id, new: true, ready_at: Some(ready_at), run_at: None, held: false })
+        .collect())
 }
 
 async fn enqueue_these(way: Way<'_>, jobs: &[&NewJob], shift: i64) -> Result<Answer> {
