@@ -2,7 +2,7 @@
 -- object, by id.
 WITH gone AS (
     DELETE FROM forge_jobs
-    WHERE id = ANY ($2::uuid[]) AND worker = $1 AND attempt = ($3::jsonb -> id::text -> 'attempt')::int4
+    WHERE id = ANY ($2::uuid[]) AND worker = $1 AND claims = ($3::jsonb -> id::text -> 'claim')::int4
     RETURNING *, ($3::jsonb -> id::text -> 'error')::json AS why, ($3::jsonb -> id::text ->> 'retain')::int8 AS retain
 ), dead AS (
     INSERT INTO forge_jobs_dead (id, kind, queue, priority, attempt, crashes, input, owner, trace, parent, unique_key, concurrency_key, saved,
