@@ -96,11 +96,12 @@ fn every_fault_would_be_noticed() {
     let unnoticed = |some: &'static [Fault]| {
         let mut unnoticed = Vec::new();
         for fault in some {
+            let began = std::time::Instant::now();
             let ended = run(fault.0, "200");
             let said = String::from_utf8_lossy(&ended.stdout) + String::from_utf8_lossy(&ended.stderr);
             let noticed = !ended.status.success() && said.contains(super::random::DIFFERS);
             let how = said.lines().find(|line| line.contains(super::random::DIFFERS)).unwrap_or("not noticed");
-            println!("{}: {how}", fault.0);
+            println!("{} ({:.1} s): {how}", fault.0, began.elapsed().as_secs_f64());
             if !noticed {
                 unnoticed.push(format!("{}:\n{said}", fault.0));
             }
