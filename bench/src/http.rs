@@ -46,9 +46,13 @@ fn content_length(head: &[u8]) -> Result<usize> {
 
 /// Makes one call on a connection of its own, and returns the answer's body.
 pub(crate) fn ask(address: SocketAddr, request: &[u8]) -> Result<String> {
-    const PATIENCE: Duration = Duration::from_secs(10);
+    ask_within(Duration::from_secs(10), address, request)
+}
+
+/// The same with more patience.
+pub(crate) fn ask_within(patience: Duration, address: SocketAddr, request: &[u8]) -> Result<String> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(request)?;
     let mut buffer = Vec::new();
     let mut chunk = [0; 4096];

@@ -1,11 +1,12 @@
 //! Benchmarks: one per promise, each run beside its floor, and stated as a ratio to it.
 //!
-//! `cargo run --release -p bench -- call` prints tables for people and then one line of JSON for machines; so does `live`. What is
-//! measured, and what came of it, is in `docs/benchmarks.md`.
+//! `cargo run --release -p bench -- call` prints tables for people and then one line of JSON for machines; so do `live` and `jobs`. What
+//! is measured, and what came of it, is in `docs/benchmarks.md`.
 //!
 //! ```text
 //!  call:   core 0: the server that is measured          core 1: load client, PostgreSQL
 //!  live:   cores 0 and 1: all of them
+//!  jobs:   cores 0 and 1: all of them
 //! ```
 //!
 //! Everything is real: release builds in processes of their own, a private PostgreSQL that syncs to disk, HTTP over loopback. A
@@ -16,7 +17,9 @@
 mod call;
 mod cores;
 mod cpu;
+mod figures;
 mod http;
+mod jobs;
 mod live;
 mod load;
 mod postgres;
@@ -33,11 +36,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const USAGE: &str = "usage: bench call | live [capture|lists|crowd]
+const USAGE: &str = "usage: bench call | live [capture|lists|crowd] | jobs [enqueue|drain|latency|pinned|crowd]
 
   call   a query by primary key and a mutation of one insert, beside bare handlers
   live   live queries: what following costs, how soon and how surely subscribers are told, beside bare readers and broadcasts;
          all of it, or one part
+  jobs   the durable queue: dispatching, working off, latency, beside PostgreSQL's own load program and a bare client; all of it,
+         or one part
 ";
 
 fn main() -> ExitCode {
@@ -47,6 +52,11 @@ fn main() -> ExitCode {
         ["live"] => run(|programs| live(programs, None)),
         ["live", part] => match live::Part::named(part) {
             Some(part) => run(|programs| live(programs, Some(part))),
+            None => Err(USAGE.into()),
+        },
+        ["jobs"] => run(|programs| jobs(programs, None)),
+        ["jobs", part] => match jobs::Part::named(part) {
+            Some(part) => run(|programs| jobs(programs, Some(part))),
             None => Err(USAGE.into()),
         },
         ["help" | "--help" | "-h"] => say(USAGE.trim_end()),
@@ -87,6 +97,14 @@ async fn live(programs: Programs, part: Option<live::Part>) -> Result<()> {
     let measured = unless_stopped(move || live::run(&programs, &places, part)).await;
     databases.remove().await?;
     measured
+}
+
+async fn jobs(programs: Programs, part: Option<jobs::Part>) -> Result<()> {
+    let database = layouts::database::Database::start().await?;
+    let (floor, measured, pid) = (database.floor(), database.measured(), database.pid());
+    let done = unless_stopped(move || jobs::run(&programs, floor, measured, pid, part)).await;
+    database.remove().await?;
+    done
 }
 
 /// Does work that blocks, unless it is told to stop meanwhile.

@@ -12,6 +12,8 @@ pub(crate) struct Programs {
     pub(crate) app: PathBuf,
     /// The folder with the app's configuration.
     pub(crate) app_folder: PathBuf,
+    /// The app with the queue that is measured.
+    pub(crate) jobs: PathBuf,
     /// The bare handlers.
     pub(crate) floors: PathBuf,
     /// The script for Node.js.
@@ -43,6 +45,7 @@ pub(crate) fn build() -> Result<Programs> {
     Ok(Programs {
         app: release.join("bench-app"),
         app_folder: bench.join("app"),
+        jobs: release.join("bench-jobs"),
         floors: floors_target.join("release/floors"),
         fastify: fastify.join("server.js"),
         postgraphile: floors.join("postgraphile"),

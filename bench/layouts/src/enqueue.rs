@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use crate::Result;
-use crate::database::{connect, fresh};
+use layouts::Result;
+use layouts::database::{connect, fresh};
 use crate::layout::{Layout, OWNER, TRACE};
 
 const KIND: &str = "kind_0";

@@ -12,24 +12,21 @@
 //!
 //! Contestants take turns within a round, and ratios are taken within a round. PostgreSQL is private and syncs to disk.
 
-mod database;
 mod drain;
 mod enqueue;
-mod floor;
 mod layout;
 mod pinned;
-mod table;
 mod verbs;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use database::{Database, fresh};
 use drain::{Finish, Lanes, Process, Worker, drain, fill};
+use layouts::Result;
+use layouts::database::{Database, fresh};
+use layouts::floor::Drain;
+use layouts::table::Table;
 use layout::{History, Layout, Rows, Running, append, narrow, split};
-use table::Table;
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str = "usage: layouts [enqueue|drain|tuning|crowd|pinned|verbs] [rounds]   (all of them when none is named)";
 const DRAINED: usize = 200_000;
@@ -85,17 +82,17 @@ fn layouts() -> [Layout; 4] {
 }
 
 async fn enqueueing(database: &Database, rounds: usize) -> Result<()> {
-    let url = database.layout();
+    let url = database.measured();
     let mut single = Table::new("one job a transaction, 16 clients");
     let mut few = Table::new("coalesced, 16 callers");
     let mut many = Table::new("coalesced, 64 callers");
     let mut bulk = Table::new("bulk, a thousand at a time");
     for _ in 0..rounds {
-        let floor = floor::enqueue(database, 16, 48_000).await?;
+        let floor = database.floor().enqueue(16, 48_000).await?;
         single.push("E: pgbench", floor);
         few.push("E: pgbench", floor);
-        many.push("pgbench, 64 clients", floor::enqueue(database, 64, 48_000).await?);
-        bulk.push("B: COPY from a file", floor::copy(database, 50_000).await?);
+        many.push("pgbench, 64 clients", database.floor().enqueue(64, 48_000).await?);
+        bulk.push("B: COPY from a file", database.floor().copy(50_000).await?);
         for layout in layouts() {
             single.push(layout.name, enqueue::single(&url, &layout, 48_000).await?);
             few.push(layout.name, enqueue::coalesced(&url, &layout, 16, 50_000).await?);
@@ -118,7 +115,7 @@ async fn drained(
     waiting: usize,
     kinds: usize,
 ) -> Result<f64> {
-    let url = database.layout();
+    let url = database.measured();
     let client = fresh(&url, &layout.schema).await?;
     if worker.planned_empty {
         client.batch_execute("VACUUM ANALYZE").await?;
@@ -133,7 +130,7 @@ async fn drained(
 async fn draining(database: &Database, rounds: usize) -> Result<()> {
     let mut table = Table::new("200,000 jobs worked off by one process");
     for _ in 0..rounds {
-        table.push("D: claim 100, delete 100", floor::drain(database, DRAINED).await?);
+        table.push("D: claim 100, delete 100", database.floor().drain(Drain::Claimed, DRAINED).await?);
         for layout in layouts() {
             for (finish, word) in [(Finish::Keep, "kept"), (Finish::Delete, "deleted")] {
                 let worker = Worker { finish, ..Worker::DEFAULT };
@@ -165,7 +162,7 @@ async fn tuning(database: &Database, rounds: usize) -> Result<()> {
     ];
     let mut table = Table::new("variants of A, 200,000 jobs, history kept");
     for _ in 0..rounds {
-        table.push("D: claim 100, delete 100", floor::drain(database, DRAINED).await?);
+        table.push("D: claim 100, delete 100", database.floor().drain(Drain::Claimed, DRAINED).await?);
         for variant in variants {
             table.push(variant.name, drained(database, &variant.layout(), Worker::DEFAULT, DRAINED, DRAINED, 1).await?);
         }
@@ -179,7 +176,7 @@ async fn tuning(database: &Database, rounds: usize) -> Result<()> {
 async fn crowd(database: &Database, rounds: usize) -> Result<()> {
     let mut table = Table::new("200,000 of 1,000,000 jobs of 100 kinds");
     for _ in 0..rounds {
-        table.push("D: claim 100, delete 100", floor::drain(database, DRAINED).await?);
+        table.push("D: claim 100, delete 100", database.floor().drain(Drain::Claimed, DRAINED).await?);
         for layout in [Rows::CHOSEN.layout(), append()] {
             table.push(
                 &format!("{}, 200,000 of one kind", layout.name),

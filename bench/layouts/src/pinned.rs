@@ -3,35 +3,15 @@
 
 use tokio_postgres::Client;
 
-use crate::Result;
-use crate::database::{Database, connect, fresh};
+use layouts::Result;
+use layouts::database::{Database, Pin, fresh};
 use crate::drain::{Finish, Lanes, Process, Worker, drain};
-use crate::floor;
 use crate::layout::{Layout, Rows, append, split};
-use crate::table::say;
+use layouts::table::say;
 
 const CYCLES: usize = 5;
 const JOBS: usize = 50_000;
 const BOTH: [(Finish, &str); 2] = [(Finish::Keep, "kept"), (Finish::Delete, "deleted")];
-
-#[derive(Debug, Clone, Copy)]
-enum Pin {
-    Snapshot,
-    Writer,
-}
-
-impl Pin {
-    async fn hold(self, url: &str) -> Result<Client> {
-        let client = connect(url).await?;
-        client
-            .batch_execute(match self {
-                Self::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class",
-                Self::Writer => "CREATE TABLE IF NOT EXISTS pin (n int); BEGIN; INSERT INTO pin VALUES (1)",
-            })
-            .await?;
-        Ok(client)
-    }
-}
 
 async fn cycles(url: &str, client: &Client, layout: &Layout, finish: Finish) -> Result<(Vec<f64>, f64)> {
     let mut lanes = Lanes::of(1);
@@ -51,10 +31,7 @@ async fn cycles(url: &str, client: &Client, layout: &Layout, finish: Finish) -> 
 }
 
 fn tell(name: &str, pin: Pin, rates: &[f64], sweep: Option<f64>) -> Result<()> {
-    let pin = match pin {
-        Pin::Snapshot => "a snapshot",
-        Pin::Writer => "a writer",
-    };
+    let pin = pin.name();
     let all: String = rates.iter().map(|rate| format!("{rate:>9.0}")).collect();
     let sweep = sweep.map_or_else(String::new, |ms| format!("{ms:.1} ms"));
     let ratio = rates.last().zip(rates.first()).map_or(f64::NAN, |(last, first)| last / first);
@@ -64,13 +41,13 @@ fn tell(name: &str, pin: Pin, rates: &[f64], sweep: Option<f64>) -> Result<()> {
 pub(crate) async fn run(database: &Database) -> Result<()> {
     say("\nfive cycles of 50,000, held by                    1        2        3        4        5      5:1     sweep")?;
     for pin in [Pin::Snapshot, Pin::Writer] {
-        floor::empty(database).await?;
-        let held = pin.hold(&database.floor()).await?;
-        tell("D", pin, &floor::cycles(database, JOBS, CYCLES).await?, None)?;
+        database.floor().empty().await?;
+        let held = pin.hold(&database.floor().url).await?;
+        tell("D", pin, &database.floor().cycles(JOBS, CYCLES).await?, None)?;
         drop(held);
         for (layout, finishes) in [(Rows::CHOSEN.layout(), &BOTH[..]), (split(), &BOTH[1..]), (append(), &BOTH[1..])] {
             for (finish, word) in finishes.iter().copied() {
-                let url = database.layout();
+                let url = database.measured();
                 let client = fresh(&url, &layout.schema).await?;
                 let held = pin.hold(&url).await?;
                 let (rates, swept) = cycles(&url, &client, &layout, finish).await?;

@@ -6,17 +6,17 @@ use crate::Result;
 
 /// What was measured of something in each round.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub struct Table {
     title: String,
     rows: Vec<(String, Vec<f64>)>,
 }
 
 impl Table {
-    pub(crate) fn new(title: impl Into<String>) -> Self {
+    pub fn new(title: impl Into<String>) -> Self {
         Self { title: title.into(), rows: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, name: &str, value: f64) {
+    pub fn push(&mut self, name: &str, value: f64) {
         // So that somebody who waits sees how far it is. When stderr is closed there is nobody.
         let _ = writeln!(std::io::stderr().lock(), "{}: {name} {value:.0}", self.title);
         match self.rows.iter_mut().find(|(known, _)| known == name) {
@@ -26,7 +26,7 @@ impl Table {
     }
 
     /// Prints each row, and its ratio to the first one, taken within a round: median, least and most.
-    pub(crate) fn print(&self) -> Result<()> {
+    pub fn print(&self) -> Result<()> {
         say(&format!("\n{:44}{:>12}{:>22}{:>9}{:>16}", self.title, "a second", "", "ratio", ""))?;
         let Some((_, floor)) = self.rows.first() else { return Ok(()) };
         for (name, values) in &self.rows {
@@ -40,7 +40,7 @@ impl Table {
 }
 
 /// Least, median and most.
-pub(crate) fn spread(values: &[f64]) -> (f64, f64, f64) {
+pub fn spread(values: &[f64]) -> (f64, f64, f64) {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     let at = |n: usize| sorted.get(n).copied().unwrap_or(f64::NAN);
@@ -48,6 +48,6 @@ pub(crate) fn spread(values: &[f64]) -> (f64, f64, f64) {
 }
 
 /// Prints a line.
-pub(crate) fn say(line: &str) -> Result<()> {
+pub fn say(line: &str) -> Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{line}")?)
 }

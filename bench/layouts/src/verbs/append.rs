@@ -4,11 +4,11 @@
 use uuid::Uuid;
 
 use super::{AROUND, measure};
-use crate::Result;
-use crate::database::fresh;
+use layouts::Result;
+use layouts::database::fresh;
 use crate::drain::{Claimer, Lanes, WORKER, Worker};
 use crate::layout::append;
-use crate::table::say;
+use layouts::table::say;
 
 const SIDE: &str = "CREATE TABLE forge_later (
     id uuid PRIMARY KEY, run_at timestamptz NOT NULL, attempt smallint NOT NULL, priority smallint NOT NULL, max_attempts smallint NOT NULL,

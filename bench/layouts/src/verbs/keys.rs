@@ -6,8 +6,8 @@
 use tokio_postgres::Client;
 
 use super::measure;
-use crate::Result;
-use crate::database::fresh;
+use layouts::Result;
+use layouts::database::fresh;
 use crate::drain::WORKER;
 use crate::layout::Rows;
 

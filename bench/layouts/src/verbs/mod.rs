@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use tokio_postgres::Client;
 
-use crate::Result;
-use crate::database::Database;
-use crate::table::say;
+use layouts::Result;
+use layouts::database::Database;
+use layouts::table::say;
 
 /// How many jobs lie around while a verb is measured.
 const AROUND: i64 = 200_000;
@@ -64,7 +64,7 @@ pub(crate) async fn run(database: &Database) -> Result<()> {
         "\n{:54}{:>8}{:>10}{:>9}{:>9}{:>8}{:>8}{:>7}{:>8}",
         "verbs, for each job", "µs/stmt", "µs", "stmts", "WAL B", "ins", "upd", "hot", "del"
     ))?;
-    let url = database.layout();
+    let url = database.measured();
     rows::run(&url).await?;
     keys::run(&url).await?;
     append::run(&url).await?;

@@ -4,11 +4,11 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::Result;
-use crate::database::{connect, fresh};
+use layouts::Result;
+use layouts::database::{connect, fresh};
 use crate::drain::{Claimer, Lanes, WORKER, Worker};
 use crate::layout::{Layout, Rows, append};
-use crate::table::say;
+use layouts::table::say;
 
 /// Sleeps unless something was sent since `$3` was seen.
 const SLEEP: &str = "UPDATE forge_jobs SET state = 1, run_at = now() + interval '45 days', worker = NULL

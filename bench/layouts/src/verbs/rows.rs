@@ -6,11 +6,11 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::{AROUND, measure};
-use crate::Result;
-use crate::database::fresh;
+use layouts::Result;
+use layouts::database::fresh;
 use crate::drain::WORKER;
 use crate::layout::{Rows, Running};
-use crate::table::say;
+use layouts::table::say;
 
 const PROMOTE: &str = "WITH ready AS (
         UPDATE forge_jobs SET state = 0, ready_at = clock_timestamp(), run_at = NULL
