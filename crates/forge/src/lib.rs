@@ -89,6 +89,11 @@ struct LiveQueries;
 #[doc = include_str!("../../../docs/jobs.md")]
 struct Jobs;
 
+/// And of this one.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../../../docs/testing.md")]
+struct Testing;
+
 /// What the attributes expand to. Not for use by hand: it changes without notice.
 #[doc(hidden)]
 pub mod __rt {

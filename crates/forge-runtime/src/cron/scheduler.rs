@@ -12,6 +12,9 @@
 //!
 //! A run is a job of the cron's name, so that retries, timeouts and dead letters are those of jobs. It is dispatched, never run here.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -158,7 +161,10 @@ impl CronRunner {
             let last = due.get(missed - 1).copied().unwrap_or(newest).min(wanted.first().copied().unwrap_or(newest));
             let params: crate::db::Params<'_> =
                 &[&guard.role().as_str(), &guard.term(), &info.name, &last, &i64::try_from(missed).unwrap_or(i64::MAX)];
-            self.jobs.pool().get().await?.query(&MISSED, params).await.map_err(from_driver)?;
+            let answer = self.jobs.pool().get().await?.query(&MISSED, params).await.map_err(from_driver)?;
+            if answer.affected == 0 {
+                return Err(led_by_another());
+            }
             crate::observability::crons().missed(info.name, missed as u64);
             tracing::warn!(cron = info.name, missed, paused = state.paused, "times of a cron passed without a run");
         }
@@ -187,7 +193,7 @@ impl CronRunner {
             &key,
         ];
         let answer = self.jobs.pool().get().await?.query(&DECIDE, params).await.map_err(from_driver)?;
-        let row = answer.rows.first().ok_or_else(|| Error::database_unavailable("another node leads by now"))?;
+        let row = answer.rows.first().ok_or_else(led_by_another)?;
         let (decided, ready_at): (bool, Option<Timestamp>) =
             (row.try_get(0).map_err(from_driver)?, row.try_get(1).map_err(from_driver)?);
         match ready_at {
@@ -236,4 +242,8 @@ impl CronRunner {
             Error::not_found(format!("there is no cron `{name}`; there are: {}", names.join(", ")))
         })
     }
+}
+
+fn led_by_another() -> Error {
+    Error::database_unavailable("another node leads by now")
 }

@@ -12,7 +12,7 @@
 //!
 //! - **A job dispatched in a mutation exists exactly if that commits**; one dispatched outside of one is written down when the dispatch returns.
 //! - **A job is run at least once, and its end written by one owner.** A worker's right to its jobs is that its node is alive ([`crate::cluster`]);
-//!   every write of a running job is fenced by worker and attempt, so that a worker that was taken for dead and comes back writes nothing.
+//!   every write of a running job is fenced by worker and claim, so that a worker that was taken for dead and comes back writes nothing.
 //! - **The end of a worker costs seconds and no attempt.** A job that has taken its worker down three times becomes a dead letter.
 //! - **What waits does not slow down what runs.** Finished rows are elsewhere, and a claim does not walk over rows that are gone but cannot
 //!   be vacuumed yet ([`lanes`]).
@@ -33,6 +33,8 @@ mod registry;
 mod run;
 mod shelf;
 mod store;
+#[cfg(test)]
+mod tests;
 mod wake;
 mod worker;
 
@@ -376,8 +378,9 @@ impl Jobs {
         let about: Map<String, Value> = said
             .iter()
             .map(|(running, progress)| {
-                let Running { worker, attempt, .. } = &***running;
-                let about = json!({ "worker": worker, "attempt": attempt, "percent": progress.percent, "message": progress.message });
+                let Running { worker, claim, .. } = &***running;
+                let about =
+                    json!({ "worker": worker, "claim": claim, "percent": progress.percent, "message": progress.message });
                 (running.id.to_string(), about)
             })
             .collect();
@@ -404,13 +407,13 @@ impl Jobs {
     async fn save(&self, running: &Running, value: &str) -> Result<()> {
         let lease = self.0.pool.get().await?;
         let answer =
-            lease.query(&SAVE, &[&running.id, &running.worker, &running.attempt, &value]).await.map_err(from_driver)?;
+            lease.query(&SAVE, &[&running.id, &running.worker, &running.claim, &value]).await.map_err(from_driver)?;
         if answer.affected == 0 { Err(lost()) } else { Ok(()) }
     }
 
     async fn still_ours(&self, running: &Running) -> Result<()> {
         let lease = self.0.pool.get().await?;
-        let answer = lease.query(&OURS, &[&running.id, &running.worker, &running.attempt]).await.map_err(from_driver)?;
+        let answer = lease.query(&OURS, &[&running.id, &running.worker, &running.claim]).await.map_err(from_driver)?;
         if answer.rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) { Ok(()) } else { Err(lost()) }
     }
 

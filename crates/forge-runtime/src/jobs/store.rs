@@ -15,8 +15,17 @@ use crate::db::{Answer, Db, Params, Pool, Shape};
 
 macro_rules! statements {
     ($($name:ident = $file:literal;)*) => {
-        $(pub(super) static $name: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!(concat!("sql/", $file))));)*
+        $(pub(super) static $name: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(&text($file, include_str!(concat!("sql/", $file)))));)*
     };
+}
+
+/// What a file says. In tests it may be something else.
+#[cfg(test)]
+use super::tests::fault::planted as text;
+
+#[cfg(not(test))]
+fn text(_: &str, text: &'static str) -> std::borrow::Cow<'static, str> {
+    text.into()
 }
 
 statements! {
@@ -112,13 +121,15 @@ pub(crate) struct Claimed {
     pub(crate) priority: i16,
     pub(crate) ready_at: Timestamp,
     pub(crate) attempt: i32,
+    /// How often it was claimed.
+    pub(crate) claim: i32,
     pub(crate) input: String,
     pub(crate) owner: Option<String>,
     pub(crate) trace: Option<String>,
     pub(crate) concurrency_key: Option<String>,
     pub(crate) saved: Option<String>,
     pub(crate) cancel_requested: bool,
-    /// Whose it is: the fence of all that is written of it.
+    /// Whose it is: with the claim, the fence of all that is written of it.
     pub(crate) worker: Uuid,
 }
 
@@ -251,6 +262,7 @@ pub(super) async fn claim(pool: &Pool, worker: Uuid, asks: &[Ask]) -> Result<Vec
                 priority: get(row, 2)?,
                 ready_at: get(row, 3)?,
                 attempt: get(row, 4)?,
+                claim: get(row, 11)?,
                 input: get(row, 5)?,
                 owner: get(row, 6)?,
                 trace: get(row, 7)?,

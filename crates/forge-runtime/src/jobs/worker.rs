@@ -162,7 +162,7 @@ impl Worker {
     }
 
     async fn run_one(self: &Arc<Self>, queue: &'static str, entry: &JobEntry, job: Claimed) -> Ended {
-        let running = Running::new(job.id, job.worker, job.attempt, queue);
+        let running = Running::new(job.id, job.worker, (job.attempt, job.claim), queue);
         self.running().insert(job.id, running.clone());
         if self.standing.borrow().works_as() != Some(job.worker) {
             // Its lease ended between the claim and now.
@@ -195,8 +195,8 @@ impl Worker {
     async fn hand_back(&self, ended: &mpsc::Sender<Ended>, longer_than: Duration) {
         for (entry, job) in self.shelf.take_back(longer_than) {
             let end = End::Again { delay: Duration::ZERO, error: None, unspent: true };
-            let Claimed { id, worker, attempt, concurrency_key, .. } = job;
-            drop(ended.send(Ended { id, kind: entry.info.name, worker, attempt, concurrency_key, end }).await);
+            let Claimed { id, worker, claim, concurrency_key, .. } = job;
+            drop(ended.send(Ended { id, kind: entry.info.name, worker, claim, concurrency_key, end }).await);
         }
     }
 

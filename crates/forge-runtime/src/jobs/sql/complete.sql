@@ -3,7 +3,7 @@
 -- and, when some are missing, which there were. Looked up by key, in its order; no index of what runs is named, and nothing is joined,
 -- as both are planned badly when the table has just grown.
 WITH gone AS (
-    DELETE FROM forge_jobs WHERE id = ANY ($2::uuid[]) AND worker = $1 AND attempt = $3
+    DELETE FROM forge_jobs WHERE id = ANY ($2::uuid[]) AND worker = $1 AND claims = $3
     RETURNING id, kind, queue, priority, attempt, crashes, worker, input, owner, trace, parent, created_at, claimed_at, tracked
 ), kept AS (
     INSERT INTO forge_jobs_done (id, kind, queue, status, priority, attempt, crashes, worker, input, output, owner, trace, parent,
