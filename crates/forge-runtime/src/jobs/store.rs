@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forge_core::{Error, Result};
 use jiff::Timestamp;
-use postgres_types::FromSql;
+use postgres_types::{FromSql, Type, accepts};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -35,6 +35,7 @@ statements! {
     ENQUEUE_ALIKE = "enqueue_alike.sql";
     CLAIM = "claim.sql";
     COMPLETE = "complete.sql";
+    DROP = "drop.sql";
     AGAIN = "again.sql";
     BURY = "bury.sql";
     PROMOTE = "promote.sql";
@@ -131,6 +132,17 @@ pub(crate) struct Claimed {
     pub(crate) cancel_requested: bool,
     /// Whose it is: with the claim, the fence of all that is written of it.
     pub(crate) worker: Uuid,
+}
+
+/// A `json` as it is: to have the server make a text of it is work for nothing.
+struct JsonText(String);
+
+impl<'a> FromSql<'a> for JsonText {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> std::result::Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(std::str::from_utf8(raw)?.to_owned()))
+    }
+
+    accepts!(JSON);
 }
 
 /// Which way a statement goes.
@@ -263,11 +275,11 @@ pub(super) async fn claim(pool: &Pool, worker: Uuid, asks: &[Ask]) -> Result<Vec
                 ready_at: get(row, 3)?,
                 attempt: get(row, 4)?,
                 claim: get(row, 11)?,
-                input: get(row, 5)?,
-                owner: get(row, 6)?,
+                input: get::<JsonText>(row, 5)?.0,
+                owner: get::<Option<JsonText>>(row, 6)?.map(|json| json.0),
                 trace: get(row, 7)?,
                 concurrency_key: get(row, 8)?,
-                saved: get(row, 9)?,
+                saved: get::<Option<JsonText>>(row, 9)?.map(|json| json.0),
                 cancel_requested: get(row, 10)?,
                 worker,
             })
