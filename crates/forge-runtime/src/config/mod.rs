@@ -12,6 +12,7 @@
 //! Deliberately not here: reloading (a changed configuration is a restart), and profiles within a file (one file,
 //! with `${…}` where environments differ).
 
+mod admin;
 mod check;
 mod cidr;
 mod cluster;
@@ -38,6 +39,7 @@ use std::path::Path;
 
 use forge_core::Result;
 
+pub use admin::{AdminConfig, AdminToken};
 pub use cidr::Cidr;
 pub use cluster::ClusterConfig;
 pub use database::{DatabaseConfig, MigrationsConfig};
@@ -84,6 +86,8 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// `[security.…]`.
     pub security: SecurityConfig,
+    /// `[admin]`.
+    pub admin: AdminConfig,
     /// `[observability]`.
     pub observability: ObservabilityConfig,
     /// `[shutdown]`.
@@ -126,6 +130,7 @@ impl Config {
             jobs: JobsConfig::defaults(mode),
             worker: WorkerConfig::defaults(mode),
             security: SecurityConfig::defaults(mode),
+            admin: AdminConfig::defaults(mode),
             observability: ObservabilityConfig::defaults(mode),
             shutdown: ShutdownConfig::defaults(mode),
         }
@@ -195,6 +200,7 @@ fn sections() -> Vec<SectionTable> {
         section("worker", |c| &c.worker, |c| &mut c.worker),
         section("security.cors", |c| &c.security.cors, |c| &mut c.security.cors),
         section("security.auth", |c| &c.security.auth, |c| &mut c.security.auth),
+        section("admin", |c| &c.admin, |c| &mut c.admin),
         section("observability", |c| &c.observability, |c| &mut c.observability),
         section("shutdown", |c| &c.shutdown, |c| &mut c.shutdown),
     ]

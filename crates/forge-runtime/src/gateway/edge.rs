@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 
 use super::answer::{self, Told};
 use super::cors::Cors;
-use super::{live, page, probes, rpc, session};
+use super::{admin, live, page, probes, rpc, session};
 use crate::app::NodeParts;
 use crate::auth::ClientIp;
 
@@ -62,6 +62,7 @@ impl Edge {
             router: Router::new()
                 .merge(rpc::routes())
                 .merge(session::routes())
+                .merge(admin::routes(&parts))
                 .merge(live::routes(live.clone()))
                 .merge(probes::routes(&config))
                 .method_not_allowed_fallback(page::nothing_here)
@@ -292,6 +293,7 @@ fn route_label(path: &str) -> &'static str {
         _ if path.starts_with("/events/") => "/events/{session}",
         _ if path.starts_with("/rpc/") => "/rpc/{function}",
         _ if path.starts_with("/auth/") => "/auth",
+        _ if path == "/_api" || path.starts_with("/_api/") => "/_api",
         _ => "page",
     }
 }

@@ -22,12 +22,14 @@
 //! Bounded: what a worker claims ahead ([`shelf`]), what waits to be written ([`finish`]), how deep a queue may be (`jobs.max_pending`).
 //! How it is stored, and why so, is told in `docs/queue-storage.md`.
 
+pub(crate) mod admin;
 mod batch;
 mod context;
 mod dispatch;
 mod finish;
 mod lanes;
 mod maintain;
+mod paused;
 mod rates;
 mod registry;
 mod run;
@@ -144,6 +146,7 @@ struct Inner {
     progress: Notify,
     /// Whether this node's worker works; a test may want to look before it does.
     open: watch::Sender<bool>,
+    paused: paused::Paused,
     /// It has been written down how jobs ended.
     ended: Notify,
     /// Jobs that somebody follows and that have got on.
@@ -168,6 +171,7 @@ impl Jobs {
             progressed: Mutex::default(),
             progress: Notify::new(),
             open: watch::Sender::new(true),
+            paused: paused::Paused::default(),
             ended: Notify::new(),
             told: broadcast::Sender::new(256),
         }))
@@ -187,6 +191,10 @@ impl Jobs {
 
     pub(crate) fn waker(&self) -> &Waker {
         &self.0.waker
+    }
+
+    fn paused(&self) -> &paused::Paused {
+        &self.0.paused
     }
 
     /// How far the clock of due times is ahead, in microseconds.
@@ -265,7 +273,7 @@ impl Jobs {
             Wake::Ready { kind, .. } => here.contains(&**kind) && self.0.waker.has_room(),
             Wake::Held { kind, .. } => here.contains(kind.as_str()),
             Wake::Due { .. } => !here.is_empty(),
-            Wake::Cancel { .. } | Wake::Look => false,
+            Wake::Cancel { .. } | Wake::Queues | Wake::Look => false,
         };
         drop(here);
         if mine {
