@@ -18,6 +18,7 @@ pub(crate) mod feed;
 pub mod function;
 pub mod gateway;
 pub mod jobs;
+pub mod mail;
 pub mod migrate;
 pub mod observability;
 pub(crate) mod read_set;

@@ -25,6 +25,7 @@ use crate::feed::{ChangeSweep, FeedKeeper};
 use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, World, Written, sweep_mutation_ids};
 use crate::gateway::{Authenticator, GatewayServer};
 use crate::jobs::{JobResult, Jobs, Worker};
+use crate::mail::{Inbox, Mailer, SentMail};
 use crate::migrate::{Migrator, Progress, State};
 use crate::observability;
 use crate::realtime::{InvalidationEngine, Live, Outbox, Subscribe, Subscription, Versions};
@@ -63,6 +64,7 @@ pub struct NodeParts {
     pub(crate) cluster: Cluster,
     pub(crate) jobs: Jobs,
     pub(crate) crons: CronRunner,
+    pub(crate) mail: Mailer,
     pub(crate) stage: watch::Receiver<Stage>,
 }
 
@@ -106,6 +108,11 @@ impl NodeParts {
     /// When the database cannot be reached.
     pub async fn cancel_job(&self, id: Uuid, why: &str) -> Result<bool> {
         self.jobs.cancel(id, why).await
+    }
+
+    /// The mail that was sent on this node and went no further, as in development and in tests, the oldest first: the newest hundred.
+    pub fn mails(&self) -> Vec<SentMail> {
+        self.mail.inbox().map(Inbox::all).unwrap_or_default()
     }
 
     /// Holds this node's worker back, for tests that look before it works; or lets it go on.
@@ -210,7 +217,8 @@ impl Node {
         let cluster = Cluster::new();
         let jobs = Jobs::new(app.jobs().clone(), &config.jobs, database.jobs().clone(), cluster.clone());
         let crons = CronRunner::new(app.crons().clone(), jobs.clone());
-        let world = World { cluster: cluster.clone(), accounts: accounts.clone(), jobs: jobs.clone() };
+        let mail = Mailer::new(&config.mail, config.mode)?;
+        let world = World { cluster: cluster.clone(), accounts: accounts.clone(), jobs: jobs.clone(), mail: mail.clone() };
         let executor = FunctionExecutor::new(
             router,
             database.clone(),
@@ -235,6 +243,7 @@ impl Node {
             cluster: cluster.clone(),
             jobs: jobs.clone(),
             crons: crons.clone(),
+            mail,
             stage: stage_seen,
         };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());

@@ -20,6 +20,7 @@ mod database;
 mod database_url;
 mod explain;
 mod kind;
+mod mail;
 mod mistakes;
 mod mode;
 mod node;
@@ -45,6 +46,7 @@ pub use cluster::ClusterConfig;
 pub use database::{DatabaseConfig, MigrationsConfig};
 pub use database_url::{Endpoint, TlsMode};
 pub use explain::{Explained, Source};
+pub use mail::MailConfig;
 pub use mode::Mode;
 pub use read::Loaded;
 pub use secret::Secret;
@@ -84,6 +86,8 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// `[worker]`.
     pub worker: WorkerConfig,
+    /// `[mail]`.
+    pub mail: MailConfig,
     /// `[security.…]`.
     pub security: SecurityConfig,
     /// `[admin]`.
@@ -129,6 +133,7 @@ impl Config {
             reactivity: ReactivityConfig::defaults(mode),
             jobs: JobsConfig::defaults(mode),
             worker: WorkerConfig::defaults(mode),
+            mail: MailConfig::defaults(mode),
             security: SecurityConfig::defaults(mode),
             admin: AdminConfig::defaults(mode),
             observability: ObservabilityConfig::defaults(mode),
@@ -198,6 +203,7 @@ fn sections() -> Vec<SectionTable> {
         section("reactivity", |c| &c.reactivity, |c| &mut c.reactivity),
         section("jobs", |c| &c.jobs, |c| &mut c.jobs),
         section("worker", |c| &c.worker, |c| &mut c.worker),
+        section("mail", |c| &c.mail, |c| &mut c.mail),
         section("security.cors", |c| &c.security.cors, |c| &mut c.security.cors),
         section("security.auth", |c| &c.security.auth, |c| &mut c.security.auth),
         section("admin", |c| &c.admin, |c| &mut c.admin),

@@ -365,6 +365,28 @@ fn admin_tokens_are_such_as_a_guard_can_tell_apart() {
 }
 
 #[test]
+fn a_mail_server_is_one_and_production_reaches_it_with_tls() {
+    let production = [
+        ("FORGE_ENV", "production"),
+        ("FORGE_SECRET", "k3rT9vQ2mX7pL4wZ8nB5cJ6hD1fG0sYa"),
+        ("DATABASE_URL", "postgres://localhost/app"),
+    ];
+    let of = |url: &str| format!("[mail]\nurl = \"{url}\"");
+    for good in
+        ["smtps://ada:p%40ss@mail.example", "smtp://mail.example?tls=required", "smtp://localhost:1025", "smtp://[::1]"]
+    {
+        load_with(&of(good), &production).unwrap();
+    }
+    for plain in ["smtp://mail.example", "smtp://mail.example?tls=opportunistic"] {
+        refused(&of(plain), &production, "CONFIG_UNSAFE", &["`mail.url`: leads to another host without TLS"]);
+        load(&of(plain));
+    }
+    for bad in ["mail.example", "https://mail.example", "smtp://mail.example?tls=maybe", "smtps://"] {
+        refused(&of(bad), &[], "CONFIG_INVALID_VALUE", &["`mail.url`"]);
+    }
+}
+
+#[test]
 fn secrets_are_shown_nowhere() {
     let env = [("FORGE_SECRET", "s3cret-token"), ("DATABASE_URL", "postgres://ada:s3cret@localhost/app")];
     let text = r#"

@@ -8,7 +8,8 @@
 //!                                                           └ GET anything else            the app's page
 //!                                                           ├ GET /ws, /events             live queries and calls
 //!                                                           ├ POST /auth/refresh           a new access token
-//!                                                           └ /_api/…                      operating it, behind a guard
+//!                                                           ├ /_api/…                      operating it, behind a guard
+//!                                                           └ GET /_forge/mail             mail that was sent, in development
 //! ```
 //!
 //! `/health` says that the process lives and never looks at the database, so that an outage of the database does not make an
@@ -21,6 +22,7 @@ mod answer;
 mod authenticator;
 mod cors;
 mod edge;
+mod inbox;
 mod live;
 mod page;
 mod probes;

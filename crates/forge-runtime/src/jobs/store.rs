@@ -155,7 +155,7 @@ pub(crate) enum Way<'a> {
 }
 
 impl Way<'_> {
-    async fn run(self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer> {
+    pub(super) async fn run(self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer> {
         match self {
             Self::Inside(db) => db.run(shape, params).await,
             Self::Alone(pool) => pool.get().await?.query(shape, params).await.map_err(from_driver),
