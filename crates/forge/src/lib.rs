@@ -92,6 +92,11 @@ struct LiveQueries;
 struct Jobs;
 
 /// And of this one.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../../../docs/testing.md")]
+struct Testing;
+
+/// And of this one.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/mail.md")]
 struct MailPage;

@@ -17,6 +17,13 @@
 //! that ends by itself. Each test gets a database cloned from a migrated template: some 20 ms. The template is
 //! made anew when a migration changes, and only when every `sql!` statement and every model fits it. Live queries read the server's log where
 //! they can; with `FORGE_REACTIVITY_CAPTURE=changelog` they do as on a server where they cannot.
+//!
+//! [`TestApp`] runs in the test's own process. What happens when nodes die, freeze or are cut off is what [`TestCluster`] is for.
+
+mod cluster;
+mod http;
+mod line;
+mod process;
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -37,6 +44,12 @@ use forge_runtime::mail::SentMail;
 use forge_runtime::migrate::Migrator;
 pub use forge_runtime::realtime::{ReceivedEvent, Subscription};
 use serde_json::Value;
+
+pub use cluster::{NodeUser, TestCluster, TestClusterBuilder, TestNode};
+pub use process::NodeProcess;
+
+/// What tokens are signed with in tests.
+const SECRET: &str = "a secret for tests, and for nothing else";
 
 /// What a test may return: nothing, or a `Result`.
 pub trait TestResult {
@@ -115,7 +128,7 @@ impl TestApp {
         config.database.pool_size = 5;
         config.database.shared_connections = 1;
         config.gateway.port = 0;
-        config.security.auth.secret = Some(Secret::new("a secret for tests, and for nothing else"));
+        config.security.auth.secret = Some(Secret::new(SECRET));
         change(&mut config);
         let mut node = Node::start(app, config).await?;
         node.ready().await?;
@@ -328,11 +341,8 @@ async fn test_database(app: &App) -> Result<TestDatabase> {
     }
     key.push_str(&forge_runtime::migrate::system_fingerprint()?);
     key.push_str(&app.check_fingerprint()?);
-    let templates = match std::env::var("FORGE_TEST_DATABASE_URL") {
-        Ok(url) => Templates::on_url(url),
-        Err(_) => Templates::new(&server().await?),
-    };
-    templates
+    templates()
+        .await?
         .database(&key, async |url: String| {
             let mut config = Config::defaults(Mode::Test);
             config.database.url = Some(Secret::new(url));
@@ -340,6 +350,18 @@ async fn test_database(app: &App) -> Result<TestDatabase> {
             app.check(&Database::new("tests", &config.database)?).await.map(drop)
         })
         .await
+}
+
+/// A database with nothing in it.
+async fn empty_database() -> Result<TestDatabase> {
+    templates().await?.database("nothing at all", async |_| Ok(())).await
+}
+
+async fn templates() -> Result<Templates> {
+    Ok(match std::env::var("FORGE_TEST_DATABASE_URL") {
+        Ok(url) => Templates::on_url(url),
+        Err(_) => Templates::new(&server().await?),
+    })
 }
 
 /// The server that all tests of a project share: one per workspace, so that its crates' tests share it too.
@@ -358,7 +380,10 @@ async fn connect(url: &str) -> Result<tokio_postgres::Client> {
     let (client, connection) =
         connected.map_err(|why| Error::database_unavailable("the test's database cannot be reached").with_source(why))?;
     tokio::spawn(async move {
-        if let Err(why) = connection.await {
+        // A database that is removed ends whoever still looks at it.
+        if let Err(why) = connection.await
+            && why.code() != Some(&tokio_postgres::error::SqlState::ADMIN_SHUTDOWN)
+        {
             eprintln!("a test's connection ended: {why}");
         }
     });

@@ -67,14 +67,20 @@ async fn follow(ctx: &JobContext, orders: Orders) -> Result<String> {
     Ok(format!("{} did {}", ctx.auth().user_id().unwrap_or("nobody"), orders.label))
 }
 
-/// Writes down that a job was begun.
+/// Writes down that a job was begun, by whom, and whose it was.
 #[forge::mutation(public, isolation = "read_committed")]
 pub async fn begin_execution(ctx: &MutationContext, label: String, job: Uuid, attempt: u32) -> Result<i64> {
-    let attempt = i64::from(attempt);
-    sql!((i64,), "INSERT INTO executions (label, job, attempt) VALUES ({label}, {job}, {attempt}::int8::int4) RETURNING n")
-        .fetch_one(ctx.db())
-        .await
-        .map(|(n,)| n)
+    let (attempt, node) = (i64::from(attempt), ctx.cluster().me());
+    sql!(
+        (i64,),
+        "INSERT INTO executions (label, job, attempt, node, lease, claim)
+         SELECT {label}, {job}, {attempt}::int8::int4, {node}, j.worker, j.claims
+         FROM (SELECT) AS here LEFT JOIN forge_jobs j ON j.id = {job}
+         RETURNING n"
+    )
+    .fetch_one(ctx.db())
+    .await
+    .map(|(n,)| n)
 }
 
 /// Writes down that it ended.
@@ -95,6 +101,22 @@ pub async fn order(ctx: &MutationContext, orders: Orders, delay_ms: u64, fail: b
 pub async fn order_many(ctx: &MutationContext, label: String, count: u32) -> Result<()> {
     let orders = (0..count).map(|n| Orders { label: format!("{label}{n}"), ..Orders::default() }).collect();
     ctx.dispatch_jobs(orders).await.map(drop)
+}
+
+/// Does its work however often the database goes away under it.
+#[forge::job(
+    queue = "lasting",
+    retry(max_attempts = 1000, backoff = "fixed", initial = "100ms", jitter = false),
+    timeout = "60s"
+)]
+pub async fn endure(ctx: &JobContext, label: String, takes_ms: u64) -> Result<()> {
+    follow(ctx, Orders { label, takes_ms, ..Orders::default() }).await.map(drop)
+}
+
+/// Dispatches some of them.
+#[forge::mutation(public)]
+pub async fn order_to_endure(ctx: &MutationContext, label: String, count: u32, takes_ms: u64) -> Result<()> {
+    ctx.dispatch_jobs((0..count).map(|_| Endure { label: label.clone(), takes_ms }).collect()).await.map(drop)
 }
 
 /// At most one is alive for each name.

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::App;
+use crate::admin::{self, Actor, Admin};
 use crate::auth::{Accounts, Principal};
 use crate::cluster::{Clock, Cluster, ClusterInfo, Heart};
 use crate::config::{Config, Mode, Role, Secret};
@@ -127,12 +128,12 @@ impl NodeParts {
         self.crons.run_due().await
     }
 
-    /// Dispatches a run of a cron at once, as if it were for this time; for now when none is named.
+    /// Dispatches a run of a cron at once: for now, or for a time at which it is due, which has one run whoever asks for it. Returns the run's job.
     ///
     /// # Errors
-    /// `NOT_FOUND` when there is no such cron, and when the database cannot be reached.
+    /// `NOT_FOUND` when there is no such cron, `INVALID_ARGUMENT` when it is not due at that time, and when the database cannot be reached.
     pub async fn run_cron(&self, name: &str, slot: Option<jiff::Timestamp>) -> Result<Uuid> {
-        self.crons.run_by_hand(name, slot).await
+        self.crons.run_by_hand(&self.admin(), &Actor::app(), name, slot, false).await.map(|asked| asked.job)
     }
 
     /// Pauses a cron, or lets it go on; times that pass meanwhile are not caught up.
@@ -140,10 +141,15 @@ impl NodeParts {
     /// # Errors
     /// As [`run_cron`](Self::run_cron).
     pub async fn pause_cron(&self, name: &str, paused: bool) -> Result<()> {
-        self.crons.pause(name, paused).await
+        self.crons.pause(&self.admin(), &Actor::app(), name, paused).await.map(drop)
     }
 
-    /// Lets this node's worker work until nothing is left that is due.
+    /// Where what operates the app is run.
+    pub(crate) fn admin(&self) -> Admin {
+        Admin::of(&self.database)
+    }
+
+    /// Lets this node's worker work until nothing is left that is due, but for queues that are paused.
     ///
     /// # Errors
     /// When the database cannot be reached.
@@ -287,7 +293,7 @@ impl Node {
         }
         last_tasks.spawn(jobs.run(last_stop.clone()));
         tasks.spawn(sweep_changes(database.clone(), stage.subscribe(), stop.clone()));
-        tasks.spawn(sweep(database, accounts, stage.subscribe(), stop.clone()));
+        tasks.spawn(sweep(database, accounts, config.admin.audit_retain, stage.subscribe(), stop.clone()));
         let (failing, failure) = tokio::sync::mpsc::channel(1);
         let (preparing, stage_set, stopping) = (parts.clone(), stage.clone(), stop.clone());
         tasks.spawn(async move {
@@ -494,14 +500,24 @@ async fn sweep_changes(database: Database, mut stage: watch::Receiver<Stage>, st
 }
 
 /// Sweeps old answers of mutations away, now and then. Nodes may do so at the same time: they skip each other's rows.
-async fn sweep(database: Database, accounts: Arc<Accounts>, mut stage: watch::Receiver<Stage>, stop: CancellationToken) {
+async fn sweep(
+    database: Database,
+    accounts: Arc<Accounts>,
+    audit_retain: Duration,
+    mut stage: watch::Receiver<Stage>,
+    stop: CancellationToken,
+) {
     let began = stage.wait_for(|stage| *stage == Stage::Ready);
     tokio::select! {
         () = stop.cancelled() => return,
         ready = began => if ready.is_err() { return },
     }
     loop {
-        let swept = async { Ok::<_, Error>(sweep_mutation_ids(&database).await? >= 1000 || accounts.sweep().await?) };
+        let swept = async {
+            let more = sweep_mutation_ids(&database).await? >= 1000 || accounts.sweep().await?;
+            let more = admin::sweep(&database, audit_retain).await? || more;
+            Ok::<_, Error>(crate::cron::admin::sweep(&database).await? || more)
+        };
         match swept.await {
             // A full batch: there is more.
             Ok(true) => continue,

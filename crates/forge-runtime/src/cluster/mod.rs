@@ -23,8 +23,9 @@
 //! [`Cluster::election`], [`Cluster::info`]. **What died says may be missed** (the one that marks may die itself): whoever gives the work
 //! of the dead to others does so idempotently, and also sweeps, for what belongs to no node that lives: `SELECT id FROM forge_nodes WHERE status <> 'dead'`.
 //!
-//! Not here: what work there is, and its fencing (a job by its worker and attempt; a leader's writes by the term, see [`leader`]).
+//! Not here: what work there is, and its fencing (a job by its worker and claim; a leader's writes by the term, see [`leader`]).
 
+pub(crate) mod admin;
 mod bus;
 mod clock;
 mod heart;

@@ -15,6 +15,9 @@ pub(super) fn check(config: &Config, place: &dyn Fn(&str) -> At, mistakes: &mut 
         |key: &str, code: &'static str, text: String| mistakes.add(place(key), code, format!("`{key}`: {text}"));
     contradictions(config, &mut report);
     auth(&config.security.auth, config.mode.is_production(), &mut report);
+    for (key, text) in config.admin.problems(config.security.auth.secret.as_ref()) {
+        report(key, INVALID, text);
+    }
     if config.mode.is_production() {
         production(config, &mut report);
     }
@@ -131,6 +134,10 @@ fn production(config: &Config, report: Report<'_>) {
     }
     if config.security.cors.allowed_origins.iter().any(|origin| origin == "*") {
         report("security.cors.allowed_origins", UNSAFE, "has `*`, which lets every web page call; list the origins".into());
+    }
+    for (at, (_, token)) in config.admin.all_tokens().enumerate() {
+        let key = if at == 0 && config.admin.token.is_some() { "admin.token" } else { "admin.tokens" };
+        strength(key, token, 32, report);
     }
     let database = &config.database;
     if database.url.is_none() {

@@ -12,6 +12,7 @@
 //! Deliberately not here: reloading (a changed configuration is a restart), and profiles within a file (one file,
 //! with `${…}` where environments differ).
 
+mod admin;
 mod check;
 mod cidr;
 mod cluster;
@@ -39,6 +40,7 @@ use std::path::Path;
 
 use forge_core::Result;
 
+pub use admin::{AdminConfig, AdminToken};
 pub use cidr::Cidr;
 pub use cluster::ClusterConfig;
 pub use database::{DatabaseConfig, MigrationsConfig};
@@ -88,6 +90,8 @@ pub struct Config {
     pub mail: MailConfig,
     /// `[security.…]`.
     pub security: SecurityConfig,
+    /// `[admin]`.
+    pub admin: AdminConfig,
     /// `[observability]`.
     pub observability: ObservabilityConfig,
     /// `[shutdown]`.
@@ -131,6 +135,7 @@ impl Config {
             worker: WorkerConfig::defaults(mode),
             mail: MailConfig::defaults(mode),
             security: SecurityConfig::defaults(mode),
+            admin: AdminConfig::defaults(mode),
             observability: ObservabilityConfig::defaults(mode),
             shutdown: ShutdownConfig::defaults(mode),
         }
@@ -201,6 +206,7 @@ fn sections() -> Vec<SectionTable> {
         section("mail", |c| &c.mail, |c| &mut c.mail),
         section("security.cors", |c| &c.security.cors, |c| &mut c.security.cors),
         section("security.auth", |c| &c.security.auth, |c| &mut c.security.auth),
+        section("admin", |c| &c.admin, |c| &mut c.admin),
         section("observability", |c| &c.observability, |c| &mut c.observability),
         section("shutdown", |c| &c.shutdown, |c| &mut c.shutdown),
     ]

@@ -12,6 +12,9 @@
 //!
 //! A run is a job of the cron's name, so that retries, timeouts and dead letters are those of jobs. It is dispatched, never run here.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -19,7 +22,6 @@ use forge_core::cron::{CronInfo, Overlap};
 use forge_core::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::context::Run;
 use super::{CronRegistry, CronSchedule, concurrency};
@@ -43,8 +45,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 static STATE: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/state.sql")));
 static DECIDE: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/decide.sql")));
 static MISSED: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/missed.sql")));
-static BY_HAND: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/by_hand.sql")));
-static PAUSED: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of("UPDATE forge_crons SET paused = $2 WHERE name = $1"));
 
 /// Runs crons. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -158,7 +158,10 @@ impl CronRunner {
             let last = due.get(missed - 1).copied().unwrap_or(newest).min(wanted.first().copied().unwrap_or(newest));
             let params: crate::db::Params<'_> =
                 &[&guard.role().as_str(), &guard.term(), &info.name, &last, &i64::try_from(missed).unwrap_or(i64::MAX)];
-            self.jobs.pool().get().await?.query(&MISSED, params).await.map_err(from_driver)?;
+            let answer = self.jobs.pool().get().await?.query(&MISSED, params).await.map_err(from_driver)?;
+            if answer.affected == 0 {
+                return Err(led_by_another());
+            }
             crate::observability::crons().missed(info.name, missed as u64);
             tracing::warn!(cron = info.name, missed, paused = state.paused, "times of a cron passed without a run");
         }
@@ -187,7 +190,7 @@ impl CronRunner {
             &key,
         ];
         let answer = self.jobs.pool().get().await?.query(&DECIDE, params).await.map_err(from_driver)?;
-        let row = answer.rows.first().ok_or_else(|| Error::database_unavailable("another node leads by now"))?;
+        let row = answer.rows.first().ok_or_else(led_by_another)?;
         let (decided, ready_at): (bool, Option<Timestamp>) =
             (row.try_get(0).map_err(from_driver)?, row.try_get(1).map_err(from_driver)?);
         match ready_at {
@@ -204,36 +207,15 @@ impl CronRunner {
         Ok(())
     }
 
-    /// Dispatches a run at once, as if it were for this time; for now when none is named. It does not count as decided.
-    pub(crate) async fn run_by_hand(&self, name: &str, slot: Option<Timestamp>) -> Result<Uuid> {
-        let (info, _) = self.known(name)?;
-        let run = Run { slot: slot.unwrap_or_else(|| self.jobs.cluster().clock().now()), catch_up: false, by_hand: true };
-        let (job, input, key) = (new_uuid(), serde_json::to_string(&run)?, concurrency(info.overlap).map(|_| ""));
-        let priority = info.priority as i16;
-        let params: crate::db::Params<'_> = &[&info.name, &run.slot, &job, &input, &info.queue, &priority, &key];
-        let answer = self.jobs.pool().get().await?.query(&BY_HAND, params).await.map_err(from_driver)?;
-        if let Some(at) = answer.rows.first().map(|row| row.try_get(0)).transpose().map_err(from_driver)? {
-            self.jobs.dispatched(info.name, priority, at, key);
-        }
-        Ok(job)
+    pub(super) fn crons(&self) -> &CronRegistry {
+        &self.crons
     }
 
-    /// Pauses a cron, or lets it go on. Times that pass meanwhile are missed, and not caught up.
-    pub(crate) async fn pause(&self, name: &str, paused: bool) -> Result<()> {
-        self.known(name)?;
-        let answer = self.jobs.pool().get().await?.query(&PAUSED, &[&name, &paused]).await.map_err(from_driver)?;
-        if answer.affected == 0 {
-            return Err(Error::not_found(format!(
-                "the cron `{name}` has not been seen by a scheduler yet; try again in a moment"
-            )));
-        }
-        Ok(())
+    pub(super) fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
+}
 
-    fn known(&self, name: &str) -> Result<(&CronInfo, &CronSchedule)> {
-        self.crons.get(name).ok_or_else(|| {
-            let names: Vec<&str> = self.crons.iter().map(|(info, _)| info.name).collect();
-            Error::not_found(format!("there is no cron `{name}`; there are: {}", names.join(", ")))
-        })
-    }
+fn led_by_another() -> Error {
+    Error::database_unavailable("another node leads by now")
 }

@@ -8,6 +8,7 @@
 //!                                                           └ GET anything else            the app's page
 //!                                                           ├ GET /ws, /events             live queries and calls
 //!                                                           ├ POST /auth/refresh           a new access token
+//!                                                           ├ /_api/…                      operating it, behind a guard
 //!                                                           └ GET /_forge/mail             mail that was sent, in development
 //! ```
 //!
@@ -16,6 +17,7 @@
 //!
 //! Built on hyper and axum's router; neither is part of the public API.
 
+mod admin;
 mod answer;
 mod authenticator;
 mod cors;

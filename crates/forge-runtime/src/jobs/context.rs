@@ -27,6 +27,8 @@ pub(crate) struct Running {
     pub(super) id: Uuid,
     pub(super) worker: Uuid,
     pub(super) attempt: i32,
+    /// With the worker, the fence of all that it writes.
+    pub(super) claim: i32,
     queue: &'static str,
     /// Somebody wants it to end.
     cancelled: CancellationToken,
@@ -44,11 +46,12 @@ pub(crate) struct Progress {
 }
 
 impl Running {
-    pub(super) fn new(id: Uuid, worker: Uuid, attempt: i32, queue: &'static str) -> Arc<Self> {
+    pub(super) fn new(id: Uuid, worker: Uuid, (attempt, claim): (i32, i32), queue: &'static str) -> Arc<Self> {
         Arc::new(Self {
             id,
             worker,
             attempt,
+            claim,
             queue,
             cancelled: CancellationToken::new(),
             dropped: CancellationToken::new(),

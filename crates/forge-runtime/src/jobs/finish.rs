@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::Jobs;
-use super::store::{AGAIN, BURY, COMPLETE, get, micros};
+use super::store::{AGAIN, BURY, COMPLETE, DROP, get, micros};
 use super::wake::Wake;
-use crate::db::Lease;
 use crate::db::error::from_driver;
+use crate::db::{Lease, Params};
 
 /// How many are written by one statement at most.
 const BATCH_MAX: usize = 1000;
@@ -27,20 +27,20 @@ pub(super) const WAITING_MAX: usize = 4096;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// How a job ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Ended {
     pub(super) id: Uuid,
     pub(super) kind: &'static str,
-    /// With the attempt, the fence.
+    /// With the claim, the fence.
     pub(super) worker: Uuid,
-    pub(super) attempt: i32,
+    pub(super) claim: i32,
     /// Others wait for its place.
     pub(super) concurrency_key: Option<String>,
     pub(super) end: End,
 }
 
 /// See [`Ended`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum End {
     Completed {
         /// Its result as JSON.
@@ -106,9 +106,9 @@ impl Finisher {
                 Err(why) => {
                     tracing::error!(job_id = %one[0].id, job = one[0].kind, error = ?why, "how a job ended cannot be written down");
                     let error = super::run::error_json(&why);
-                    let [Ended { id, kind, worker, attempt, ref concurrency_key, .. }] = one;
+                    let [Ended { id, kind, worker, claim, ref concurrency_key, .. }] = one;
                     let end = End::Over { error, retain: Some(forge_core::job::DEFAULT_RETAIN) };
-                    let over = Ended { id, kind, worker, attempt, concurrency_key: concurrency_key.clone(), end };
+                    let over = Ended { id, kind, worker, claim, concurrency_key: concurrency_key.clone(), end };
                     if let Err(why) = self.write(&[over]).await {
                         // It stays this worker's until that ends, and is then taken for crashed.
                         tracing::error!(job_id = %id, job = kind, error = ?why, "nor that it failed");
@@ -150,11 +150,11 @@ impl Finisher {
         worker: Uuid,
         these: impl Iterator<Item = &'a Ended>,
     ) -> Result<usize> {
-        // Those of one attempt, with or without a history, by one statement: nearly all are in their first.
+        // Those that were claimed so often, with or without a history, by one statement: nearly all were once.
         let mut groups: BTreeMap<(i32, bool), Completed> = BTreeMap::new();
         for one in these {
             if let End::Completed { output, keep } = &one.end {
-                let (ids, outputs) = groups.entry((one.attempt, *keep)).or_default();
+                let (ids, outputs) = groups.entry((one.claim, *keep)).or_default();
                 ids.push(one.id);
                 if *keep && output != "null" {
                     outputs.insert(one.id.to_string(), serde_json::from_str(output)?);
@@ -162,9 +162,11 @@ impl Finisher {
             }
         }
         let mut lost = 0;
-        for ((attempt, keep), (ids, outputs)) in groups {
-            let outputs = Value::Object(outputs);
-            let answer = lease.query(&COMPLETE, &[&worker, &ids, &attempt, &outputs, &keep]).await.map_err(from_driver)?;
+        for ((claim, keep), (ids, outputs)) in groups {
+            let outputs = (!outputs.is_empty()).then(|| Value::Object(outputs));
+            let (complete, drop): (Params<'_>, Params<'_>) = (&[&worker, &ids, &claim, &outputs], &[&worker, &ids, &claim]);
+            let (statement, params) = if keep { (&COMPLETE, complete) } else { (&DROP, drop) };
+            let answer = lease.query(statement, params).await.map_err(from_driver)?;
             if let Some(row) = answer.rows.first() {
                 lost += ids.len() - usize::try_from(get::<i64>(row, 0)?).unwrap_or(0).min(ids.len());
                 self.jobs.told(get::<Option<Vec<Uuid>>>(row, 1)?.unwrap_or_default());
@@ -183,12 +185,12 @@ impl Finisher {
                 End::Again { delay, error, unspent } => {
                     let error = error.as_deref().map(raw).transpose()?;
                     again.0.push(one.id);
-                    let about = json!({ "attempt": one.attempt, "delay": micros(*delay), "unspent": unspent });
+                    let about = json!({ "claim": one.claim, "delay": micros(*delay), "unspent": unspent });
                     again.1.insert(one.id.to_string(), with_error(about, error));
                 }
                 End::Over { error, retain } => {
                     over.0.push(one.id);
-                    let about = json!({ "attempt": one.attempt, "retain": retain.map(micros) });
+                    let about = json!({ "claim": one.claim, "retain": retain.map(micros) });
                     over.1.insert(one.id.to_string(), with_error(about, Some(raw(error)?)));
                 }
             }

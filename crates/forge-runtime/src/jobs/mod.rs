@@ -12,7 +12,7 @@
 //!
 //! - **A job dispatched in a mutation exists exactly if that commits**; one dispatched outside of one is written down when the dispatch returns.
 //! - **A job is run at least once, and its end written by one owner.** A worker's right to its jobs is that its node is alive ([`crate::cluster`]);
-//!   every write of a running job is fenced by worker and attempt, so that a worker that was taken for dead and comes back writes nothing.
+//!   every write of a running job is fenced by worker and claim, so that a worker that was taken for dead and comes back writes nothing.
 //! - **The end of a worker costs seconds and no attempt.** A job that has taken its worker down three times becomes a dead letter.
 //! - **What waits does not slow down what runs.** Finished rows are elsewhere, and a claim does not walk over rows that are gone but cannot
 //!   be vacuumed yet ([`lanes`]).
@@ -22,6 +22,7 @@
 //! Bounded: what a worker claims ahead ([`shelf`]), what waits to be written ([`finish`]), how deep a queue may be (`jobs.max_pending`).
 //! How it is stored, and why so, is told in `docs/queue-storage.md`.
 
+pub(crate) mod admin;
 mod batch;
 mod cancel;
 mod context;
@@ -30,11 +31,14 @@ mod finish;
 mod follow;
 mod lanes;
 mod maintain;
+mod paused;
 mod rates;
 mod registry;
 mod run;
 mod shelf;
 mod store;
+#[cfg(test)]
+mod tests;
 mod wake;
 mod worker;
 
@@ -144,6 +148,7 @@ struct Inner {
     progress: Notify,
     /// Whether this node's worker works; a test may want to look before it does.
     open: watch::Sender<bool>,
+    paused: paused::Paused,
     /// It has been written down how jobs ended.
     ended: Notify,
     /// Jobs that somebody follows and that have got on.
@@ -170,6 +175,7 @@ impl Jobs {
             progressed: Mutex::default(),
             progress: Notify::new(),
             open: watch::Sender::new(true),
+            paused: paused::Paused::default(),
             ended: Notify::new(),
             told: broadcast::Sender::new(256),
             followed: follow::Followed::default(),
@@ -190,6 +196,10 @@ impl Jobs {
 
     pub(crate) fn waker(&self) -> &Waker {
         &self.0.waker
+    }
+
+    fn paused(&self) -> &paused::Paused {
+        &self.0.paused
     }
 
     /// How far the clock of due times is ahead, in microseconds.
@@ -270,7 +280,7 @@ impl Jobs {
             Wake::Ready { kind, .. } => here.contains(&**kind) && self.0.waker.has_room(),
             Wake::Held { kind, .. } => here.contains(kind.as_str()),
             Wake::Due { .. } => !here.is_empty(),
-            Wake::Cancel { .. } | Wake::Look => false,
+            Wake::Cancel { .. } | Wake::Queues | Wake::Look => false,
         };
         drop(here);
         if mine {
@@ -384,8 +394,9 @@ impl Jobs {
         let about: Map<String, Value> = said
             .iter()
             .map(|(running, progress)| {
-                let Running { worker, attempt, .. } = &***running;
-                let about = json!({ "worker": worker, "attempt": attempt, "percent": progress.percent, "message": progress.message });
+                let Running { worker, claim, .. } = &***running;
+                let about =
+                    json!({ "worker": worker, "claim": claim, "percent": progress.percent, "message": progress.message });
                 (running.id.to_string(), about)
             })
             .collect();
@@ -412,13 +423,13 @@ impl Jobs {
     async fn save(&self, running: &Running, value: &str) -> Result<()> {
         let lease = self.0.pool.get().await?;
         let answer =
-            lease.query(&SAVE, &[&running.id, &running.worker, &running.attempt, &value]).await.map_err(from_driver)?;
+            lease.query(&SAVE, &[&running.id, &running.worker, &running.claim, &value]).await.map_err(from_driver)?;
         if answer.affected == 0 { Err(lost()) } else { Ok(()) }
     }
 
     async fn still_ours(&self, running: &Running) -> Result<()> {
         let lease = self.0.pool.get().await?;
-        let answer = lease.query(&OURS, &[&running.id, &running.worker, &running.attempt]).await.map_err(from_driver)?;
+        let answer = lease.query(&OURS, &[&running.id, &running.worker, &running.claim]).await.map_err(from_driver)?;
         if answer.rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) { Ok(()) } else { Err(lost()) }
     }
 

@@ -95,7 +95,8 @@ pub(super) async fn attempt(
 ) -> Ended {
     let began = Instant::now();
     let busy = entry.metrics.running();
-    let (id, worker, attempt, concurrency_key) = (job.id, job.worker, job.attempt, job.concurrency_key.clone());
+    let (id, worker, attempt, claim) = (job.id, job.worker, job.attempt, job.claim);
+    let concurrency_key = job.concurrency_key.clone();
     let waited = job.ready_at;
     let result = if job.cancel_requested {
         Err(Error::cancel("it was cancelled before it was begun"))
@@ -115,7 +116,7 @@ pub(super) async fn attempt(
         Ok(output) => End::Completed { output, keep: !entry.info.retain.is_zero() },
         Err(why) => failed(&entry.info, attempt, &why, running, id),
     };
-    Ended { id, kind: entry.info.name, worker, attempt, concurrency_key, end }
+    Ended { id, kind: entry.info.name, worker, claim, concurrency_key, end }
 }
 
 async fn body(entry: &JobEntry, context: &JobContext, input: &str, running: &Running) -> Result<String> {
@@ -134,7 +135,7 @@ async fn body(entry: &JobEntry, context: &JobContext, input: &str, running: &Run
 }
 
 /// What becomes of a job whose attempt failed.
-fn failed(info: &JobInfo, attempt: i32, why: &Error, running: &Running, id: uuid::Uuid) -> End {
+pub(super) fn failed(info: &JobInfo, attempt: i32, why: &Error, running: &Running, id: uuid::Uuid) -> End {
     let error = error_json(why);
     let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
     if running.is_let_go() {

@@ -3,7 +3,7 @@
 use forge::prelude::*;
 use forge::testing::TestApp;
 use forge::{App, Config, Node};
-use forge_runtime::config::{Mode, Secret};
+use forge_runtime::config::{Mode, Role, Secret};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -19,6 +19,8 @@ async fn app() -> Result<(TestApp, Proxy)> {
         let (before, url) = Proxy::before(config.database.url.as_ref().unwrap().expose());
         config.database.url = Some(Secret::new(url));
         config.database.pool_size = 4;
+        // A worker has transactions of its own, whose COMMIT might be the one that is met.
+        config.node.roles = vec![Role::Gateway, Role::Function];
         proxy = Some(before);
     })
     .await?;

@@ -21,8 +21,10 @@ mod migrations;
 mod outages;
 mod pooler;
 mod proxy;
+mod queue;
 mod reads;
 mod schema;
+mod slots;
 mod starts;
 mod uncommitted;
 

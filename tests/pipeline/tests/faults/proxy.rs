@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// What happens to a COMMIT.
@@ -35,8 +35,6 @@ struct State {
     plan: Mutex<Plan>,
     commits: Mutex<usize>,
     met: Notify,
-    /// Nothing passes, and nobody is told.
-    frozen: watch::Sender<bool>,
     server: PathBuf,
 }
 
@@ -50,7 +48,6 @@ impl Proxy {
             plan: Mutex::new(Plan::Pass),
             commits: Mutex::default(),
             met: Notify::new(),
-            frozen: watch::Sender::new(false),
             server: folder.join(format!(".s.PGSQL.{port}")),
         });
         let dir = tempfile::tempdir().unwrap();
@@ -73,11 +70,6 @@ impl Proxy {
         *self.state.plan.lock().unwrap() = plan;
     }
 
-    /// Whether nothing passes, in whichever direction, as on a line that is dead and has told nobody.
-    pub(crate) fn freeze(&self, frozen: bool) {
-        self.state.frozen.send_replace(frozen);
-    }
-
     /// Waits until so many COMMITs have met a plan other than to pass.
     pub(crate) async fn met(&self, wanted: usize) {
         loop {
@@ -95,10 +87,6 @@ impl State {
         *self.plan.lock().unwrap()
     }
 
-    async fn thawed(&self) {
-        let _ = self.frozen.subscribe().wait_for(|frozen| !frozen).await;
-    }
-
     fn note(&self) {
         *self.commits.lock().unwrap() += 1;
         self.met.notify_waiters();
@@ -109,7 +97,6 @@ async fn serve(app: UnixStream, state: Arc<State>) {
     if state.plan() == Plan::Refuse {
         return;
     }
-    state.thawed().await;
     let Ok(server) = UnixStream::connect(&state.server).await else { return };
     let ((from_app, to_app), (from_server, to_server)) = (app.into_split(), server.into_split());
     // Set before a COMMIT goes on whose answer is to be lost; cancelled when that is there.
@@ -170,7 +157,6 @@ async fn asks(
                 }
             }
         }
-        state.thawed().await;
         if server.write_all(&message).await.is_err() {
             return;
         }
@@ -186,7 +172,6 @@ async fn answers(
     committed: &CancellationToken,
 ) {
     while let Some((kind, message)) = message(&mut server).await {
-        state.thawed().await;
         if swallow.is_cancelled() {
             if kind == b'C' && message[5..].starts_with(b"COMMIT\0") {
                 committed.cancel();

@@ -2,12 +2,12 @@
 -- object, by id.
 WITH gone AS (
     DELETE FROM forge_jobs
-    WHERE id = ANY ($2::uuid[]) AND worker = $1 AND attempt = ($3::jsonb -> id::text -> 'attempt')::int4
+    WHERE id = ANY ($2::uuid[]) AND worker = $1 AND claims = ($3::jsonb -> id::text -> 'claim')::int4
     RETURNING *, ($3::jsonb -> id::text -> 'error')::json AS why, ($3::jsonb -> id::text ->> 'retain')::int8 AS retain
 ), dead AS (
-    INSERT INTO forge_jobs_dead (id, kind, queue, priority, attempt, crashes, input, owner, trace, parent, unique_key, concurrency_key, saved,
+    INSERT INTO forge_jobs_dead (id, kind, queue, priority, attempt, claims, crashes, input, owner, trace, parent, unique_key, concurrency_key, saved,
                                  error, created_at, expires_at)
-    SELECT id, kind, queue, priority, attempt, crashes, input, owner, trace, parent, unique_key, concurrency_key, saved, why, created_at,
+    SELECT id, kind, queue, priority, attempt, claims, crashes, input, owner, trace, parent, unique_key, concurrency_key, saved, why, created_at,
            clock_timestamp() + retain * interval '1 microsecond'
     FROM gone WHERE retain IS NOT NULL
 ), kept AS (

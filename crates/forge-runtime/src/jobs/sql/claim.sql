@@ -3,7 +3,7 @@
 -- taken before and cannot be vacuumed yet. The array makes sure that the lanes are read once and their rows then looked up by key; a join would
 -- be planned as a scan of the whole table. Locks the rows that it takes.
 UPDATE forge_jobs
-SET state = 2, worker = $1, attempt = attempt + 1, claimed_at = clock_timestamp()
+SET state = 2, worker = $1, attempt = attempt + 1, claims = claims + 1, claimed_at = clock_timestamp()
 WHERE id = ANY (ARRAY(
     SELECT j.id
     FROM unnest($2::text[], $3::text[], $4::int2[], $5::timestamptz[], $6::int4[]) AS lane (kind, queue, priority, start, n)
@@ -16,4 +16,4 @@ WHERE id = ANY (ARRAY(
     ) j
     WHERE NOT EXISTS (SELECT FROM forge_job_queues q WHERE q.queue = lane.queue AND q.paused)
 ))
-RETURNING id, kind, priority, ready_at, attempt, input::text, owner::text, trace, concurrency_key, saved::text, cancel_requested
+RETURNING id, kind, priority, ready_at, attempt, input, owner, trace, concurrency_key, saved, cancel_requested, claims

@@ -1,2 +1,2 @@
 -- Whether a job is still this worker's.
-SELECT EXISTS (SELECT FROM forge_jobs WHERE id = $1 AND worker = $2 AND attempt = $3 AND NOT cancel_requested)
+SELECT EXISTS (SELECT FROM forge_jobs WHERE id = $1 AND worker = $2 AND claims = $3 AND NOT cancel_requested)

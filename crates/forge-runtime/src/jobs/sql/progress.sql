@@ -3,5 +3,5 @@
 UPDATE forge_jobs
 SET progress = ($2::jsonb -> id::text -> 'percent')::int2, progress_message = $2::jsonb -> id::text ->> 'message'
 WHERE id = ANY ($1::uuid[]) AND worker = ($2::jsonb -> id::text ->> 'worker')::uuid
-  AND attempt = ($2::jsonb -> id::text -> 'attempt')::int4
+  AND claims = ($2::jsonb -> id::text -> 'claim')::int4
 RETURNING id, tracked

@@ -10,9 +10,9 @@ WITH lost AS MATERIALIZED (
 ), gone AS (
     DELETE FROM forge_jobs WHERE id = ANY ((SELECT ids FROM lost)::uuid[]) AND crashes + 1 >= $1 RETURNING *
 ), dead AS (
-    INSERT INTO forge_jobs_dead (id, kind, queue, priority, attempt, crashes, input, owner, trace, parent, unique_key, concurrency_key, saved,
+    INSERT INTO forge_jobs_dead (id, kind, queue, priority, attempt, claims, crashes, input, owner, trace, parent, unique_key, concurrency_key, saved,
                                  error, created_at, expires_at)
-    SELECT id, kind, queue, priority, attempt, crashes + 1, input, owner, trace, parent, unique_key, concurrency_key, saved,
+    SELECT id, kind, queue, priority, attempt, claims, crashes + 1, input, owner, trace, parent, unique_key, concurrency_key, saved,
            json_build_object('code', $3::text, 'message',
                format('its worker ended %s times while it ran; it is not begun again by itself', crashes + 1)),
            created_at, clock_timestamp() + $2::int8 * interval '1 microsecond'

@@ -28,6 +28,7 @@ mod writes;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(crate) use dice::Dice;
 pub(crate) use place::{Place, config, connect};
 use tally::Tally;
 use world::World;
