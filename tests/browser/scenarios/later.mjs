@@ -44,6 +44,8 @@ await scenario(async (open) => {
   const editing = dialog(page);
   const soon = await page.evaluate(() => {
     const then = new Date(Date.now() + 4_000);
+    // A whole minute would be written without its seconds.
+    if (then.getSeconds() === 0) then.setSeconds(1);
     return new Date(then.getTime() - then.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
   });
   await editing.getByLabel('Due').fill(soon);
