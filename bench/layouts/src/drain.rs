@@ -13,9 +13,9 @@ use tokio_postgres::types::{Json, ToSql};
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
+use crate::layout::Layout;
 use layouts::Result;
 use layouts::database::connect;
-use crate::layout::Layout;
 
 pub(crate) const WORKER: Uuid = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_000a);
 const HANDLERS: usize = 24;

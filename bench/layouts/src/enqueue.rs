@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use crate::layout::{Layout, OWNER, TRACE};
 use layouts::Result;
 use layouts::database::{connect, fresh};
-use crate::layout::{Layout, OWNER, TRACE};
 
 const KIND: &str = "kind_0";
 const QUEUE: &str = "default";

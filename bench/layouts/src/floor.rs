@@ -129,7 +129,8 @@ impl Floor {
             UPDATE j SET state = 1, attempt = attempt + 1, locked_at = now(), locked_by = 1 FROM c WHERE j.id = c.id \
             RETURNING j.id, (j.payload ->> 'n')::int8";
         let enqueuer = fresh(&self.url, SCHEMA).await?;
-        let insert = "WITH i AS (INSERT INTO j (payload) VALUES (jsonb_build_object('n', $1::int8))) SELECT pg_notify('j', '')";
+        let insert =
+            "WITH i AS (INSERT INTO j (payload) VALUES (jsonb_build_object('n', $1::int8))) SELECT pg_notify('j', '')";
         let insert = enqueuer.prepare(insert).await?;
         let (listener, mut connection) = tokio_postgres::connect(&self.url, NoTls).await?;
         let (told, mut wakes) = mpsc::unbounded_channel();

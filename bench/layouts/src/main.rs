@@ -22,11 +22,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use drain::{Finish, Lanes, Process, Worker, drain, fill};
+use layout::{History, Layout, Rows, Running, append, narrow, split};
 use layouts::Result;
 use layouts::database::{Database, fresh};
 use layouts::floor::Drain;
 use layouts::table::Table;
-use layout::{History, Layout, Rows, Running, append, narrow, split};
 
 const USAGE: &str = "usage: layouts [enqueue|drain|tuning|crowd|pinned|verbs] [rounds]   (all of them when none is named)";
 const DRAINED: usize = 200_000;

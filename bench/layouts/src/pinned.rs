@@ -3,10 +3,10 @@
 
 use tokio_postgres::Client;
 
-use layouts::Result;
-use layouts::database::{Database, Pin, fresh};
 use crate::drain::{Finish, Lanes, Process, Worker, drain};
 use crate::layout::{Layout, Rows, append, split};
+use layouts::Result;
+use layouts::database::{Database, Pin, fresh};
 use layouts::table::say;
 
 const CYCLES: usize = 5;

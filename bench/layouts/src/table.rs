@@ -12,10 +12,12 @@ pub struct Table {
 }
 
 impl Table {
+    /// An empty one.
     pub fn new(title: impl Into<String>) -> Self {
         Self { title: title.into(), rows: Vec::new() }
     }
 
+    /// Adds what was measured of something in the next round.
     pub fn push(&mut self, name: &str, value: f64) {
         // So that somebody who waits sees how far it is. When stderr is closed there is nobody.
         let _ = writeln!(std::io::stderr().lock(), "{}: {name} {value:.0}", self.title);
@@ -26,6 +28,9 @@ impl Table {
     }
 
     /// Prints each row, and its ratio to the first one, taken within a round: median, least and most.
+    ///
+    /// # Errors
+    /// When there is nobody to tell.
     pub fn print(&self) -> Result<()> {
         say(&format!("\n{:44}{:>12}{:>22}{:>9}{:>16}", self.title, "a second", "", "ratio", ""))?;
         let Some((_, floor)) = self.rows.first() else { return Ok(()) };

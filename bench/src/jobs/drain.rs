@@ -60,6 +60,9 @@ async fn worked_off(stage: &Stage<'_>, fill: &str, waiting: usize, jobs: usize) 
     let took_ms: f64 = node.call("worked", &format!("{{\"count\":\"{jobs}\",\"all\":{all}}}"))?;
     let used = crate::cpu::used_by(node.pid())?.as_secs_f64() * 1e6 / jobs as f64;
     let server = crate::cpu::used_by_family(stage.postgres)?.as_secs_f64();
-    say(&format!("    {fill}: {:.0} a second; {used:.1} µs of the node's processor time a job, PostgreSQL's {server:.1} s so far", jobs as f64 / took_ms * 1e3))?;
+    say(&format!(
+        "    {fill}: {:.0} a second; {used:.1} µs of the node's processor time a job, PostgreSQL's {server:.1} s so far",
+        jobs as f64 / took_ms * 1e3
+    ))?;
     Ok(jobs as f64 / took_ms * 1e3)
 }

@@ -76,7 +76,10 @@ impl Node {
 }
 
 /// An error with the end of what the nodes have said, as they say why.
-pub(super) fn with_logs(stage: &Stage<'_>, why: Box<dyn std::error::Error + Send + Sync>) -> Box<dyn std::error::Error + Send + Sync> {
+pub(super) fn with_logs(
+    stage: &Stage<'_>,
+    why: Box<dyn std::error::Error + Send + Sync>,
+) -> Box<dyn std::error::Error + Send + Sync> {
     let mut text = why.to_string();
     for name in ["dispatching", "all"] {
         let Ok(log) = std::fs::read_to_string(stage.logs.join(format!("{name}.log"))) else { continue };

@@ -12,9 +12,11 @@ import type {
   CallArgs,
   ForgeFunction,
   FunctionKind,
+  Job,
   Mutation,
   Query,
 } from './functions.js';
+import type { JobListener, JobTracker } from './jobs.js';
 import { Live, type LiveConnection } from './live.js';
 import type { Optimistic } from './optimistic.js';
 import type { Outbox } from './outbox.js';
@@ -36,6 +38,7 @@ export type {
   Mutation,
   Query,
 } from './functions.js';
+export type { JobListener, JobSnapshot, JobStatus, JobTracker } from './jobs.js';
 export type { LiveConnection } from './live.js';
 export type { Optimistic, OptimisticQueries, OptimisticResult } from './optimistic.js';
 export { createOutbox } from './outbox.js';
@@ -160,6 +163,11 @@ export interface ForgeClient {
     state: State | null,
     listener: Listener<PresenceMember<State>[]>,
   ): Presence<State>;
+  /**
+   * Follows a job by its id, as a function that dispatched it gave it: for whoever dispatched it, and for who has a role that the
+   * job names. To everybody else it does not exist (`NOT_FOUND`). Ends by itself when the job has ended.
+   */
+  trackJob<Output>(job: Job<Output>, jobId: string, listener: JobListener<Output>): JobTracker<Output>;
   /** The connection that subscriptions come over. */
   readonly connection: LiveConnection;
 }
@@ -414,6 +422,8 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
       state: unknown,
       listener: Listener<unknown>,
     ) => live.presence(fn.name, own(fn, args), state, listener),
+    trackJob: (job: Job<unknown>, jobId: string, listener: JobListener<unknown>) =>
+      live.track(job.name, jobId, listener),
     connection: live.connection,
   } as ForgeClient;
 }

@@ -10,12 +10,14 @@ import {
   type Transport,
 } from './connection.js';
 import { ForgeError } from './error.js';
+import { type JobListener, type JobTracker, Jobs } from './jobs.js';
 import { type Message, errorOf } from './message.js';
 import { type Optimistic, expect, report } from './optimistic.js';
 import type { Patience } from './patience.js';
 import type { Pass, Session } from './session.js';
 import type { Http } from './sse.js';
 import {
+  type Line,
   type ServerEventListener,
   type Listener,
   type Presence,
@@ -73,6 +75,9 @@ export class Live {
   readonly connection: LiveConnection;
   readonly #connection: Connection;
   readonly #subscriptions: Subscriptions;
+  readonly #jobs: Jobs;
+  /** Who needs the connection. */
+  readonly #needed = new Set<Line>();
   readonly #calls = new Map<unknown, Pending>();
   #waiting: Pending[] = [];
   readonly #watchers = new Set<(status: ConnectionStatus) => void>();
@@ -87,27 +92,28 @@ export class Live {
     forgotten: () => void,
   ) {
     const connection = new Connection(base, http, options, session, {
-      opened: () => this.#subscriptions.resume(),
+      opened: () => {
+        this.#subscriptions.resume();
+        this.#jobs.resume();
+      },
       received: (message) => this.#receive(message),
       dropped: () => this.#dropped(),
       forget: () => {
         forgotten();
         this.#subscriptions.forget();
+        this.#jobs.forget();
       },
-      ended: (error) => this.#subscriptions.refused(error),
+      ended: (error) => {
+        this.#subscriptions.refused(error);
+        this.#jobs.refused(error);
+      },
       changed: () => this.#changed(),
       busy: () => this.#calls.size > 0,
     });
     this.#connection = connection;
     session.onChange = (news) => connection.sessionChanged(news);
-    this.#subscriptions = new Subscriptions({
-      get open() {
-        return connection.status === 'open';
-      },
-      send: (message) => connection.send(message),
-      number: () => ++this.#numbers,
-      needed: (needed) => (needed ? connection.want() : connection.release()),
-    });
+    this.#subscriptions = new Subscriptions(this.#line());
+    this.#jobs = new Jobs(this.#line());
     this.connection = {
       get status() {
         return connection.status;
@@ -128,9 +134,33 @@ export class Live {
       restart: () => connection.restart(),
       close: () => {
         this.#subscriptions.clear();
+        this.#jobs.clear();
         connection.close();
       },
     };
+  }
+
+  /** A way to the back end for one of those who subscribe to something. */
+  #line(): Line {
+    const connection = this.#connection;
+    const line: Line = {
+      get open() {
+        return connection.status === 'open';
+      },
+      send: (message) => connection.send(message),
+      number: () => ++this.#numbers,
+      needed: (needed) => {
+        if (needed) this.#needed.add(line);
+        else this.#needed.delete(line);
+        if (needed) connection.want();
+        else if (this.#needed.size === 0) connection.release();
+      },
+    };
+    return line;
+  }
+
+  track(name: string, jobId: string, listener: JobListener<unknown>): JobTracker<unknown> {
+    return this.#jobs.track(name, jobId, listener);
   }
 
   subscribe(name: string, args: unknown, listener: Listener<unknown>): Subscription<unknown> {
@@ -214,8 +244,11 @@ export class Live {
       case 'event':
         this.#subscriptions.event(message);
         return;
+      case 'job':
+        this.#jobs.told(message);
+        return;
       case 'error':
-        this.#subscriptions.failed(message);
+        if (!this.#jobs.failed(message)) this.#subscriptions.failed(message);
         return;
       case 'reply': {
         const pending = this.#calls.get(message['id']);
@@ -242,6 +275,7 @@ export class Live {
       reject(new ForgeError('NETWORK_ERROR', text));
     }
     this.#subscriptions.dropped();
+    this.#jobs.dropped();
   }
 
   #changed(): void {

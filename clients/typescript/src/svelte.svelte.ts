@@ -16,6 +16,9 @@ import {
   type ForgeError,
   type ForgeFunction,
   type FunctionKind,
+  type Job,
+  type JobSnapshot,
+  type JobStatus,
   type PresenceMember,
   type Optimistic,
   type Outbox,
@@ -26,6 +29,7 @@ import {
   createForgeClient,
 } from './client.js';
 import { keyOf } from './functions.js';
+import { NO_NEWS } from './jobs.js';
 import { NOTHING } from './subscriptions.js';
 
 /** Options of {@link live}, {@link call} and {@link load}. */
@@ -80,6 +84,26 @@ export interface Present<State> {
   /** Why it is not known who is there. */
   readonly error: ForgeError | undefined;
   /** Whether others may have come and gone meanwhile, because the connection is down or was until a moment ago. */
+  readonly stale: boolean;
+}
+
+/** How a job stands. */
+export interface TrackedJob<Output> {
+  /** Where it is; nothing before that is known, and while there is no job. */
+  readonly status: JobStatus | undefined;
+  /** How far it says to be, in percent; 100 once it is completed. */
+  readonly progress: number | undefined;
+  /** Its words for that. */
+  readonly message: string | undefined;
+  /** What it gives back, once it is completed. */
+  readonly output: Output | undefined;
+  /** Why its last attempt failed, or why it cannot be followed. */
+  readonly error: ForgeError | undefined;
+  /** How often it was begun. */
+  readonly attempt: number;
+  /** Whether there will be no more news: it has ended, or cannot be followed. */
+  readonly done: boolean;
+  /** Whether it may have got on meanwhile, because the connection is down. */
   readonly stale: boolean;
 }
 
@@ -327,6 +351,58 @@ export function present<Args, Result, State>(
     },
     get error() {
       return snapshot.error;
+    },
+    get stale() {
+      return snapshot.stale;
+    },
+  };
+}
+
+/**
+ * Follows a job, whose id is that of the moment: what a function that dispatched it gave. While the function that gives it gives
+ * `null` or `undefined`, none is followed. To be called while a component is set up; ends with it.
+ */
+export function trackJob<Output>(
+  job: Job<Output>,
+  jobId: () => string | null | undefined,
+  options: UseOptions = {},
+): TrackedJob<Output> {
+  const client = options.client ?? useForge();
+  const wanted = $derived(jobId() ?? undefined);
+  let snapshot = $state.raw<JobSnapshot<Output>>(NO_NEWS);
+
+  // Before the page is updated, so that it never shows one job's progress as another's.
+  $effect.pre(() => {
+    snapshot = NO_NEWS;
+    const id = wanted;
+    if (id === undefined) return undefined;
+    return untrack(() => {
+      const tracker = client.trackJob(job, id, (now) => (snapshot = now));
+      return () => tracker.stop();
+    });
+  });
+
+  return {
+    get status() {
+      return snapshot.status;
+    },
+    get progress() {
+      return snapshot.progress;
+    },
+    get message() {
+      return snapshot.message;
+    },
+    get output() {
+      return snapshot.output;
+    },
+    get error() {
+      return snapshot.error;
+    },
+    get attempt() {
+      return snapshot.attempt;
+    },
+    get done() {
+      return snapshot.done;
     },
     get stale() {
       return snapshot.stale;

@@ -9,7 +9,7 @@ import ts from 'typescript';
 import { root } from './compile.js';
 
 const folder = join(root, 'node_modules/.cache/forge-docs');
-const pages = ['README.md', '../../docs/live-queries.md'];
+const pages = ['README.md', '../../docs/live-queries.md', '../../docs/jobs.md'];
 
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });

@@ -8,13 +8,13 @@ import { runtime } from './compile.js';
 
 const CLIENT = "export { createForgeClient, query, mutation, action } from './client.js';";
 const SVELTE = `${CLIENT} export { call, live, load } from './svelte.svelte.js';`;
-const ALL = `${SVELTE} export { createOutbox, newId } from './client.js'; export { connection, present } from './svelte.svelte.js';`;
+const ALL = `${SVELTE} export { createOutbox, newId } from './client.js'; export { connection, present, trackJob } from './svelte.svelte.js';`;
 
 /** What pages use, and the most that it may weigh, in bytes of gzip. */
 const uses = [
-  ['the core', CLIENT, 9_300],
-  ['the core and the Svelte adapter', SVELTE, 10_100],
-  ['all of it: also an outbox, presence, how the connection is', ALL, 10_700],
+  ['the core', CLIENT, 10_000],
+  ['the core and the Svelte adapter', SVELTE, 10_800],
+  ['all of it: also an outbox, presence, how the connection is', ALL, 11_500],
 ];
 /** What a page loads later, when it needs it. */
 const LATER = ['streams of events, loaded where no WebSocket gets through', 1_000];

@@ -8,11 +8,12 @@ import {
   type Query,
   action,
   createOutbox,
+  job,
   mutation,
   newId,
   query,
 } from '../src/client.js';
-import { call, connection, live, load, present } from '../src/svelte.svelte.js';
+import { call, connection, live, load, present, trackJob } from '../src/svelte.svelte.js';
 
 interface Card {
   id: string;
@@ -27,6 +28,31 @@ const api = {
   clear: mutation<void, null>('clear'),
   importCards: action<{ url: string }, number>('import_cards'),
 } as const;
+
+const jobs = {
+  exportBoard: job<{ fileName: string }>('export_board'),
+} as const;
+
+export function tracking(client: ForgeClient, jobId: string | null): void {
+  const tracker = client.trackJob(jobs.exportBoard, 'x', ({ output, status, done }) => {
+    const name: string | undefined = output?.fileName;
+    void [name, status === 'completed', done];
+  });
+  tracker.stop();
+  const tracked = trackJob(jobs.exportBoard, () => jobId);
+  const percent: number | undefined = tracked.progress;
+  const name: string | undefined = tracked.output?.fileName;
+  void [percent, name, tracked.message, tracked.error?.code, tracked.done];
+  // @ts-expect-error the output is another
+  const wrong: number | undefined = tracked.output;
+  // @ts-expect-error the id is given by a function, so that it is followed
+  trackJob(jobs.exportBoard, 'x');
+  // @ts-expect-error a query is no job
+  client.trackJob(api.listCards, 'x', () => {});
+  // @ts-expect-error there is no such status
+  void (tracked.status === 'failed');
+  void wrong;
+}
 
 export async function calls(client: ForgeClient): Promise<void> {
   const cards: Card[] = await client.query(api.listCards, { columnId: 'c' }, { timeout: 100 });

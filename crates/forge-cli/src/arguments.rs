@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::admin::{AuditWords, ClusterCommand, CronCommand, JobsCommand, QueuesCommand};
+
 /// The `forge` command: one binary from functions, on PostgreSQL and nothing else.
 #[derive(Debug, Parser)]
 #[command(
@@ -134,6 +136,36 @@ pub(crate) enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Jobs of an app that runs: list, show, retry, discard, cancel
+    #[command(before_help = "Example: forge jobs list --status dead_letter")]
+    Jobs {
+        #[command(subcommand)]
+        command: JobsCommand,
+    },
+    /// Queues of an app that runs: list, pause, resume
+    #[command(before_help = "Example: forge queues pause mail")]
+    Queues {
+        #[command(subcommand)]
+        command: QueuesCommand,
+    },
+    /// Crons of an app that runs: list, next, run, pause, resume, history
+    #[command(before_help = "Example: forge cron run daily_digest")]
+    Cron {
+        #[command(subcommand)]
+        command: CronCommand,
+    },
+    /// The nodes of an app that runs
+    #[command(before_help = "Example: forge cluster status")]
+    Cluster {
+        #[command(subcommand)]
+        command: ClusterCommand,
+    },
+    /// Who has operated an app that runs, and what they did
+    #[command(before_help = "Example: forge audit --limit 10")]
+    Audit {
+        #[command(flatten)]
+        words: AuditWords,
     },
     /// What an error code means and what to do about it
     #[command(before_help = "Example: forge explain PORT_IN_USE")]

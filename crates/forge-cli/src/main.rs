@@ -1,11 +1,13 @@
 //! The `forge` command: makes an app, runs it while it is edited, builds it, and looks after what belongs to it.
 //!
-//! Promises: data goes to stdout and everything else to stderr; nothing is ever asked, so that every command can run without
-//! a terminal; every failure has a code with a page (`forge explain CODE`); what a command starts ends with it, except the
+//! Promises: data goes to stdout and everything else to stderr; every command can run without a terminal, and asks nothing but before it changes many
+//! jobs at once, unless `--yes` is said; every failure has a code with a page (`forge explain CODE`); what a command starts ends with it, except the
 //! private database server, which says how it is stopped.
 //!
-//! Deliberately not here: running an app in production. The app's own binary does that, and its `migrate` and `manifest`.
+//! Deliberately not here: running an app in production. The app's own binary does that, and its `migrate` and `manifest`; what operates it from outside
+//! ([`admin`]) asks it over HTTP.
 
+mod admin;
 mod app;
 mod arguments;
 mod binary;
@@ -101,5 +103,10 @@ async fn once(command: Command) -> Result<()> {
         Command::Config { command: ConfigCommand::Show { path, json } } => config::show(&path, json),
         Command::Config { command: ConfigCommand::Reference } => config::reference(),
         Command::Explain { code } => explain::run(code.as_deref()),
+        Command::Jobs { command } => admin::jobs(command).await,
+        Command::Queues { command } => admin::queues(command).await,
+        Command::Cron { command } => admin::cron(command).await,
+        Command::Cluster { command } => admin::cluster(command).await,
+        Command::Audit { words } => admin::audit(words).await,
     }
 }

@@ -1,4 +1,5 @@
-//! The secret that signs tokens during development. It is kept, so that whoever is signed in stays so over restarts.
+//! Secrets of an app on a developer's machine: what signs tokens, what lets one in at the admin doors. They are kept, so that whoever is signed in stays so
+//! over restarts.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -8,9 +9,12 @@ use forge_core::Result;
 use crate::app::App;
 use crate::failure;
 
-/// The secret of the app on this machine, made on first use.
-pub(crate) fn of(app: &App) -> Result<String> {
-    let file = app.private_folder()?.join("secret");
+/// The file of the secret that signs tokens.
+pub(crate) const SIGNING: &str = "secret";
+
+/// A secret of the app on this machine, in this file, made on first use.
+pub(crate) fn of(app: &App, file: &str) -> Result<String> {
+    let file = app.private_folder()?.join(file);
     match std::fs::read_to_string(&file) {
         Ok(text) if text.trim().len() >= 64 => return Ok(text.trim().to_owned()),
         // An interrupted write left it short: nobody can have signed in with it.
@@ -36,13 +40,13 @@ mod tests {
     fn it_is_made_once_and_for_its_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let app = App { root: folder.path().to_owned(), name: "shop".into() };
-        let first = of(&app).unwrap();
+        let first = of(&app, SIGNING).unwrap();
         assert_eq!(first.len(), 128);
-        assert_eq!(of(&app).unwrap(), first);
+        assert_eq!(of(&app, SIGNING).unwrap(), first);
         let file = folder.path().join(".forge/secret");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_to_string(folder.path().join(".forge/.gitignore")).unwrap(), "*\n");
         std::fs::write(&file, "short").unwrap();
-        assert_ne!(of(&app).unwrap(), first);
+        assert_ne!(of(&app, SIGNING).unwrap(), first);
     }
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use forge_pg::{Options, PrivateServer, Templates, TestDatabase};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{app, edit, folder, forge, request};
+use support::{app, edit, fine, folder, forge, request};
 
 /// Compiling an app for the first time, with everything it is made of, takes its time on a small machine.
 const BUILD: Duration = Duration::from_secs(280);
@@ -186,6 +186,10 @@ fn an_app_is_swapped_without_a_request_that_fails() {
     assert!(greeting(&address).contains("one"));
     let first = processes(&app, "tiny");
     assert_eq!(first.len(), 1, "{first:?}");
+
+    // What operates it needs no word in the app's folder.
+    let status = fine(&app, &["cluster", "status"]).out;
+    assert!(status.contains("gateway,function,worker,scheduler"), "{status}");
 
     // A change is swapped in, and nobody notices.
     let visitor = Visitor::start(&address);

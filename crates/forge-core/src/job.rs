@@ -73,7 +73,9 @@ pub struct JobInfo {
     pub concurrency: Option<Concurrency>,
     /// How many may be begun within a time; any number when not said.
     pub rate_limit: Option<RateLimit>,
-    /// How long it is kept once it is completed or cancelled: [`DEFAULT_RETAIN`] when not said.
+    /// How long it is kept at least once it is completed or cancelled: [`DEFAULT_RETAIN`] when not said. All jobs share a history that is dropped
+    /// day by day, so the longest of them is what counts. Of one with none at all nothing is kept once it is completed, which is
+    /// cheaper; its output is then gone as well.
     pub retain: Duration,
     /// How long it is kept as a dead letter: [`DEFAULT_RETAIN`] when not said.
     pub dead_letter_retain: Duration,

@@ -6,6 +6,7 @@
 //!
 //! An app depends on the facade `forge`, not on this crate; what is public here may change with any version.
 
+pub(crate) mod admin;
 pub mod app;
 pub mod auth;
 pub(crate) mod cache;
@@ -17,13 +18,14 @@ pub(crate) mod feed;
 pub mod function;
 pub mod gateway;
 pub mod jobs;
+pub mod mail;
 pub mod migrate;
 pub mod observability;
 pub(crate) mod read_set;
 pub mod realtime;
 
 /// Chooses the one cryptography provider of the process. Doing it again changes nothing.
-pub(crate) fn install_crypto() {
+pub fn install_crypto() {
     // An error says that one is installed already: ours, from an earlier call, or the program's own choice.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -44,6 +44,7 @@ pub mod prelude {
     pub use forge_runtime::db::{Model, Page, Paginated};
     pub use forge_runtime::function::{ActionContext, MutationContext, QueryContext};
     pub use forge_runtime::jobs::JobContext;
+    pub use forge_runtime::mail::Mail;
     pub use jiff::civil::{Date, Time};
     pub use rust_decimal::Decimal;
     pub use uuid::Uuid;
@@ -74,6 +75,7 @@ pub use forge_runtime::db::{
 };
 pub use forge_runtime::function::{ActionContext, HttpClient, HttpRequest, HttpResponse, MutationContext, QueryContext};
 pub use forge_runtime::jobs::{Dispatch, JobContext, JobHandle, JobResult};
+pub use forge_runtime::mail::{Mail, Mailer, SentMail};
 pub use forge_runtime::observability;
 /// A moment in time, in UTC. The type of `timestamptz` columns; RFC 3339 text on the wire.
 pub use jiff::Timestamp;
@@ -93,6 +95,11 @@ struct Jobs;
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../../../docs/testing.md")]
 struct Testing;
+
+/// And of this one.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/mail.md")]
+struct MailPage;
 
 /// What the attributes expand to. Not for use by hand: it changes without notice.
 #[doc(hidden)]

@@ -40,6 +40,7 @@ use forge_runtime::app::{App, Node};
 use forge_runtime::config::{Config, Mode, Secret};
 use forge_runtime::db::Database;
 use forge_runtime::jobs::{JobHandle, JobResult};
+use forge_runtime::mail::SentMail;
 use forge_runtime::migrate::Migrator;
 pub use forge_runtime::realtime::{ReceivedEvent, Subscription};
 use serde_json::Value;
@@ -235,6 +236,11 @@ impl TestApp {
     /// `NOT_FOUND` when there is none (any more).
     pub async fn job(&self, job: JobHandle) -> Result<JobResult> {
         self.inner.parts.job(job.id).await
+    }
+
+    /// The mail that was sent, the oldest first: the newest hundred. In tests it goes no further than here.
+    pub fn mails(&self) -> Vec<SentMail> {
+        self.inner.parts.mails()
     }
 
     /// A connection of its own to the test's database, to look at what is there.

@@ -9,6 +9,7 @@ use crate::columns::BoardColumn;
 use crate::errors::BoardError;
 use crate::limits::CARDS_PER_BOARD;
 use crate::members::{Member, MemberRole};
+use crate::reminders;
 
 /// Cards stand this far apart, so that another one fits between any two of them many times.
 pub(crate) const GAP: i64 = 65_536;
@@ -187,14 +188,14 @@ pub async fn add_cards(
 /// Changes what a card says.
 #[forge::mutation]
 pub async fn update_card(ctx: &MutationContext, input: CardChange) -> Result<Card> {
-    let (_, board_id) = access::to_card(ctx.auth(), ctx.db(), input.id, MemberRole::Editor).await?;
+    let (before, board_id) = access::to_card(ctx.auth(), ctx.db(), input.id, MemberRole::Editor).await?;
     if let Some(assignee) = input.assignee_id {
         let member = Member::query().filter(Member::BOARD_ID.eq(board_id)).filter(Member::USER_ID.eq(assignee));
         if !member.exists(ctx.db()).await? {
             return Err(BoardError::AssigneeNotAMember.into());
         }
     }
-    Card::update(input.id)
+    let card = Card::update(input.id)
         .set(Card::TITLE.set(input.title.trim()))
         .set(Card::DESCRIPTION.set(input.description))
         .set(Card::PRIORITY.set(input.priority))
@@ -202,7 +203,11 @@ pub async fn update_card(ctx: &MutationContext, input: CardChange) -> Result<Car
         .set(Card::ESTIMATE.set(input.estimate))
         .set(Card::ASSIGNEE_ID.set(input.assignee_id))
         .fetch_one(ctx.db())
-        .await
+        .await?;
+    if card.due != before.due {
+        reminders::schedule(ctx, &card).await?;
+    }
+    Ok(card)
 }
 
 /// Moves a card into a column of the same board (also the one that it is in), above another card; to the bottom when
@@ -227,6 +232,7 @@ pub async fn move_card(ctx: &MutationContext, card_id: Uuid, column_id: Uuid, be
 #[forge::mutation]
 pub async fn delete_card(ctx: &MutationContext, card_id: Uuid) -> Result<()> {
     access::to_card(ctx.auth(), ctx.db(), card_id, MemberRole::Editor).await?;
+    reminders::cancel(ctx, card_id).await?;
     Card::delete(card_id).execute(ctx.db()).await?;
     Ok(())
 }

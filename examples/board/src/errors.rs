@@ -80,6 +80,18 @@ pub enum BoardError {
     /// A card can only be given to a member of its board.
     #[error(code = "ASSIGNEE_NOT_A_MEMBER", status = 409, message = "a card can only be given to a member of its board")]
     AssigneeNotAMember,
+    /// There is no time zone of this name.
+    #[error(code = "NO_SUCH_TIME_ZONE", status = 422, message = "there is no time zone called {time_zone}")]
+    NoSuchTimeZone {
+        /// The name.
+        time_zone: String,
+    },
+    /// A board says more than fits into a file.
+    #[error(code = "EXPORT_TOO_LARGE", status = 409, message = "this board says more than fits into a file of {limit} kB")]
+    ExportTooLarge {
+        /// How large a file may be, in kB.
+        limit: usize,
+    },
     /// What was to be imported cannot be.
     #[error(code = "IMPORT_REFUSED", status = 422, message = "nothing was imported: {reason}")]
     ImportRefused {

@@ -27,6 +27,11 @@ pub(crate) fn said(text: &str) -> Result<(), String> {
     plain(text)
 }
 
+/// A text as part of HTML.
+pub(crate) fn in_html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +43,11 @@ mod tests {
         for text in ["", "   ", "\u{a0}", "two\nlines", "nul\0"] {
             assert!(one_line(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_text_in_html() {
+        assert_eq!(in_html("<b>\"a\" & b</b>"), "&lt;b&gt;&quot;a&quot; &amp; b&lt;/b&gt;");
     }
 
     #[test]

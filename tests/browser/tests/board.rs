@@ -41,3 +41,8 @@ async fn people_see_who_else_is_there() {
 async fn it_works_where_no_websocket_gets_through() {
     run_scenario("proxied").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_done_later_is_done() {
+    run_scenario("later").await;
+}

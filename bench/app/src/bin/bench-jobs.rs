@@ -154,7 +154,7 @@ pub async fn worked(ctx: &ActionContext, count: i64, all: bool) -> Result<f64> {
     while i64::try_from(BEGUN.load(Ordering::Relaxed)).unwrap_or(i64::MAX) < count {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    while all && !ctx.query(all_ended, AllEnded {}).await? {
+    while all && !ctx.query(all_ended, ()).await? {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     Ok(FIRST.get().map_or(0.0, |first| first.elapsed().as_secs_f64() * 1e3))
@@ -167,7 +167,7 @@ pub async fn cycles(ctx: &ActionContext, count: i32, times: i32) -> Result<Vec<f
     for _ in 0..times {
         ctx.mutate(load, Load { count }).await?;
         let began = Instant::now();
-        while !ctx.query(all_ended, AllEnded {}).await? {
+        while !ctx.query(all_ended, ()).await? {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         rates.push(f64::from(count) / began.elapsed().as_secs_f64());

@@ -4,10 +4,10 @@
 use uuid::Uuid;
 
 use super::{AROUND, measure};
-use layouts::Result;
-use layouts::database::fresh;
 use crate::drain::{Claimer, Lanes, WORKER, Worker};
 use crate::layout::append;
+use layouts::Result;
+use layouts::database::fresh;
 use layouts::table::say;
 
 const SIDE: &str = "CREATE TABLE forge_later (

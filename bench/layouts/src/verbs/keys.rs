@@ -6,10 +6,10 @@
 use tokio_postgres::Client;
 
 use super::measure;
-use layouts::Result;
-use layouts::database::fresh;
 use crate::drain::WORKER;
 use crate::layout::Rows;
+use layouts::Result;
+use layouts::database::fresh;
 
 const SCHEMA: &str = "CREATE TABLE forge_job_keys (
     kind text NOT NULL, key text NOT NULL, running int NOT NULL, PRIMARY KEY (kind, key)

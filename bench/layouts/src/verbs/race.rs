@@ -4,10 +4,10 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use layouts::Result;
-use layouts::database::{connect, fresh};
 use crate::drain::{Claimer, Lanes, WORKER, Worker};
 use crate::layout::{Layout, Rows, append};
+use layouts::Result;
+use layouts::database::{connect, fresh};
 use layouts::table::say;
 
 /// Sleeps unless something was sent since `$3` was seen.

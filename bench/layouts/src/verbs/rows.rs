@@ -6,10 +6,10 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::{AROUND, measure};
-use layouts::Result;
-use layouts::database::fresh;
 use crate::drain::WORKER;
 use crate::layout::{Rows, Running};
+use layouts::Result;
+use layouts::database::fresh;
 use layouts::table::say;
 
 const PROMOTE: &str = "WITH ready AS (

@@ -26,6 +26,7 @@ use forge_core::{Error, Result};
 use forge_runtime::config::Loaded;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin::place;
 use crate::app::App;
 use crate::status::Status;
 use crate::voice;
@@ -74,6 +75,8 @@ async fn prepare(path: &Path, wishes: Wishes, status: &Status) -> Result<Session
     let surroundings = Surroundings::of(&app, status).await?;
     let crates = app.crates().await?;
     let nodes = Nodes::new(app.clone(), listener, surroundings.environment(), status.clone());
+    // For `forge jobs` and the like, in this folder.
+    place::serves_at(&app, &nodes.url()?)?;
     let maker = Maker::new(app, wishes.release, status.clone());
     Session::new(maker, crates, nodes, surroundings, status.clone())
 }

@@ -15,6 +15,10 @@ const CLIENT_TYPES: &[&str] = &[
     "ForgeErrorCode",
     "GetToken",
     "Job",
+    "JobListener",
+    "JobSnapshot",
+    "JobStatus",
+    "JobTracker",
     "Listener",
     "LiveConnection",
     "LiveOptions",
@@ -34,7 +38,7 @@ const CLIENT_TYPES: &[&str] = &[
 ];
 
 const SVELTE_TYPES: &[&str] =
-    &["Call", "CallSetup", "ConnectionState", "LiveQuery", "LiveSetup", "Loaded", "Present", "UseOptions"];
+    &["Call", "CallSetup", "ConnectionState", "LiveQuery", "LiveSetup", "Loaded", "Present", "TrackedJob", "UseOptions"];
 
 /// Writes the file; with `jobs` when the app has some. A type of the app goes before one of the runtime with the same name, which can still be imported
 /// from the runtime's own file.
@@ -48,7 +52,7 @@ pub(super) fn write(flavour: Flavour, names: &Names<'_>, jobs: bool) -> String {
     file += &names_from("export", ["ForgeError", "createForgeClient", "createOutbox", "newId"], "./runtime/client.js");
     file += &types("./runtime/client.js", CLIENT_TYPES);
     if flavour == Flavour::Svelte {
-        let functions = ["call", "connection", "live", "load", "present", "provideForge", "useForge"];
+        let functions = ["call", "connection", "live", "load", "present", "provideForge", "trackJob", "useForge"];
         file += &names_from("export", functions, "./runtime/svelte.svelte.js");
         file += &types("./runtime/svelte.svelte.js", SVELTE_TYPES);
     }

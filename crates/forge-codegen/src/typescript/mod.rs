@@ -41,6 +41,7 @@ const CORE: &[(&str, &str)] = &[
     ("error.ts", include_str!("../../../../clients/typescript/src/error.ts")),
     ("functions.ts", include_str!("../../../../clients/typescript/src/functions.ts")),
     ("heartbeat.ts", include_str!("../../../../clients/typescript/src/heartbeat.ts")),
+    ("jobs.ts", include_str!("../../../../clients/typescript/src/jobs.ts")),
     ("link.ts", include_str!("../../../../clients/typescript/src/link.ts")),
     ("live.ts", include_str!("../../../../clients/typescript/src/live.ts")),
     ("message.ts", include_str!("../../../../clients/typescript/src/message.ts")),

@@ -25,7 +25,7 @@ const WORDS: &[&str] = &[
 #[rustfmt::skip]
 const VALUES: &[&str] = &[
     "ForgeError", "action", "api", "call", "connection", "createForgeClient", "createOutbox", "job", "jobs", "live", "load", "mutation",
-    "newId", "present", "provideForge", "query", "useForge",
+    "newId", "present", "provideForge", "query", "trackJob", "useForge",
 ];
 
 /// The names that an app's types and functions have in the generated files.

@@ -60,8 +60,21 @@ pub(crate) fn read_duration(keys: &mut Keys, name: &str, example: &str, mistakes
 
 /// As [`read_duration`], of a text that was taken out before.
 pub(crate) fn checked_duration(text: &LitStr, name: &str, mistakes: &mut Mistakes) -> Option<u64> {
+    let ms = bounded_duration(text, name, mistakes)?;
+    if ms == 0 {
+        mistakes.add(text, format!("`{name}` is longer than no time at all"));
+    }
+    (ms > 0).then_some(ms)
+}
+
+/// As [`read_duration`], where none at all means something as well.
+pub(crate) fn read_duration_or_none(keys: &mut Keys, name: &str, example: &str, mistakes: &mut Mistakes) -> Option<u64> {
+    let text = keys.text(name, example, mistakes)?;
+    bounded_duration(&text, name, mistakes)
+}
+
+fn bounded_duration(text: &LitStr, name: &str, mistakes: &mut Mistakes) -> Option<u64> {
     match milliseconds(&text.value()) {
-        Ok(0) => mistakes.add(text, format!("`{name}` is longer than no time at all")),
         Ok(ms) if ms > LONGEST_MS => mistakes.add(text, format!("`{name}` is ten years (\"3650d\") at most")),
         Ok(ms) => return Some(ms),
         Err(why) => mistakes.add(text, why),

@@ -4,7 +4,9 @@ use proc_macro2::{Ident, TokenStream};
 use syn::{Attribute, LitStr, Meta};
 
 use crate::handler::arguments::Arguments;
-use crate::handler::keys::{Work, check_roles, checked_duration, field_ident, read_count, read_duration, read_name};
+use crate::handler::keys::{
+    Work, check_roles, checked_duration, field_ident, read_count, read_duration, read_duration_or_none, read_name,
+};
 use crate::keys::{Grammar, Keys, inner};
 use crate::mistakes::Mistakes;
 use crate::names::{did_you_mean, list, plain};
@@ -76,7 +78,7 @@ pub(super) fn read(args: TokenStream, attrs: &mut Vec<Attribute>, function: &Ide
         idempotent: keys.take("idempotent").and_then(|meta| read_idempotent(&meta, mistakes)),
         concurrency: keys.take("concurrency").and_then(|meta| read_concurrency(&meta, mistakes)),
         rate_limit: keys.take("rate_limit").and_then(|meta| read_rate_limit(&meta, mistakes)),
-        retain_ms: read_duration(&mut keys, "retain", "7d", mistakes),
+        retain_ms: read_duration_or_none(&mut keys, "retain", "7d", mistakes),
         dead_letter_retain_ms: keys.take("dead_letter").and_then(|meta| {
             let tokens = inner(&meta, "dead_letter(retain = \"7d\")", mistakes)?;
             read_duration(&mut DEAD_LETTER.read(tokens, mistakes), "retain", "7d", mistakes)

@@ -144,7 +144,8 @@ async fn ran(
     let depth = config.gateway.max_json_depth;
     let cluster = Cluster::new();
     let jobs = Jobs::new(app.jobs().clone(), &config.jobs, database.jobs().clone(), cluster.clone());
-    let world = World { cluster, accounts, jobs };
+    let mail = crate::mail::Mailer::new(&config.mail, config.mode)?;
+    let world = World { cluster, accounts, jobs, mail };
     let executor = FunctionExecutor::new(router, database.clone(), world, config.function.clone(), depth, live)?;
     let auth = match &wish.user {
         None if wish.roles.is_empty() => AuthContext::anonymous(),

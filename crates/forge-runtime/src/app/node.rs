@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::App;
+use crate::admin::{self, Actor, Admin};
 use crate::auth::{Accounts, Principal};
 use crate::cluster::{Clock, Cluster, ClusterInfo, Heart};
 use crate::config::{Config, Mode, Role, Secret};
@@ -24,6 +25,7 @@ use crate::feed::{ChangeSweep, FeedKeeper};
 use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, World, Written, sweep_mutation_ids};
 use crate::gateway::{Authenticator, GatewayServer};
 use crate::jobs::{JobResult, Jobs, Worker};
+use crate::mail::{Inbox, Mailer, SentMail};
 use crate::migrate::{Migrator, Progress, State};
 use crate::observability;
 use crate::realtime::{InvalidationEngine, Live, Outbox, Subscribe, Subscription, Versions};
@@ -62,6 +64,7 @@ pub struct NodeParts {
     pub(crate) cluster: Cluster,
     pub(crate) jobs: Jobs,
     pub(crate) crons: CronRunner,
+    pub(crate) mail: Mailer,
     pub(crate) stage: watch::Receiver<Stage>,
 }
 
@@ -107,6 +110,11 @@ impl NodeParts {
         self.jobs.cancel(id, why).await
     }
 
+    /// The mail that was sent on this node and went no further, as in development and in tests, the oldest first: the newest hundred.
+    pub fn mails(&self) -> Vec<SentMail> {
+        self.mail.inbox().map(Inbox::all).unwrap_or_default()
+    }
+
     /// Holds this node's worker back, for tests that look before it works; or lets it go on.
     pub fn hold_jobs(&self, hold: bool) {
         self.jobs.open(!hold);
@@ -120,12 +128,12 @@ impl NodeParts {
         self.crons.run_due().await
     }
 
-    /// Dispatches a run of a cron at once, as if it were for this time; for now when none is named.
+    /// Dispatches a run of a cron at once: for now, or for a time at which it is due, which has one run whoever asks for it. Returns the run's job.
     ///
     /// # Errors
-    /// `NOT_FOUND` when there is no such cron, and when the database cannot be reached.
+    /// `NOT_FOUND` when there is no such cron, `INVALID_ARGUMENT` when it is not due at that time, and when the database cannot be reached.
     pub async fn run_cron(&self, name: &str, slot: Option<jiff::Timestamp>) -> Result<Uuid> {
-        self.crons.run_by_hand(name, slot).await
+        self.crons.run_by_hand(&self.admin(), &Actor::app(), name, slot, false).await.map(|asked| asked.job)
     }
 
     /// Pauses a cron, or lets it go on; times that pass meanwhile are not caught up.
@@ -133,10 +141,15 @@ impl NodeParts {
     /// # Errors
     /// As [`run_cron`](Self::run_cron).
     pub async fn pause_cron(&self, name: &str, paused: bool) -> Result<()> {
-        self.crons.pause(name, paused).await
+        self.crons.pause(&self.admin(), &Actor::app(), name, paused).await.map(drop)
     }
 
-    /// Lets this node's worker work until nothing is left that is due.
+    /// Where what operates the app is run.
+    pub(crate) fn admin(&self) -> Admin {
+        Admin::of(&self.database)
+    }
+
+    /// Lets this node's worker work until nothing is left that is due, but for queues that are paused.
     ///
     /// # Errors
     /// When the database cannot be reached.
@@ -204,7 +217,8 @@ impl Node {
         let cluster = Cluster::new();
         let jobs = Jobs::new(app.jobs().clone(), &config.jobs, database.jobs().clone(), cluster.clone());
         let crons = CronRunner::new(app.crons().clone(), jobs.clone());
-        let world = World { cluster: cluster.clone(), accounts: accounts.clone(), jobs: jobs.clone() };
+        let mail = Mailer::new(&config.mail, config.mode)?;
+        let world = World { cluster: cluster.clone(), accounts: accounts.clone(), jobs: jobs.clone(), mail: mail.clone() };
         let executor = FunctionExecutor::new(
             router,
             database.clone(),
@@ -229,6 +243,7 @@ impl Node {
             cluster: cluster.clone(),
             jobs: jobs.clone(),
             crons: crons.clone(),
+            mail,
             stage: stage_seen,
         };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -278,7 +293,7 @@ impl Node {
         }
         last_tasks.spawn(jobs.run(last_stop.clone()));
         tasks.spawn(sweep_changes(database.clone(), stage.subscribe(), stop.clone()));
-        tasks.spawn(sweep(database, accounts, stage.subscribe(), stop.clone()));
+        tasks.spawn(sweep(database, accounts, config.admin.audit_retain, stage.subscribe(), stop.clone()));
         let (failing, failure) = tokio::sync::mpsc::channel(1);
         let (preparing, stage_set, stopping) = (parts.clone(), stage.clone(), stop.clone());
         tasks.spawn(async move {
@@ -485,14 +500,24 @@ async fn sweep_changes(database: Database, mut stage: watch::Receiver<Stage>, st
 }
 
 /// Sweeps old answers of mutations away, now and then. Nodes may do so at the same time: they skip each other's rows.
-async fn sweep(database: Database, accounts: Arc<Accounts>, mut stage: watch::Receiver<Stage>, stop: CancellationToken) {
+async fn sweep(
+    database: Database,
+    accounts: Arc<Accounts>,
+    audit_retain: Duration,
+    mut stage: watch::Receiver<Stage>,
+    stop: CancellationToken,
+) {
     let began = stage.wait_for(|stage| *stage == Stage::Ready);
     tokio::select! {
         () = stop.cancelled() => return,
         ready = began => if ready.is_err() { return },
     }
     loop {
-        let swept = async { Ok::<_, Error>(sweep_mutation_ids(&database).await? >= 1000 || accounts.sweep().await?) };
+        let swept = async {
+            let more = sweep_mutation_ids(&database).await? >= 1000 || accounts.sweep().await?;
+            let more = admin::sweep(&database, audit_retain).await? || more;
+            Ok::<_, Error>(crate::cron::admin::sweep(&database).await? || more)
+        };
         match swept.await {
             // A full batch: there is more.
             Ok(true) => continue,

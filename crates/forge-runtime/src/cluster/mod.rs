@@ -25,6 +25,7 @@
 //!
 //! Not here: what work there is, and its fencing (a job by its worker and claim; a leader's writes by the term, see [`leader`]).
 
+pub(crate) mod admin;
 mod bus;
 mod clock;
 mod heart;

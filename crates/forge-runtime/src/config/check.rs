@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::database_url::TlsMode;
 use super::mistakes::{At, Mistakes};
-use super::{AuthConfig, Config, Role, Secret};
+use super::{AuthConfig, Config, MailConfig, Role, Secret};
 
 const INVALID: &str = "CONFIG_INVALID_VALUE";
 const UNSAFE: &str = "CONFIG_UNSAFE";
@@ -15,6 +15,9 @@ pub(super) fn check(config: &Config, place: &dyn Fn(&str) -> At, mistakes: &mut 
         |key: &str, code: &'static str, text: String| mistakes.add(place(key), code, format!("`{key}`: {text}"));
     contradictions(config, &mut report);
     auth(&config.security.auth, config.mode.is_production(), &mut report);
+    for (key, text) in config.admin.problems(config.security.auth.secret.as_ref()) {
+        report(key, INVALID, text);
+    }
     if config.mode.is_production() {
         production(config, &mut report);
     }
@@ -48,6 +51,9 @@ fn contradictions(config: &Config, report: Report<'_>) {
     if config.shutdown.force_after < config.shutdown.unready_for + config.shutdown.request_drain_timeout {
         let text = "must not be below shutdown.unready_for and shutdown.request_drain_timeout together";
         report("shutdown.force_after", INVALID, text.into());
+    }
+    if let Some(Err(why)) = config.mail.url.as_ref().map(MailConfig::check_url) {
+        report("mail.url", INVALID, why.into());
     }
     let cookie = &config.security.auth.cookie_name;
     if !config.mode.is_production() && (cookie.starts_with("__Host-") || cookie.starts_with("__Secure-")) {
@@ -121,8 +127,17 @@ fn strength(key: &str, secret: &Secret, least: usize, report: Report<'_>) {
 }
 
 fn production(config: &Config, report: Report<'_>) {
+    if let Some(Ok(false)) = config.mail.url.as_ref().map(MailConfig::check_url) {
+        let text = "leads to another host without TLS, so that mail and the password could be read on the way; \
+                    begin it with smtps://, or end it with ?tls=required";
+        report("mail.url", UNSAFE, text.into());
+    }
     if config.security.cors.allowed_origins.iter().any(|origin| origin == "*") {
         report("security.cors.allowed_origins", UNSAFE, "has `*`, which lets every web page call; list the origins".into());
+    }
+    for (at, (_, token)) in config.admin.all_tokens().enumerate() {
+        let key = if at == 0 && config.admin.token.is_some() { "admin.token" } else { "admin.tokens" };
+        strength(key, token, 32, report);
     }
     let database = &config.database;
     if database.url.is_none() {

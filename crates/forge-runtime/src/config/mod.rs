@@ -12,6 +12,7 @@
 //! Deliberately not here: reloading (a changed configuration is a restart), and profiles within a file (one file,
 //! with `${…}` where environments differ).
 
+mod admin;
 mod check;
 mod cidr;
 mod cluster;
@@ -19,6 +20,7 @@ mod database;
 mod database_url;
 mod explain;
 mod kind;
+mod mail;
 mod mistakes;
 mod mode;
 mod node;
@@ -38,11 +40,13 @@ use std::path::Path;
 
 use forge_core::Result;
 
+pub use admin::{AdminConfig, AdminToken};
 pub use cidr::Cidr;
 pub use cluster::ClusterConfig;
 pub use database::{DatabaseConfig, MigrationsConfig};
 pub use database_url::{Endpoint, TlsMode};
 pub use explain::{Explained, Source};
+pub use mail::MailConfig;
 pub use mode::Mode;
 pub use read::Loaded;
 pub use secret::Secret;
@@ -82,8 +86,12 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// `[worker]`.
     pub worker: WorkerConfig,
+    /// `[mail]`.
+    pub mail: MailConfig,
     /// `[security.…]`.
     pub security: SecurityConfig,
+    /// `[admin]`.
+    pub admin: AdminConfig,
     /// `[observability]`.
     pub observability: ObservabilityConfig,
     /// `[shutdown]`.
@@ -125,7 +133,9 @@ impl Config {
             reactivity: ReactivityConfig::defaults(mode),
             jobs: JobsConfig::defaults(mode),
             worker: WorkerConfig::defaults(mode),
+            mail: MailConfig::defaults(mode),
             security: SecurityConfig::defaults(mode),
+            admin: AdminConfig::defaults(mode),
             observability: ObservabilityConfig::defaults(mode),
             shutdown: ShutdownConfig::defaults(mode),
         }
@@ -193,8 +203,10 @@ fn sections() -> Vec<SectionTable> {
         section("reactivity", |c| &c.reactivity, |c| &mut c.reactivity),
         section("jobs", |c| &c.jobs, |c| &mut c.jobs),
         section("worker", |c| &c.worker, |c| &mut c.worker),
+        section("mail", |c| &c.mail, |c| &mut c.mail),
         section("security.cors", |c| &c.security.cors, |c| &mut c.security.cors),
         section("security.auth", |c| &c.security.auth, |c| &mut c.security.auth),
+        section("admin", |c| &c.admin, |c| &mut c.admin),
         section("observability", |c| &c.observability, |c| &mut c.observability),
         section("shutdown", |c| &c.shutdown, |c| &mut c.shutdown),
     ]

@@ -97,7 +97,7 @@ section! {
         max_in_flight: u32 = 1_000, int(1..=1_000_000);
         /// How many subscriptions a live session may have; a further one is answered `TOO_MANY_SUBSCRIPTIONS`.
         max_subscriptions_per_connection: u32 = 100, int(1..=10_000);
-        /// How many messages `subscribe` and `presence` a live session may send within a minute; further ones are answered
+        /// How many messages `subscribe`, `presence` and `subscribeJob` a live session may send within a minute; further ones are answered
         /// `RATE_LIMITED`.
         subscription_rate_limit: u32 = 1_200, int(1..=1_000_000);
         /// How many live sessions one user may have on a node; a further one is answered `TOO_MANY_SESSIONS`.

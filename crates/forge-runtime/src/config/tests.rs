@@ -338,6 +338,55 @@ fn production_refuses_what_is_unsafe() {
 }
 
 #[test]
+fn admin_tokens_are_such_as_a_guard_can_tell_apart() {
+    let named = |name: &str, secret: &str| format!("[[admin.tokens]]\nname = \"{name}\"\nsecret = \"{secret}\"\n");
+    assert!(!load("").admin.is_open() && !load("admin.audit_retain = \"30d\"").admin.is_open());
+    assert!(load("admin.role = \"admin\"").admin.is_open());
+    let config = load(&format!("admin.token = \"{STRONG}\"\n{}", named("deploy", "another-token-for-deploys")));
+    let names: Vec<&str> = config.admin.all_tokens().map(|(name, _)| name).collect();
+    assert_eq!(names, ["token", "deploy"]);
+    let wrong = |text: &str, part: &str| refused(text, &[("FORGE_SECRET", STRONG)], "CONFIG_INVALID_VALUE", &[part]);
+    wrong("admin.token = \"short\"", "`admin.token`: has a token of 5 characters; 16 are needed");
+    wrong("admin.token = \"header.payload.signature\"", "a dot, a space");
+    wrong("admin.token = \"a token with spaces\"", "a dot, a space");
+    wrong(&format!("admin.token = \"{STRONG}\""), "tokens of users are signed with");
+    wrong(&named("", "another-token-for-deploys"), "needs both `name` and `secret`");
+    let twice = named("a", "another-token-for-deploys");
+    wrong(&format!("{twice}{}", named("a", "one-more-token-for-deploys")), "two tokens of the name `a`");
+    wrong(&format!("{twice}{}", named("b", "another-token-for-deploys")), "twice, under another name");
+    let production = [("FORGE_ENV", "production"), ("FORGE_SECRET", STRONG), ("DATABASE_URL", "postgres://localhost/app")];
+    refused(
+        "admin.token = \"a-token-of-words\"",
+        &production,
+        "CONFIG_UNSAFE",
+        &["`admin.token`: has 16 bytes; production needs 32"],
+    );
+    refused(&named("a", &"ab".repeat(20)), &production, "CONFIG_UNSAFE", &["`admin.tokens`: has only 2 different"]);
+}
+
+#[test]
+fn a_mail_server_is_one_and_production_reaches_it_with_tls() {
+    let production = [
+        ("FORGE_ENV", "production"),
+        ("FORGE_SECRET", "k3rT9vQ2mX7pL4wZ8nB5cJ6hD1fG0sYa"),
+        ("DATABASE_URL", "postgres://localhost/app"),
+    ];
+    let of = |url: &str| format!("[mail]\nurl = \"{url}\"");
+    for good in
+        ["smtps://ada:p%40ss@mail.example", "smtp://mail.example?tls=required", "smtp://localhost:1025", "smtp://[::1]"]
+    {
+        load_with(&of(good), &production).unwrap();
+    }
+    for plain in ["smtp://mail.example", "smtp://mail.example?tls=opportunistic"] {
+        refused(&of(plain), &production, "CONFIG_UNSAFE", &["`mail.url`: leads to another host without TLS"]);
+        load(&of(plain));
+    }
+    for bad in ["mail.example", "https://mail.example", "smtp://mail.example?tls=maybe", "smtps://"] {
+        refused(&of(bad), &[], "CONFIG_INVALID_VALUE", &["`mail.url`"]);
+    }
+}
+
+#[test]
 fn secrets_are_shown_nowhere() {
     let env = [("FORGE_SECRET", "s3cret-token"), ("DATABASE_URL", "postgres://ada:s3cret@localhost/app")];
     let text = r#"

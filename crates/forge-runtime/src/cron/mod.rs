@@ -2,6 +2,7 @@
 //!
 //! [`CronSchedule`] says when; a run is a job.
 
+pub(crate) mod admin;
 mod context;
 mod registry;
 mod schedule;

@@ -22,7 +22,6 @@ use forge_core::cron::{CronInfo, Overlap};
 use forge_core::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::context::Run;
 use super::{CronRegistry, CronSchedule, concurrency};
@@ -46,8 +45,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 static STATE: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/state.sql")));
 static DECIDE: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/decide.sql")));
 static MISSED: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/missed.sql")));
-static BY_HAND: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!("sql/by_hand.sql")));
-static PAUSED: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of("UPDATE forge_crons SET paused = $2 WHERE name = $1"));
 
 /// Runs crons. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -210,37 +207,12 @@ impl CronRunner {
         Ok(())
     }
 
-    /// Dispatches a run at once, as if it were for this time; for now when none is named. It does not count as decided.
-    pub(crate) async fn run_by_hand(&self, name: &str, slot: Option<Timestamp>) -> Result<Uuid> {
-        let (info, _) = self.known(name)?;
-        let run = Run { slot: slot.unwrap_or_else(|| self.jobs.cluster().clock().now()), catch_up: false, by_hand: true };
-        let (job, input, key) = (new_uuid(), serde_json::to_string(&run)?, concurrency(info.overlap).map(|_| ""));
-        let priority = info.priority as i16;
-        let params: crate::db::Params<'_> = &[&info.name, &run.slot, &job, &input, &info.queue, &priority, &key];
-        let answer = self.jobs.pool().get().await?.query(&BY_HAND, params).await.map_err(from_driver)?;
-        if let Some(at) = answer.rows.first().map(|row| row.try_get(0)).transpose().map_err(from_driver)? {
-            self.jobs.dispatched(info.name, priority, at, key);
-        }
-        Ok(job)
+    pub(super) fn crons(&self) -> &CronRegistry {
+        &self.crons
     }
 
-    /// Pauses a cron, or lets it go on. Times that pass meanwhile are missed, and not caught up.
-    pub(crate) async fn pause(&self, name: &str, paused: bool) -> Result<()> {
-        self.known(name)?;
-        let answer = self.jobs.pool().get().await?.query(&PAUSED, &[&name, &paused]).await.map_err(from_driver)?;
-        if answer.affected == 0 {
-            return Err(Error::not_found(format!(
-                "the cron `{name}` has not been seen by a scheduler yet; try again in a moment"
-            )));
-        }
-        Ok(())
-    }
-
-    fn known(&self, name: &str) -> Result<(&CronInfo, &CronSchedule)> {
-        self.crons.get(name).ok_or_else(|| {
-            let names: Vec<&str> = self.crons.iter().map(|(info, _)| info.name).collect();
-            Error::not_found(format!("there is no cron `{name}`; there are: {}", names.join(", ")))
-        })
+    pub(super) fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 }
 

@@ -22,6 +22,7 @@ use crate::cluster::{Cluster, ClusterInfo};
 use crate::db::{Db, WriteDb};
 use crate::feed::{Note, TELL};
 use crate::jobs::{Dispatch, Dispatched, JobHandle, JobResult, Jobs, Place, many as dispatch_many};
+use crate::mail::Mailer;
 use crate::realtime::event_note;
 
 /// Who calls, and what is known about the call. Shared by everything that one call sets off.
@@ -41,6 +42,7 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) jobs: Jobs,
+    pub(crate) mail: Mailer,
 }
 
 /// What a call has looked at of its caller: who may share a live query's result follows from that.
@@ -275,6 +277,15 @@ impl MutationContext {
         dispatch_many(self.place(), &self.caller, inputs, None).await
     }
 
+    /// Cancels a job, exactly if this mutation commits: one that waits ends at once, one that runs is asked to. False when there is none
+    /// that has not ended. Whether the caller may is for the app to say, as it is when jobs are dispatched.
+    ///
+    /// # Errors
+    /// `DATABASE_UNAVAILABLE`.
+    pub async fn cancel_job(&self, id: Uuid, why: &str) -> Result<bool> {
+        self.world.jobs.cancel_inside(&self.db, id, why, &self.dispatched).await
+    }
+
     fn place(&self) -> Place<'_> {
         Place::Inside(&self.world.jobs, &self.db, &self.dispatched)
     }
@@ -308,6 +319,11 @@ impl ActionContext {
     /// A client for the outside world. Its requests carry the trace on.
     pub fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    /// Sends mail. From a job it is tried again when it fails; here whoever calls is told.
+    pub fn mail(&self) -> &Mailer {
+        &self.world.mail
     }
 
     /// Calls a query.
@@ -362,6 +378,14 @@ impl ActionContext {
     /// As [`dispatch_job`](Self::dispatch_job); then none is written down.
     pub async fn dispatch_jobs<I: JobInput>(&self, inputs: Vec<I>) -> Result<Vec<JobHandle>> {
         dispatch_many(Place::Outside(&self.world.jobs), &self.caller, inputs, None).await
+    }
+
+    /// Cancels a job; see [`MutationContext::cancel_job`]. It is cancelled when this returns.
+    ///
+    /// # Errors
+    /// `DATABASE_UNAVAILABLE`.
+    pub async fn cancel_job(&self, id: Uuid, why: &str) -> Result<bool> {
+        self.world.jobs.cancel(id, why).await
     }
 
     /// Calls another action.

@@ -28,6 +28,7 @@ use crate::db::transaction::{Purpose, Transaction};
 use crate::db::{Database, Db, Recorder, WriteDb, error};
 use crate::feed::{EventNote, Note, TELL};
 use crate::jobs::Dispatched;
+use crate::mail::Mailer;
 use crate::realtime::{Acknowledge, Live, Pledge};
 
 /// How often a mutation is run again when others got in its way.
@@ -119,6 +120,11 @@ impl FunctionExecutor {
     }
 
     /// What every context is made with.
+    /// Sends mail.
+    pub(crate) fn mail(&self) -> &Mailer {
+        &self.0.world.mail
+    }
+
     pub(super) fn world(&self) -> Arc<World> {
         self.0.world.clone()
     }

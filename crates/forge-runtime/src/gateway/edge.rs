@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 
 use super::answer::{self, Told};
 use super::cors::Cors;
-use super::{live, page, probes, rpc, session};
+use super::{admin, inbox, live, page, probes, rpc, session};
 use crate::app::NodeParts;
 use crate::auth::ClientIp;
 
@@ -62,8 +62,10 @@ impl Edge {
             router: Router::new()
                 .merge(rpc::routes())
                 .merge(session::routes())
+                .merge(admin::routes(&parts))
                 .merge(live::routes(live.clone()))
                 .merge(probes::routes(&config))
+                .merge(inbox::routes(&parts))
                 .method_not_allowed_fallback(page::nothing_here)
                 .fallback(page::serve)
                 .with_state(parts.clone()),
@@ -292,6 +294,8 @@ fn route_label(path: &str) -> &'static str {
         _ if path.starts_with("/events/") => "/events/{session}",
         _ if path.starts_with("/rpc/") => "/rpc/{function}",
         _ if path.starts_with("/auth/") => "/auth",
+        _ if path == "/_api" || path.starts_with("/_api/") => "/_api",
+        _ if path.starts_with("/_forge/mail") => "/_forge/mail",
         _ => "page",
     }
 }

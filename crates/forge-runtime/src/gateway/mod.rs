@@ -7,7 +7,9 @@
 //!                                                           ├ GET /health, /ready, /metrics
 //!                                                           └ GET anything else            the app's page
 //!                                                           ├ GET /ws, /events             live queries and calls
-//!                                                           └ POST /auth/refresh           a new access token
+//!                                                           ├ POST /auth/refresh           a new access token
+//!                                                           ├ /_api/…                      operating it, behind a guard
+//!                                                           └ GET /_forge/mail             mail that was sent, in development
 //! ```
 //!
 //! `/health` says that the process lives and never looks at the database, so that an outage of the database does not make an
@@ -15,10 +17,12 @@
 //!
 //! Built on hyper and axum's router; neither is part of the public API.
 
+mod admin;
 mod answer;
 mod authenticator;
 mod cors;
 mod edge;
+mod inbox;
 mod live;
 mod page;
 mod probes;

@@ -19,6 +19,7 @@ use super::dispatch::{Dispatch, JobHandle, Place};
 use super::{JobResult, Jobs, Worker};
 use crate::db::Db;
 use crate::function::{ActionContext, Caller, FunctionExecutor, HttpClient, MutationContext, QueryContext};
+use crate::mail::Mailer;
 
 /// What the worker and the job share while it runs.
 #[derive(Debug)]
@@ -199,6 +200,11 @@ impl JobContext {
         &self.http
     }
 
+    /// Sends mail. A job that ends between a mail that was sent and its own end is run again, and sends it again.
+    pub fn mail(&self) -> &Mailer {
+        self.executor.mail()
+    }
+
     /// The database: reads only, each by itself. What a job writes it writes by [`mutate`](Self::mutate), in one transaction.
     pub fn db(&self) -> &Db {
         &self.db
@@ -252,6 +258,14 @@ impl JobContext {
     /// As [`dispatch_job`](Self::dispatch_job); then none is written down.
     pub async fn dispatch_jobs<I: JobInput>(&self, inputs: Vec<I>) -> Result<Vec<JobHandle>> {
         super::dispatch::many(Place::Outside(&self.jobs), &self.caller, inputs, None).await
+    }
+
+    /// Cancels a job: one that waits ends at once, one that runs is asked to. False when there is none that has not ended.
+    ///
+    /// # Errors
+    /// `DATABASE_UNAVAILABLE`.
+    pub async fn cancel_job(&self, id: Uuid, why: &str) -> Result<bool> {
+        self.jobs.cancel(id, why).await
     }
 
     /// Waits until these jobs have ended, and tells how each did. The job gives its slot away meanwhile, so that children

@@ -2,7 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use forge_core::job::{Job, JobInput, Priority};
@@ -29,18 +29,37 @@ pub struct JobHandle {
     pub new: bool,
 }
 
-/// What a transaction has dispatched: others are told once it has committed.
+/// What a transaction has dispatched and cancelled: others are told once it has committed.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Dispatched(Arc<Mutex<Vec<Wake>>>);
+pub(crate) struct Dispatched(Arc<Mutex<Noted>>);
+
+/// See [`Dispatched`].
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    pub(super) wakes: Vec<Wake>,
+    /// Jobs that somebody follows.
+    pub(super) followed: Vec<Uuid>,
+}
 
 impl Dispatched {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn note(&self, wakes: impl IntoIterator<Item = Wake>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(wakes);
+        self.noted().wakes.extend(wakes);
+    }
+
+    /// A job was cancelled.
+    pub(super) fn cancelled(&self, wake: Option<Wake>, followed: Option<Uuid>) {
+        let mut noted = self.noted();
+        noted.wakes.extend(wake);
+        noted.followed.extend(followed);
     }
 
     /// What to tell.
-    pub(crate) fn take(&self) -> Vec<Wake> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn take(&self) -> Noted {
+        std::mem::take(&mut *self.noted())
     }
 }
 

@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::Jobs;
-use super::store::{AGAIN, BURY, COMPLETE, get, micros};
+use super::store::{AGAIN, BURY, COMPLETE, DROP, get, micros};
 use super::wake::Wake;
-use crate::db::Lease;
 use crate::db::error::from_driver;
+use crate::db::{Lease, Params};
 
 /// How many are written by one statement at most.
 const BATCH_MAX: usize = 1000;
@@ -163,8 +163,10 @@ impl Finisher {
         }
         let mut lost = 0;
         for ((claim, keep), (ids, outputs)) in groups {
-            let outputs = Value::Object(outputs);
-            let answer = lease.query(&COMPLETE, &[&worker, &ids, &claim, &outputs, &keep]).await.map_err(from_driver)?;
+            let outputs = (!outputs.is_empty()).then(|| Value::Object(outputs));
+            let (complete, drop): (Params<'_>, Params<'_>) = (&[&worker, &ids, &claim, &outputs], &[&worker, &ids, &claim]);
+            let (statement, params) = if keep { (&COMPLETE, complete) } else { (&DROP, drop) };
+            let answer = lease.query(statement, params).await.map_err(from_driver)?;
             if let Some(row) = answer.rows.first() {
                 lost += ids.len() - usize::try_from(get::<i64>(row, 0)?).unwrap_or(0).min(ids.len());
                 self.jobs.told(get::<Option<Vec<Uuid>>>(row, 1)?.unwrap_or_default());

@@ -103,6 +103,11 @@ impl Lanes {
         }
     }
 
+    /// Puts the lanes of some queues to sleep.
+    pub(super) fn rest(&mut self, of: impl Fn(&str) -> bool) {
+        self.lanes.iter_mut().filter(|lane| of(lane.of.queue)).for_each(|lane| lane.awake = false);
+    }
+
     /// Whether any lane may have something.
     pub(super) fn is_awake(&self) -> bool {
         self.lanes.iter().any(|lane| lane.awake)
@@ -260,5 +265,17 @@ mod tests {
         );
         let asks: Vec<_> = asks.iter().map(|ask| (ask.of.kind, ask.n)).collect();
         assert_eq!(asks, [("mail", 3), ("sms", 4)]);
+    }
+
+    #[test]
+    fn lanes_of_a_paused_queue_rest_until_they_are_woken() {
+        let mut lanes = Lanes::new([MAIL, VIDEO]);
+        ["mail", "video"].iter().for_each(|kind| lanes.wake(kind, 50, at(0)));
+        lanes.rest(|queue| queue == VIDEO.queue);
+        assert_eq!(asked(&mut lanes, 10, 0), [("mail", 50, 10)]);
+        lanes.rest(|queue| queue == MAIL.queue);
+        assert!(!lanes.is_awake());
+        lanes.wake("video", 50, at(0));
+        assert_eq!(asked(&mut lanes, 10, 0), [("video", 50, 10)]);
     }
 }

@@ -22,12 +22,16 @@
 //! Bounded: what a worker claims ahead ([`shelf`]), what waits to be written ([`finish`]), how deep a queue may be (`jobs.max_pending`).
 //! How it is stored, and why so, is told in `docs/queue-storage.md`.
 
+pub(crate) mod admin;
 mod batch;
+mod cancel;
 mod context;
 mod dispatch;
 mod finish;
+mod follow;
 mod lanes;
 mod maintain;
+mod paused;
 mod rates;
 mod registry;
 mod run;
@@ -44,7 +48,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use forge_core::auth::AuthContext;
-use forge_core::function::Access;
 use forge_core::job::Job;
 use forge_core::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -56,13 +59,14 @@ pub use context::JobContext;
 use context::Running;
 pub use dispatch::{Dispatch, JobHandle};
 pub(crate) use dispatch::{Dispatched, Place, many};
+pub(crate) use follow::{Standing, may_see, no_such_job};
 pub(crate) use registry::JobEntry;
 pub use registry::JobRegistry;
 use wake::{CHANNEL, Wake, Waker};
 pub(crate) use worker::Worker;
 
 use batch::{Batcher, Batches, batcher};
-use store::{CANCEL, IDLE, NewJob, OURS, PROGRESS, SAVE, STATUS, TRACK, WAITING, Written, get};
+use store::{IDLE, NewJob, OURS, PROGRESS, SAVE, STATUS, TRACK, WAITING, Written, get};
 
 use crate::cluster::{Cluster, Heard};
 use crate::config::JobsConfig;
@@ -144,10 +148,13 @@ struct Inner {
     progress: Notify,
     /// Whether this node's worker works; a test may want to look before it does.
     open: watch::Sender<bool>,
+    paused: paused::Paused,
     /// It has been written down how jobs ended.
     ended: Notify,
     /// Jobs that somebody follows and that have got on.
     told: broadcast::Sender<Arc<[Uuid]>>,
+    /// Those that somebody on this node follows.
+    followed: follow::Followed,
 }
 
 impl Jobs {
@@ -168,8 +175,10 @@ impl Jobs {
             progressed: Mutex::default(),
             progress: Notify::new(),
             open: watch::Sender::new(true),
+            paused: paused::Paused::default(),
             ended: Notify::new(),
             told: broadcast::Sender::new(256),
+            followed: follow::Followed::default(),
         }))
     }
 
@@ -187,6 +196,10 @@ impl Jobs {
 
     pub(crate) fn waker(&self) -> &Waker {
         &self.0.waker
+    }
+
+    fn paused(&self) -> &paused::Paused {
+        &self.0.paused
     }
 
     /// How far the clock of due times is ahead, in microseconds.
@@ -247,7 +260,9 @@ impl Jobs {
 
     /// Tells of what a transaction that has committed has dispatched.
     pub(crate) fn committed(&self, dispatched: &Dispatched) {
-        dispatched.take().into_iter().for_each(|wake| self.wake(wake));
+        let noted = dispatched.take();
+        noted.wakes.into_iter().for_each(|wake| self.wake(wake));
+        self.told(noted.followed);
     }
 
     /// A run of a cron was written down.
@@ -265,7 +280,7 @@ impl Jobs {
             Wake::Ready { kind, .. } => here.contains(&**kind) && self.0.waker.has_room(),
             Wake::Held { kind, .. } => here.contains(kind.as_str()),
             Wake::Due { .. } => !here.is_empty(),
-            Wake::Cancel { .. } | Wake::Look => false,
+            Wake::Cancel { .. } | Wake::Queues | Wake::Look => false,
         };
         drop(here);
         if mine {
@@ -328,6 +343,7 @@ impl Jobs {
             () = progressing => {}
             () = self.hear() => {}
             () = self.measure() => {}
+            () = self.follow_all() => {}
         }
     }
 
@@ -442,19 +458,8 @@ impl Jobs {
 
     /// How a job stands, for somebody who may know.
     pub(crate) async fn status_for(&self, id: Uuid, auth: &AuthContext) -> Result<JobResult> {
-        let found = self.status(&[id]).await?.pop().filter(|job| {
-            let owner = job.owner.as_deref().and_then(|owner| serde_json::from_str::<run::Owner>(owner).ok());
-            let own = auth.user_id().is_some() && owner.is_some_and(|owner| owner.id.as_deref() == auth.user_id());
-            let track = self.0.registry.info(&job.kind).map(|info| info.track);
-            let role = match track {
-                Some(Access::Public) => true,
-                Some(Access::SignedIn) => auth.is_authenticated(),
-                Some(Access::AnyRole(roles)) => roles.iter().any(|role| auth.has_role(role)),
-                None => false,
-            };
-            own || role || auth.is_system()
-        });
-        found.ok_or_else(|| Error::not_found(format!("there is no job {id} (any more)")))
+        let found = self.status(&[id]).await?.pop().filter(|job| may_see(self, job, auth));
+        found.ok_or_else(|| no_such_job(id))
     }
 
     /// Waits until these have ended.
@@ -512,22 +517,6 @@ impl Jobs {
     pub(crate) async fn waiting(&self, kind: &str) -> Result<Vec<String>> {
         let answer = self.pool().get().await?.query(&WAITING, &[&kind]).await.map_err(from_driver)?;
         answer.rows.iter().map(|row| get(row, 0)).collect()
-    }
-
-    /// Cancels a job: one that waits ends at once, one that runs is asked to. False when there is none that has not ended.
-    pub(crate) async fn cancel(&self, id: Uuid, why: &str) -> Result<bool> {
-        let answer = self.0.pool.get().await?.query(&CANCEL, &[&id, &why]).await.map_err(from_driver)?;
-        let Some(row) = answer.rows.first() else { return Ok(false) };
-        let (what, kind, key): (String, String, Option<String>) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
-        if what == "cancelling" {
-            self.wake(Wake::Cancel { id });
-        } else if let Some(key) = key {
-            self.wake(Wake::Held { kind, key });
-        }
-        if get(row, 3)? {
-            self.told(vec![id]);
-        }
-        Ok(true)
     }
 }
 

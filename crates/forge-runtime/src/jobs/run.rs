@@ -170,6 +170,12 @@ pub(super) fn error_json(why: &Error) -> String {
     if let (Some(details), Some(error)) = (why.details(), error.as_object_mut()) {
         error.insert("details".into(), details.clone());
     }
+    if why.public_message() != why.message()
+        && let Some(error) = error.as_object_mut()
+    {
+        // Not for whoever dispatched the job.
+        error.insert("internal".into(), true.into());
+    }
     if why.kind() == ErrorKind::Internal
         && let (Some(source), Some(error)) = (why.source(), error.as_object_mut())
     {

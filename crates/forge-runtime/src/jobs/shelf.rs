@@ -187,6 +187,13 @@ impl<J> Shelf<J> {
         back
     }
 
+    /// Takes off all that waits of some queues.
+    pub(super) fn take_off(&self, of: impl Fn(&str) -> bool) -> Vec<J> {
+        let mut inner = self.inner();
+        let queues = inner.queues.iter_mut().filter(|(name, _)| of(name));
+        queues.flat_map(|(_, queue)| queue.waiting.drain(..)).map(|(_, job)| job).collect()
+    }
+
     /// How many run, and how many wait.
     pub(super) fn counts(&self) -> (usize, usize) {
         let inner = self.inner();
@@ -268,6 +275,15 @@ mod tests {
         shelf.put([("a", 1)]);
         assert_eq!(shelf.take_back(Duration::from_secs(5)), [] as [u32; 0]);
         assert_eq!(shelf.take_back(Duration::ZERO), [1]);
+    }
+
+    #[test]
+    fn what_waits_of_a_queue_can_be_taken_off() {
+        let shelf = shelf(1, &[("a", 1, 0), ("b", 1, 0)]);
+        shelf.put([("a", 1), ("a", 2), ("b", 3)]);
+        assert_eq!(shelf.try_take(), Some(("a", 1)));
+        assert_eq!(shelf.take_off(|queue| queue == "a"), [2]);
+        assert_eq!(shelf.counts(), (1, 1), "what runs goes on");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forge_core::{Error, Result};
 use jiff::Timestamp;
-use postgres_types::FromSql;
+use postgres_types::{FromSql, Type, accepts};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -31,8 +31,11 @@ fn text(_: &str, text: &'static str) -> std::borrow::Cow<'static, str> {
 statements! {
     ENQUEUE = "enqueue.sql";
     ENQUEUE_ONE = "enqueue_one.sql";
+    ENQUEUE_PLAIN = "enqueue_plain.sql";
+    ENQUEUE_ALIKE = "enqueue_alike.sql";
     CLAIM = "claim.sql";
     COMPLETE = "complete.sql";
+    DROP = "drop.sql";
     AGAIN = "again.sql";
     BURY = "bury.sql";
     PROMOTE = "promote.sql";
@@ -79,7 +82,14 @@ pub(crate) struct NewJob {
 }
 
 impl NewJob {
-    /// Whether the short statement will do.
+    /// Whether nothing but the input tells them apart.
+    fn is_like(&self, other: &Self) -> bool {
+        (self.kind, self.queue, self.priority) == (other.kind, other.queue, other.priority)
+            && self.owner == other.owner
+            && self.trace == other.trace
+    }
+
+    /// Whether a short statement will do.
     fn is_plain(&self) -> bool {
         self.delay.is_zero()
             && self.at.is_none()
@@ -124,6 +134,17 @@ pub(crate) struct Claimed {
     pub(crate) worker: Uuid,
 }
 
+/// A `json` as it is: to have the server make a text of it is work for nothing.
+struct JsonText(String);
+
+impl<'a> FromSql<'a> for JsonText {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> std::result::Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(std::str::from_utf8(raw)?.to_owned()))
+    }
+
+    accepts!(JSON);
+}
+
 /// Which way a statement goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Way<'a> {
@@ -134,7 +155,7 @@ pub(crate) enum Way<'a> {
 }
 
 impl Way<'_> {
-    async fn run(self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer> {
+    pub(super) async fn run(self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer> {
         match self {
             Self::Inside(db) => db.run(shape, params).await,
             Self::Alone(pool) => pool.get().await?.query(shape, params).await.map_err(from_driver),
@@ -153,6 +174,9 @@ pub(crate) async fn enqueue(way: Way<'_>, jobs: &[NewJob], shift: i64) -> Result
         let answer = way.run(&ENQUEUE_ONE, params).await?;
         let ready_at = get(answer.rows.first().ok_or_else(no_row)?, 0)?;
         return Ok(vec![Written { id: job.id, new: true, ready_at: Some(ready_at), run_at: None, held: false }]);
+    }
+    if jobs.iter().all(NewJob::is_plain) {
+        return enqueue_plain(way, jobs).await;
     }
     let mut written: Vec<Option<Written>> = vec![None; jobs.len()];
     // A key that is taken and given back again and again in between cannot keep anybody here for ever.
@@ -182,6 +206,29 @@ pub(crate) async fn enqueue(way: Way<'_>, jobs: &[NewJob], shift: i64) -> Result
         .into_iter()
         .collect::<Option<_>>()
         .ok_or_else(|| Error::database_unavailable("a job's key changes hands too fast; try again"))
+}
+
+async fn enqueue_plain(way: Way<'_>, jobs: &[NewJob]) -> Result<Vec<Written>> {
+    let Some(first) = jobs.first() else { return Ok(Vec::new()) };
+    let ids: Vec<Uuid> = jobs.iter().map(|job| job.id).collect();
+    let inputs: Vec<&str> = jobs.iter().map(|job| job.input.as_str()).collect();
+    let answer = if jobs.iter().all(|job| job.is_like(first)) {
+        let owner = first.owner.as_deref();
+        way.run(&ENQUEUE_ALIKE, &[&ids, &inputs, &first.kind, &first.queue, &first.priority, &owner, &first.trace]).await?
+    } else {
+        let kinds: Vec<&str> = jobs.iter().map(|job| job.kind).collect();
+        let queues: Vec<&str> = jobs.iter().map(|job| job.queue).collect();
+        let priorities: Vec<i16> = jobs.iter().map(|job| job.priority).collect();
+        let owners: Vec<Option<&str>> = jobs.iter().map(|job| job.owner.as_deref()).collect();
+        let traces: Vec<Option<&str>> = jobs.iter().map(|job| job.trace.as_deref()).collect();
+        way.run(&ENQUEUE_PLAIN, &[&ids, &kinds, &queues, &priorities, &inputs, &owners, &traces]).await?
+    };
+    // The first one's place. To begin a little early costs nothing.
+    let ready_at = get(answer.rows.first().ok_or_else(no_row)?, 0)?;
+    Ok(jobs
+        .iter()
+        .map(|job| Written { id: job.id, new: true, ready_at: Some(ready_at), run_at: None, held: false })
+        .collect())
 }
 
 async fn enqueue_these(way: Way<'_>, jobs: &[&NewJob], shift: i64) -> Result<Answer> {
@@ -228,11 +275,11 @@ pub(super) async fn claim(pool: &Pool, worker: Uuid, asks: &[Ask]) -> Result<Vec
                 ready_at: get(row, 3)?,
                 attempt: get(row, 4)?,
                 claim: get(row, 11)?,
-                input: get(row, 5)?,
-                owner: get(row, 6)?,
+                input: get::<JsonText>(row, 5)?.0,
+                owner: get::<Option<JsonText>>(row, 6)?.map(|json| json.0),
                 trace: get(row, 7)?,
                 concurrency_key: get(row, 8)?,
-                saved: get(row, 9)?,
+                saved: get::<Option<JsonText>>(row, 9)?.map(|json| json.0),
                 cancel_requested: get(row, 10)?,
                 worker,
             })

@@ -19,6 +19,8 @@ pub(crate) enum Wake {
     Held { kind: String, key: String },
     /// A job that runs is to be cancelled.
     Cancel { id: Uuid },
+    /// A queue was paused, or goes on.
+    Queues,
     /// There may be anything.
     Look,
 }
@@ -34,6 +36,7 @@ impl Wake {
             Self::Due { at } => ("d".into(), at.as_microsecond()),
             Self::Held { kind, key } => (format!("h {kind} {key}"), 0),
             Self::Cancel { id } => (format!("c {id}"), 0),
+            Self::Queues => ("q".into(), 0),
             Self::Look => ("l".into(), 0),
         }
     }
@@ -49,6 +52,7 @@ impl Wake {
             },
             (Some("d"), ..) => Self::Due { at },
             (Some("h"), Some(kind), Some(key)) => Self::Held { kind: kind.to_owned(), key: key.to_owned() },
+            (Some("q"), None, None) => Self::Queues,
             (Some("c"), Some(id), None) => id.parse().map_or(Self::Look, |id| Self::Cancel { id }),
             _ => Self::Look,
         }
@@ -144,6 +148,7 @@ mod tests {
             Wake::Held { kind: "mail".into(), key: "a b \"c\"".into() },
             Wake::Held { kind: "mail".into(), key: String::new() },
             Wake::Cancel { id: Uuid::from_u128(9) },
+            Wake::Queues,
             Wake::Look,
         ];
         for wake in wakes {

@@ -191,9 +191,13 @@ impl Worker {
         })
     }
 
-    /// Hands back what has waited for a slot for so long.
+    /// Hands back what has waited for a slot for so long, and what is of a queue that was paused.
     async fn hand_back(&self, ended: &mpsc::Sender<Ended>, longer_than: Duration) {
-        for (entry, job) in self.shelf.take_back(longer_than) {
+        let mut back = self.shelf.take_back(longer_than);
+        if self.jobs.paused().any() {
+            back.extend(self.shelf.take_off(|queue| self.jobs.paused().is(queue)));
+        }
+        for (entry, job) in back {
             let end = End::Again { delay: Duration::ZERO, error: None, unspent: true };
             let Claimed { id, worker, claim, concurrency_key, .. } = job;
             drop(ended.send(Ended { id, kind: entry.info.name, worker, claim, concurrency_key, end }).await);
@@ -239,6 +243,8 @@ struct Claimer<'a> {
     rates: Rates,
     look_at: Instant,
     due_at: Option<Instant>,
+    /// Which queues are paused may have changed.
+    queues_changed: bool,
     died: broadcast::Receiver<NodeId>,
     /// From which key on held jobs are looked for.
     held_from: (String, String),
@@ -255,6 +261,7 @@ impl<'a> Claimer<'a> {
             worker,
             look_at: Instant::now(),
             due_at: None,
+            queues_changed: true,
             held_from: Default::default(),
         }
     }
@@ -322,7 +329,7 @@ impl<'a> Claimer<'a> {
                     }
                 }
                 Wake::Cancel { id } => self.worker.cancel(id),
-                Wake::Look => self.look_at = Instant::now(),
+                Wake::Queues | Wake::Look => (self.queues_changed, self.look_at) = (true, Instant::now()),
             }
         }
     }
@@ -336,6 +343,10 @@ impl<'a> Claimer<'a> {
         }
         if self.look_at <= Instant::now() {
             self.look(me).await?;
+        }
+        if self.worker.jobs.paused().any() {
+            // A look wakes them again.
+            self.lanes.rest(|queue| self.worker.jobs.paused().is(queue));
         }
         while self.lanes.is_awake() && !stop.is_cancelled() {
             self.rates.fill(self.worker.jobs.pool(), &self.lanes).await?;
@@ -368,6 +379,10 @@ impl<'a> Claimer<'a> {
     /// Looks over all lanes, and for whatever else nobody may have told of.
     async fn look(&mut self, me: Uuid) -> Result<()> {
         let began = Instant::now();
+        if self.queues_changed || self.worker.jobs.paused().any() {
+            self.worker.jobs.look_for_paused().await?;
+            self.queues_changed = false;
+        }
         let (kinds, priorities): (Vec<&str>, Vec<i16>) = self.lanes.all().unzip();
         let shift = self.worker.jobs.shift();
         let answer = self

@@ -11,6 +11,7 @@ mod cluster;
 mod jobs;
 mod live;
 mod logging;
+mod mail;
 mod metrics;
 
 pub(crate) use cache::query_cache;
@@ -19,6 +20,7 @@ pub(crate) use jobs::{JobMetrics, crons, jobs};
 pub(crate) use live::live;
 pub(crate) use logging::REQUEST;
 pub use logging::{LogGuard, init_logging};
+pub(crate) use mail::mail;
 pub use metrics::{render, with_registry};
 
 pub(crate) use metrics::{

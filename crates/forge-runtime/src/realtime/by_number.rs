@@ -19,6 +19,15 @@ impl<T> ByNumber<T> {
         self.place(number).ok().map(|at| &self.0[at].1)
     }
 
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+        self.place(number).ok().map(|at| &mut self.0[at].1)
+    }
+
+    /// All of it, in the order of the numbers.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut (u64, T)> {
+        self.0.iter_mut()
+    }
+
     /// Returns what it takes the place of.
     pub(super) fn insert(&mut self, number: u64, value: T) -> Option<T> {
         match self.place(number) {

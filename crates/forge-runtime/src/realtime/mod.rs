@@ -57,7 +57,7 @@ pub(crate) use group::{Fingerprint, GroupId};
 pub(crate) use index::Index;
 pub(crate) use invalidation::{Acknowledge, InvalidationEngine, Live, Pledge};
 pub use local::Subscription;
-pub(crate) use outbox::{End, Outbox};
+pub(crate) use outbox::{End, JobNews, Outbox};
 pub(crate) use presence::{Presence, STATE_BYTES_MAX, entry as presence_entry, nowhere, topic as presence_topic};
 pub(crate) use roll::MAIL_MAX;
 pub(crate) use subscriptions::{Subscribe, Unsubscribe};

@@ -4,6 +4,8 @@
 //! is never half of a round. When the client is slower than the rounds, a newer result takes the place of an older one that was not
 //! sent, and the frame then shows the newest of each: the state of the last round.
 //!
+//! How a followed job stands has such a slot as well.
+//!
 //! Beside results there are answers, of which a client gets no more than it asked for, and events, of which the newest hundred wait.
 
 use std::collections::VecDeque;
@@ -72,6 +74,9 @@ struct Waiting {
     /// What the client has of each subscription.
     held: ByNumber<Held>,
     events: Events,
+    jobs: ByNumber<Job>,
+    /// How many jobs were followed.
+    followed: u64,
     end: Option<End>,
     /// Since when something waits.
     since: Option<Instant>,
@@ -83,6 +88,27 @@ struct Waiting {
 #[derive(Debug, Clone)]
 pub(super) enum News {
     Result(Arc<Told>),
+    Failed(Arc<Error>),
+}
+
+/// A job that the session follows.
+#[derive(Debug)]
+struct Job {
+    /// Tells it from others that had its number.
+    turn: u64,
+    news: Option<JobNews>,
+}
+
+/// News of a job that a session follows.
+#[derive(Debug)]
+pub(crate) enum JobNews {
+    /// How it stands, as JSON.
+    Stands {
+        text: String,
+        /// There will be nothing more.
+        over: bool,
+    },
+    /// It is not followed any more.
     Failed(Arc<Error>),
 }
 
@@ -145,6 +171,8 @@ pub(crate) struct Outgoing {
     pub(crate) frame: Option<String>,
     /// Events, as JSON.
     pub(crate) events: Vec<String>,
+    /// How jobs stand: the number and the turn of each.
+    pub(crate) jobs: Vec<(u64, u64, JobNews)>,
     /// Nothing comes after this.
     pub(crate) end: Option<End>,
 }
@@ -236,12 +264,34 @@ impl Outbox {
         }
     }
 
+    /// A job is followed under this number from now on. Returns which turn of the number that is.
+    pub(crate) fn follow(&self, subscription: u64) -> u64 {
+        self.forget(subscription);
+        let mut waiting = self.waiting();
+        waiting.followed += 1;
+        let turn = waiting.followed;
+        waiting.jobs.insert(subscription, Job { turn, news: None });
+        turn
+    }
+
+    /// News of a job; the newest counts. Nothing when the number has been given to something else meanwhile.
+    pub(crate) fn job(&self, subscription: u64, turn: u64, news: JobNews) {
+        if self.waiting().jobs.get(subscription).is_some_and(|job| job.turn == turn) {
+            self.change(|waiting| {
+                if let Some(job) = waiting.jobs.get_mut(subscription).filter(|job| job.turn == turn) {
+                    job.news = Some(news);
+                }
+            });
+        }
+    }
+
     /// Nothing more is said of a subscription.
     pub(crate) fn forget(&self, subscription: u64) {
         let mut waiting = self.waiting();
         waiting.news.remove(subscription);
         waiting.held.remove(subscription);
         waiting.events.forget(subscription);
+        waiting.jobs.remove(subscription);
     }
 
     /// Whether there is something to take. If not, whoever asks is woken when there is; it is the only one who asks.
@@ -314,6 +364,9 @@ impl Outbox {
         outgoing.frame = frame.text(waiting.position, &std::mem::take(&mut waiting.acks));
         for (id, event) in std::mem::take(&mut waiting.events.waiting) {
             outgoing.events.push(event.message(id, std::mem::take(&mut waiting.events.missed)));
+        }
+        for (id, job) in waiting.jobs.iter_mut() {
+            outgoing.jobs.extend(job.news.take().map(|news| (*id, job.turn, news)));
         }
         outgoing
     }
@@ -411,6 +464,37 @@ mod tests {
         put(&fourth);
         assert_eq!(frame(&outbox)["results"][0]["current"], true);
         assert!(outbox.take().frame.is_none());
+    }
+
+    #[test]
+    fn of_a_job_the_newest_counts_and_nothing_of_one_that_had_its_number_before() {
+        let outbox = Outbox::new();
+        let stands = |text: &str| JobNews::Stands { text: text.to_owned(), over: false };
+        let texts = |outbox: &Outbox| -> Vec<String> {
+            let jobs = outbox.take().jobs.into_iter();
+            jobs.map(|(id, _, news)| match news {
+                JobNews::Stands { text, .. } => format!("{id} {text}"),
+                JobNews::Failed(why) => format!("{id} {}", why.code()),
+            })
+            .collect()
+        };
+        let (first, other) = (outbox.follow(4), outbox.follow(2));
+        outbox.job(4, first, stands("10 %"));
+        outbox.job(4, first, stands("20 %"));
+        outbox.job(2, other, JobNews::Failed(Arc::new(Error::not_found("x"))));
+        assert_eq!(texts(&outbox), ["2 NOT_FOUND", "4 20 %"]);
+        assert!(outbox.is_empty() && texts(&outbox).is_empty());
+        let second = outbox.follow(4);
+        outbox.job(4, first, stands("late"));
+        assert!(outbox.is_empty(), "it is about another one now");
+        outbox.job(4, second, stands("new"));
+        outbox.forget(4);
+        outbox.job(4, second, stands("forgotten"));
+        assert!(texts(&outbox).is_empty());
+        let third = outbox.follow(4);
+        outbox.job(4, third, stands("secret"));
+        outbox.end(End::SIGNED_OUT);
+        assert!(texts(&outbox).is_empty(), "whoever is signed out is shown nothing more");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod consistency;
 mod events;
 mod explain;
 mod following;
+mod jobs;
 mod limits;
 mod precision;
 mod presence;

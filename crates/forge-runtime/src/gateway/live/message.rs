@@ -21,6 +21,7 @@ struct Sent {
     version: Option<String>,
     mutation_id: Option<String>,
     token: Option<String>,
+    job_id: Option<String>,
 }
 
 /// What a client wants.
@@ -31,6 +32,7 @@ pub(super) enum Wanted {
     Unsubscribe { id: u64 },
     Call { id: u64, function: String, args: Option<Box<RawValue>>, mutation_id: Option<String> },
     Presence { id: u64, of: u64, state: Option<Box<RawValue>> },
+    SubscribeJob { id: u64, job: String },
     Ping,
 }
 
@@ -40,18 +42,27 @@ impl Wanted {
     /// # Errors
     /// `INVALID_ARGUMENT` when it is none of these.
     pub(super) fn read(text: &str) -> Result<Self> {
-        let refused =
-            || Error::invalid_argument("the message is not one of auth, subscribe, unsubscribe, call, presence and ping");
+        let refused = || {
+            Error::invalid_argument(
+                "the message is not one of auth, subscribe, unsubscribe, subscribeJob, call, presence and ping",
+            )
+        };
         let sent: Sent = serde_json::from_str(text).map_err(|_| refused())?;
         Self::of(sent).ok_or_else(refused)
     }
 
     fn of(sent: Sent) -> Option<Self> {
-        let Sent { r#type, id, of, function, args, state, version, mutation_id, token } = sent;
+        let Sent { r#type, id, of, function, args, state, version, mutation_id, token, job_id } = sent;
         // What belongs to one kind only.
         let (calling, lasting) = (mutation_id.is_some(), version.is_some());
         let (naming, staying) = (function.is_some() || args.is_some(), of.is_some() || state.is_some());
         let bare = !calling && !lasting && !naming && !staying;
+        if let ("subscribeJob", Some(id), None, true) = (r#type.as_str(), id, &token, bare) {
+            return Some(Self::SubscribeJob { id, job: job_id? });
+        }
+        if job_id.is_some() {
+            return None;
+        }
         match (r#type.as_str(), id, token) {
             ("auth", None, Some(token)) if bare => Some(Self::Auth { token }),
             ("subscribe", Some(id), None) if !calling && !staying => {
@@ -134,6 +145,7 @@ mod tests {
             r#"{"type": "presence", "id": 2, "of": 1}"#,
             r#"{"type": "presence", "id": 2, "of": 1, "state": null}"#,
             r#"{"type": "presence", "id": 2, "of": 1, "state": {"x": 1}}"#,
+            r#"{"type": "subscribeJob", "id": 2, "jobId": "x"}"#,
             r#"{"type": "ping"}"#,
         ] {
             assert!(Wanted::read(fine).is_ok(), "{fine}");
@@ -153,6 +165,11 @@ mod tests {
             r#"{"type": "presence", "id": 2}"#,
             r#"{"type": "presence", "of": 2}"#,
             r#"{"type": "presence", "id": 2, "of": 1, "function": "f"}"#,
+            r#"{"type": "subscribeJob", "id": 2}"#,
+            r#"{"type": "subscribeJob", "jobId": "x"}"#,
+            r#"{"type": "subscribeJob", "id": 2, "jobId": "x", "of": 1}"#,
+            r#"{"type": "subscribeJob", "id": 2, "jobId": "x", "args": {}}"#,
+            r#"{"type": "ping", "jobId": "x"}"#,
             r#"{"type": "ping", "id": 1}"#,
             r#"{"type": "ping", "more": 1}"#,
             r#"{"type": "event", "id": 1}"#,

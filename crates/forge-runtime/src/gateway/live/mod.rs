@@ -3,8 +3,9 @@
 //! ```text
 //!  GET /ws ──────────────────▶ websocket ─┐                   ┌─ realtime: subscriptions, presence
 //!  GET /events ──────────────▶ stream ────┼─▶ Session ────────┤
-//!  POST /events/{session} ───▶ post ──────┘      ▲            └─ function: calls
-//!         └ of another node ─▶ forge_live_messages ┘  (the change feed tells that node)
+//!  POST /events/{session} ───▶ post ──────┘      ▲            ├─ function: calls
+//!         └ of another node ─▶ forge_live_messages ┘            └─ jobs: how one stands
+//!             (the change feed tells that node)
 //! ```
 //!
 //! A [`Session`](session::Session) knows no socket: it takes messages in, and has something to write in its outbox. A transport brings the one and
@@ -16,6 +17,7 @@
 
 mod attention;
 mod hub;
+mod job;
 mod limits;
 mod message;
 mod post;

@@ -11,8 +11,10 @@ use forge_core::request::RequestMetadata;
 use forge_core::{Error, ErrorKind, Result};
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use uuid::Uuid;
 
 use super::hub::Hub;
+use super::job::{Follower, Following};
 use super::limits::{Holder, Pace, Seat, exceeded};
 use super::message::{self, Wanted};
 use crate::app::{NodeParts, Stage};
@@ -20,8 +22,8 @@ use crate::auth::Principal;
 use crate::function::{Call, Caller, Entry, Looked, Written, permit};
 use crate::observability;
 use crate::realtime::{
-    Acknowledge, End, MAIL_MAX, Outbox, Presence, STATE_BYTES_MAX, Subscribe, Unsubscribe, nowhere, presence_entry,
-    presence_topic,
+    Acknowledge, End, JobNews, MAIL_MAX, Outbox, Presence, STATE_BYTES_MAX, Subscribe, Unsubscribe, nowhere,
+    presence_entry, presence_topic,
 };
 
 /// How many calls of one session are under way at a time, or answered and the answer not yet taken.
@@ -58,6 +60,7 @@ struct Held {
 enum Subscription {
     Query { entry: Arc<Entry>, args: Arc<[u8]> },
     Presence(Presence),
+    Job(Arc<Following>),
 }
 
 /// What is to be written now.
@@ -160,6 +163,22 @@ impl Session {
             texts.push(frame);
         }
         texts.extend(taken.events);
+        for (id, turn, news) in taken.jobs {
+            let over = match news {
+                JobNews::Stands { text, over } => {
+                    texts.push(text);
+                    over
+                }
+                JobNews::Failed(why) => {
+                    self.log(&why);
+                    texts.push(message::error(Some(id), &why));
+                    true
+                }
+            };
+            if over {
+                self.held.lock().await.over(id, turn);
+            }
+        }
         Outgoing { texts, end: taken.end }
     }
 
@@ -273,6 +292,10 @@ impl Session {
                 let subscription = self.presence(id, of, state.as_deref(), held);
                 self.begin(id, subscription, held).await;
             }
+            Wanted::SubscribeJob { id, job } => match self.job(id, &job, held) {
+                Ok(job) => self.follow(id, job, held).await,
+                Err(why) => self.begin(id, Err(why), held).await,
+            },
             Wanted::Call { id, function, args, mutation_id } => self.call(id, function, args, mutation_id),
         }
     }
@@ -349,10 +372,35 @@ impl Session {
         Ok(Subscription::Presence(Presence { of, state: state.map(Into::into) }))
     }
 
+    fn job(&self, id: u64, job: &str, held: &mut Held) -> Result<Uuid> {
+        self.admit(id, held)?;
+        job.parse().map_err(|_| Error::invalid_argument("`jobId` is not the id of a job: a UUID"))
+    }
+
+    /// Follows a job, on behalf of whom the session speaks for now.
+    async fn follow(&self, id: u64, job: Uuid, held: &mut Held) {
+        if held.subscriptions.contains_key(&id) {
+            self.unsubscribe(id, held).await;
+        }
+        let parts = &self.hub.parts;
+        let follower = Follower {
+            jobs: parts.jobs.clone(),
+            outbox: self.outbox.clone(),
+            id,
+            auth: self.principal().auth.clone(),
+            output_max: usize::try_from(parts.config.function.max_result_size).unwrap_or(usize::MAX),
+        };
+        held.subscriptions.insert(id, Subscription::Job(Arc::new(follower.begin(job))));
+    }
+
     /// Begins a subscription, or says why not.
     async fn begin(&self, id: u64, subscription: Result<Subscription>, held: &mut Held) {
         match subscription {
             Ok(subscription) => {
+                if matches!(held.subscriptions.get(&id), Some(Subscription::Job(_))) {
+                    // The number is about something else from now on.
+                    self.outbox.forget(id);
+                }
                 if self.subscribe(id, &subscription, held).await {
                     held.subscriptions.insert(id, subscription);
                 }
@@ -377,6 +425,8 @@ impl Session {
                 let topic = serde_json::Value::from(presence_topic(entry.info.name, args)).to_string();
                 (presence_entry(), topic.into_bytes().into(), Some(presence.clone()))
             }
+            // Begun otherwise.
+            Subscription::Job(_) => return true,
         };
         let (outbox, caller) = (self.outbox.clone(), self.caller());
         self.hub.parts.live.subscribe(Subscribe { outbox, id, entry, args, caller, presence }).await;
@@ -416,12 +466,16 @@ impl Session {
         let auth = principal.auth.clone();
         *self.principal.lock().unwrap_or_else(PoisonError::into_inner) = principal;
         // Roles may have changed, and with them what may be seen. Queries first: others are present at them.
-        let (queries, presences): (Vec<_>, Vec<_>) =
+        let (queries, others): (Vec<_>, Vec<_>) =
             held.subscriptions.clone().into_iter().partition(|(_, one)| matches!(one, Subscription::Query { .. }));
-        for (id, subscription) in queries.into_iter().chain(presences) {
+        for (id, subscription) in queries.into_iter().chain(others) {
             let permitted = match &subscription {
                 Subscription::Query { entry, .. } => permit(&entry.info, &auth),
                 Subscription::Presence(_) => Ok(()),
+                Subscription::Job(following) => {
+                    self.follow(id, following.job, held).await;
+                    continue;
+                }
             };
             match permitted {
                 Ok(()) => drop(self.subscribe(id, &subscription, held).await),
@@ -449,6 +503,13 @@ impl Drop for Session {
 }
 
 impl Held {
+    /// A job is not followed any more.
+    fn over(&mut self, id: u64, turn: u64) {
+        if matches!(self.subscriptions.get(&id), Some(Subscription::Job(following)) if following.turn == turn) {
+            self.subscriptions.remove(&id);
+        }
+    }
+
     /// Ends a subscription, and with it that one is present there. Returns all that ended.
     fn end(&mut self, id: u64) -> Vec<u64> {
         let about = |one: &Subscription| matches!(one, Subscription::Presence(presence) if presence.of == id);

@@ -1,6 +1,7 @@
 -- Writes jobs down. One whose unique key a live job has is not written; the answer names that job instead. A job that is not due yet is
 -- scheduled; one with a concurrency key waits until it is let in. One row per job, in their order, but for a job whose key was
--- taken by a transaction that this statement's snapshot does not see: it has none, and is to be asked for again.
+-- taken by a transaction that this statement's snapshot does not see: it has none, and is to be asked for again. Keys are looked up
+-- one by one in forge_jobs_unique: a join would be planned as a scan of a table that was small once.
 WITH job AS MATERIALIZED (
     SELECT j.*, clock_timestamp() + j.n * interval '1 microsecond' AS now, clock_timestamp() + ($13::int8 + j.delay) * interval '1 microsecond' AS due
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int2[], $5::int8[], $6::timestamptz[], $7::text[], $8::text[], $9::text[],
@@ -18,6 +19,8 @@ WITH job AS MATERIALIZED (
 SELECT j.n, coalesce(w.id, before.id) AS id, w.id IS NOT NULL AS written, w.state, w.ready_at, w.run_at
 FROM job j
 LEFT JOIN written w ON w.id = j.id
-LEFT JOIN forge_jobs before ON w.id IS NULL AND before.kind = j.kind AND before.unique_key = j.unique_key
+LEFT JOIN LATERAL (
+    SELECT b.id FROM forge_jobs b WHERE w.id IS NULL AND j.unique_key IS NOT NULL AND b.kind = j.kind AND b.unique_key = j.unique_key LIMIT 1
+) before ON true
 WHERE w.id IS NOT NULL OR before.id IS NOT NULL
 ORDER BY j.n

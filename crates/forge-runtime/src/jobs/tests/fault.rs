@@ -28,13 +28,8 @@ const FAULTS: &[Fault] = &[
     ("a claim skips the first of a lane", "claim.sql", "LIMIT lane.n", "OFFSET 1 LIMIT lane.n"),
     ("a claim takes the last ones first", "claim.sql", "ORDER BY ready_at", "ORDER BY ready_at DESC"),
     ("what is paused is claimed", "claim.sql", "AND q.paused", "AND q.paused AND false"),
-    (
-        "nobody is told that a job was cancelled before it was begun",
-        "claim.sql",
-        "saved::text, cancel_requested",
-        "saved::text, false",
-    ),
-    ("what was saved is lost", "claim.sql", "saved::text, cancel_requested", "NULL::text, cancel_requested"),
+    ("nobody is told that a job was cancelled before it was begun", "claim.sql", "saved, cancel_requested", "saved, false"),
+    ("what was saved is lost", "claim.sql", "saved, cancel_requested", "NULL::json, cancel_requested"),
     ("a key has more places than its limit", "release.sql", "AND state IN (0, 2)", "AND state = 2"),
     (
         "who waits for a key is let in whatever the priorities",

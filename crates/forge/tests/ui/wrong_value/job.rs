@@ -5,7 +5,7 @@ async fn a(_ctx: &JobContext) -> Result<()> {
     Ok(())
 }
 
-#[forge::job(priority = high, retain = "0s", dead_letter = "7d", role = [])]
+#[forge::job(priority = high, retain = "4000d", dead_letter = "7d", role = [])]
 async fn b(_ctx: &JobContext) -> Result<()> {
     Ok(())
 }

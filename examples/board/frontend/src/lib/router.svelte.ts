@@ -5,6 +5,7 @@ export type Route =
   | { page: 'board'; boardId: string; cardId?: string }
   | { page: 'members'; boardId: string }
   | { page: 'sessions' }
+  | { page: 'digest' }
   | { page: 'nowhere' };
 
 let path = $state(location.pathname);
@@ -35,6 +36,7 @@ export function route(): Route {
   const [first, boardId, below, cardId] = parts;
   if (parts.length === 0) return { page: 'boards' };
   if (first === 'sessions' && parts.length === 1) return { page: 'sessions' };
+  if (first === 'digest' && parts.length === 1) return { page: 'digest' };
   if (first === 'boards' && boardId) {
     if (parts.length === 2) return { page: 'board', boardId };
     if (below === 'members' && parts.length === 3) return { page: 'members', boardId };

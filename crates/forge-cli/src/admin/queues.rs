@@ -1,0 +1,60 @@
+//! `forge queues`.
+
+use forge_core::Result;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::show;
+use super::table::{cell, seconds, table};
+use super::words::{QueuesCommand, Reach};
+
+/// Does what is said.
+pub(crate) async fn run(command: QueuesCommand) -> Result<()> {
+    match command {
+        QueuesCommand::List { reach } => {
+            let answer = Client::open(&reach)?.get(&["queues"], &[]).await?;
+            show(&reach, &answer, list)
+        }
+        QueuesCommand::Pause { queue, reach } => pause(&queue, "pause", &reach).await,
+        QueuesCommand::Resume { queue, reach } => pause(&queue, "resume", &reach).await,
+    }
+}
+
+async fn pause(queue: &str, verb: &str, reach: &Reach) -> Result<()> {
+    let answer = Client::open(reach)?.post(&["queues", queue, verb], &json!({})).await?;
+    show(reach, &answer, |answer| {
+        let stands = if answer["paused"] == true { "paused" } else { "not paused" };
+        let already = if answer["changed"] == true { "" } else { " already" };
+        format!("{} is{already} {stands}", cell(&answer["queue"]))
+    })
+}
+
+fn list(answer: &Value) -> String {
+    let rows: Vec<Vec<String>> = answer["queues"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|queue| {
+            let stands = match queue["pausedBy"].as_str() {
+                _ if queue["paused"] != true => "-".to_owned(),
+                Some(who) => format!("paused by {who}"),
+                None => "paused".to_owned(),
+            };
+            let numbers = ["ready", "scheduled", "held", "running", "deadLetters"].map(|name| cell(&queue[name]));
+            let mut row = vec![cell(&queue["queue"])];
+            row.extend(numbers);
+            let done = queue["completedPerMinute"].as_f64().unwrap_or(0.0);
+            row.extend([
+                seconds(&queue["oldestReadySeconds"]),
+                format!("{done:.0}"),
+                cell(&queue["diedPerMinute"]),
+                stands,
+            ]);
+            row
+        })
+        .collect();
+    if rows.is_empty() {
+        return "no queues".into();
+    }
+    table(&["QUEUE", "READY", "SCHEDULED", "HELD", "RUNNING", "DEAD", "OLDEST", "DONE/MIN", "DIED/MIN", "PAUSED"], &rows)
+}

@@ -1,0 +1,137 @@
+//! Queues: how deep they are, and pausing them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forge_core::{Error, Result};
+use jiff::ToSpan as _;
+use jiff::tz::TimeZone;
+
+use super::super::Jobs;
+use super::super::store::get;
+use super::{DEAD, DEPTHS, PAUSE, PAUSED, QueueView, RESUME};
+use crate::admin::{Actor, Admin, Done, Look};
+use crate::db::Shape;
+
+/// How long a count is good, at least; one that took long is good for ten times as long as it took.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+
+/// How many pages at the end of a day's history are looked through for how many jobs were completed in the last minute: 16 MiB, some 50,000 jobs.
+const PAGES: i64 = 2048;
+
+/// The last minute, in seconds.
+const MINUTE: f64 = 60.0;
+
+/// The longest name of a queue that can be paused, in bytes.
+const NAME_MAX: usize = 200;
+
+/// What was counted last, so that many who look count once.
+#[derive(Debug, Default)]
+pub(crate) struct Counts(tokio::sync::Mutex<Option<(Instant, Arc<[QueueView]>)>>);
+
+impl Counts {
+    /// Whoever looks next counts.
+    pub(crate) async fn forget(&self) {
+        *self.0.lock().await = None;
+    }
+}
+
+impl Jobs {
+    /// How all queues stand: those of this app's jobs, and whatever others there are.
+    pub(crate) async fn queues(&self, admin: &Admin, counts: &Counts) -> Result<Arc<[QueueView]>> {
+        let mut last = counts.0.lock().await;
+        if let Some((until, queues)) = &*last
+            && *until > Instant::now()
+        {
+            return Ok(queues.clone());
+        }
+        let began = Instant::now();
+        let queues: Arc<[QueueView]> = self.count_queues(admin).await?.into();
+        *last = Some((Instant::now() + GOOD_FOR.max(began.elapsed() * 10), queues.clone()));
+        Ok(queues)
+    }
+
+    async fn count_queues(&self, admin: &Admin) -> Result<Vec<QueueView>> {
+        let mut queues = Queues::default();
+        for entry in self.registry().entries() {
+            queues.of(entry.info.queue.to_owned());
+        }
+        let look = admin.look().await?;
+        for row in &look.run(&DEPTHS, &[&self.shift()]).await?.rows {
+            let queue = queues.of(get(row, 0)?);
+            (queue.ready, queue.scheduled, queue.held, queue.running) =
+                (get(row, 1)?, get(row, 2)?, get(row, 3)?, get(row, 4)?);
+            (queue.oldest_ready_seconds, queue.next_due_seconds) = (get(row, 5)?, get(row, 6)?);
+        }
+        for row in &look.run(&DEAD, &[]).await?.rows {
+            let queue = queues.of(get(row, 0)?);
+            (queue.dead_letters, queue.died_per_minute) = (get(row, 1)?, get(row, 2)?);
+        }
+        for row in &look.run(&PAUSED, &[]).await?.rows {
+            let queue = queues.of(get(row, 0)?);
+            (queue.paused, queue.paused_by, queue.paused_at) = (true, get(row, 1)?, get(row, 2)?);
+        }
+        self.completed(&look, &mut queues).await?;
+        look.end().await;
+        Ok(queues.0.into_values().collect())
+    }
+
+    /// How many were completed in the last minute, by the end of the history.
+    async fn completed(&self, look: &Look, queues: &mut Queues) -> Result<()> {
+        let today = self.cluster().clock().now().to_zoned(TimeZone::UTC).date();
+        let yesterday = today.checked_sub(1.day()).map_err(|why| Error::internal(why.to_string()))?;
+        // After midnight the last minute is of two days.
+        for day in [yesterday, today] {
+            let history = format!("forge_jobs_done_{}", day.strftime("%Y%m%d"));
+            let size = "SELECT (pg_relation_size(to_regclass($1)) / current_setting('block_size')::int8)::int8";
+            let answer = look.run(&Shape::of(size), &[&history]).await?;
+            let Some(pages) = answer.rows.first().map(|row| get::<Option<i64>>(row, 0)).transpose()?.flatten() else {
+                continue;
+            };
+            let begin = (pages - PAGES).max(0);
+            let text = include_str!("sql/ended.sql").replace("{history}", &history);
+            let rows = look.run(&Shape::of(&text), &[&begin]).await?.rows;
+            let (mut seconds, mut completed) = (MINUTE, Vec::new());
+            for row in &rows {
+                match get::<Option<String>>(row, 0)? {
+                    Some(queue) => completed.push((queue, get::<i64>(row, 1)?)),
+                    // All that was looked at is younger than a minute, and there is more.
+                    None if begin > 0 => seconds = get::<Option<f64>>(row, 2)?.unwrap_or(MINUTE).clamp(1.0, MINUTE),
+                    None => {}
+                }
+            }
+            for (queue, count) in completed {
+                queues.of(queue).completed_per_minute += (count as f64 * MINUTE / seconds).round();
+            }
+        }
+        Ok(())
+    }
+
+    /// Pauses a queue everywhere, or lets it go on. Returns whether that changed anything.
+    pub(crate) async fn pause_queue(&self, admin: &Admin, actor: &Actor, queue: &str, paused: bool) -> Result<bool> {
+        if queue.is_empty() || queue.len() > NAME_MAX || queue.contains('\0') {
+            return Err(Error::invalid_argument(format!("the name of a queue has 1 to {NAME_MAX} bytes, and no NUL")));
+        }
+        let act = admin.act(actor).await?;
+        let answer = if paused { act.run(&PAUSE, &[&queue, &actor.who]).await } else { act.run(&RESUME, &[&queue]).await }?;
+        if answer.affected == 0 {
+            act.undo().await;
+            return Ok(false);
+        }
+        let action = if paused { "queues.pause" } else { "queues.resume" };
+        act.done(&Done { action, target: Some(queue), count: 1, details: None }).await?;
+        self.queues_changed();
+        Ok(true)
+    }
+}
+
+/// Queues, by name.
+#[derive(Default)]
+struct Queues(BTreeMap<String, QueueView>);
+
+impl Queues {
+    fn of(&mut self, queue: String) -> &mut QueueView {
+        self.0.entry(queue.clone()).or_insert_with(|| QueueView { queue, ..QueueView::default() })
+    }
+}
