@@ -102,7 +102,7 @@ async fn serve(app: UnixStream, state: Arc<State>) {
     // Set before a COMMIT goes on whose answer is to be lost; cancelled when that is there.
     let (swallow, committed) = (CancellationToken::new(), CancellationToken::new());
     let asking = asks(from_app, to_server, &state, &swallow, &committed);
-    let answering = answers(from_server, to_app, &state, &swallow, &committed);
+    let answering = answers(from_server, to_app, &swallow, &committed);
     // When either ends, both connections are closed.
     tokio::select! {
         () = asking => {}
@@ -167,7 +167,6 @@ async fn asks(
 async fn answers(
     mut server: OwnedReadHalf,
     mut app: OwnedWriteHalf,
-    state: &State,
     swallow: &CancellationToken,
     committed: &CancellationToken,
 ) {
