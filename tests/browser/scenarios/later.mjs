@@ -44,6 +44,8 @@ await scenario(async (open) => {
   const editing = dialog(page);
   const soon = await page.evaluate(() => {
     const then = new Date(Date.now() + 4_000);
+    // A whole minute would be written without its seconds.
+    if (then.getSeconds() === 0) then.setSeconds(1);
     return new Date(then.getTime() - then.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
   });
   await editing.getByLabel('Due').fill(soon);
@@ -54,7 +56,6 @@ await scenario(async (open) => {
   await gone(editing);
   const inbox = await page.context().newPage();
   await inbox.goto(url('/_forge/mail'));
-  await inbox.getByText('No mail has been sent').waitFor();
   // The list looks again by itself.
   await inbox.getByRole('link', { name: 'Due now: Eggs' }).click();
   await inbox.getByText('“Eggs” on the board “Kitchen & co” is due now.').waitFor();

@@ -61,8 +61,15 @@ impl<T, R> Batcher<T, R> {
 impl<T, R> Batches<T, R> {
     /// All that waits, up to a batch's size; waits for the first one. Nothing when nobody can hand in any more.
     pub(crate) async fn next(&mut self) -> Option<Vec<Item<T, R>>> {
-        let mut batch = Vec::new();
-        (self.items.recv_many(&mut batch, self.max).await > 0).then_some(batch)
+        let mut batch = vec![self.items.recv().await?];
+        // Those who were told a moment ago hand in the next one as soon as they are let.
+        tokio::task::yield_now().await;
+        while batch.len() < self.max
+            && let Ok(item) = self.items.try_recv()
+        {
+            batch.push(item);
+        }
+        Some(batch)
     }
 }
 

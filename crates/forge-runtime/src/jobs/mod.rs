@@ -27,6 +27,7 @@ mod batch;
 mod cancel;
 mod context;
 mod dispatch;
+mod enqueue;
 mod finish;
 mod follow;
 mod lanes;
@@ -72,12 +73,6 @@ use crate::cluster::{Cluster, Heard};
 use crate::config::JobsConfig;
 use crate::db::Pool;
 use crate::db::error::from_driver;
-
-/// How many dispatches outside of transactions share a commit at most.
-const ENQUEUE_MAX: usize = 1000;
-
-/// How many of them may wait before whoever dispatches waits.
-const ENQUEUE_WAITING: usize = 4096;
 
 /// How often a job that is waited for is looked at, should nobody tell.
 const FOLLOW_EVERY: Duration = Duration::from_secs(2);
@@ -160,7 +155,7 @@ struct Inner {
 impl Jobs {
     /// The queue for these jobs.
     pub(crate) fn new(registry: JobRegistry, config: &JobsConfig, pool: Pool, cluster: Cluster) -> Self {
-        let (enqueue, enqueued) = batcher(ENQUEUE_MAX, ENQUEUE_WAITING);
+        let (enqueue, enqueued) = batcher(enqueue::BATCH_MAX, enqueue::WAITING_MAX);
         Self(Arc::new(Inner {
             registry,
             pool,
@@ -321,12 +316,7 @@ impl Jobs {
     /// The background work of a node that dispatches: enqueues outside of transactions, and what jobs say of themselves.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let batches = self.0.enqueued.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut batches) = batches else { return };
-        let enqueueing = async {
-            while let Some(batch) = batches.next().await {
-                self.write_enqueued(batch).await;
-            }
-        };
+        let Some(batches) = batches else { return };
         let progressing = async {
             loop {
                 self.0.progress.notified().await;
@@ -339,45 +329,12 @@ impl Jobs {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = enqueueing => {}
+            () = enqueue::run(&self, batches) => {}
             () = progressing => {}
             () = self.hear() => {}
             () = self.measure() => {}
             () = self.follow_all() => {}
         }
-    }
-
-    async fn write_enqueued(&self, batch: Vec<batch::Item<Vec<NewJob>, Vec<Written>>>) {
-        let all: Vec<NewJob> = batch.iter().flat_map(|item| item.what.iter().cloned()).collect();
-        match self.write_jobs(&all).await {
-            Ok(mut written) => {
-                for wake in dispatch::wakes(&all, &written) {
-                    self.wake(wake);
-                }
-                for item in batch {
-                    let rest = written.split_off(item.what.len().min(written.len()));
-                    let own = std::mem::replace(&mut written, rest);
-                    item.tell(Ok(own));
-                }
-            }
-            Err(why) if batch.len() == 1 || why.is_retryable() => {
-                batch.into_iter().for_each(|item| item.tell(Err(why.for_another())))
-            }
-            // One of them does not fit; the others are not to suffer for it.
-            Err(_) => {
-                for item in batch {
-                    let written = self.write_jobs(&item.what).await;
-                    if let Ok(written) = &written {
-                        dispatch::wakes(&item.what, written).into_iter().for_each(|wake| self.wake(wake));
-                    }
-                    item.tell(written);
-                }
-            }
-        }
-    }
-
-    async fn write_jobs(&self, jobs: &[NewJob]) -> Result<Vec<Written>> {
-        store::enqueue(store::Way::Alone(self.pool()), jobs, self.shift()).await
     }
 
     /// A job has said how far it is.

@@ -14,5 +14,6 @@
 
 pub(super) mod fault;
 mod model;
+mod plan;
 mod random;
 mod world;

@@ -56,11 +56,12 @@ export function hue(id: string): number {
   return sum;
 }
 
-/** From the wire to `<input type="datetime-local">`, in local time. */
+/** From the wire to `<input type="datetime-local">`, in local time; with seconds only where there are any. */
 export function toLocalInput(time: string | null): string {
   if (time === null) return '';
   const date = new Date(time);
-  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+  const text = new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+  return text.endsWith(':00') ? text.slice(0, 16) : text;
 }
 
 export function fromLocalInput(text: string): string | null {
