@@ -1,5 +1,5 @@
--- Puts dead letters back, at most $8 of what is asked for ($1 to $7 as in count_dead.sql), with fresh attempts, what they had saved, and claims that go on being counted, as they are the fence. One whose unique key
--- a live job has stays where it is. The first row has how many were looked at, and the last of them; then one for each that is back.
+-- Puts dead letters back, at most $8 of what is asked for ($1 to $7 as in count_dead.sql), with fresh attempts and what they had saved. One whose unique key
+-- a live job has stays where it is. How often one was claimed is not forgotten: that is its fence. The first row has how many were looked at, and the last of them; then one for each that is back.
 -- Locks the dead letters in the order of their ids, and waits for who dispatches a job with one of their keys.
 WITH chosen AS MATERIALIZED (
     SELECT * FROM forge_jobs_dead
