@@ -131,11 +131,11 @@ impl TestApp {
         config.security.auth.secret = Some(Secret::new(SECRET));
         change(&mut config);
         let mut node = Node::start(app, config).await?;
+        // Tests look at what was dispatched before it is done. Said before there is a worker that could do anything.
+        node.parts().hold_jobs(true);
         node.ready().await?;
         let address = node.address().ok_or_else(|| Error::internal("the node under test is no gateway"))?;
         let parts = node.parts().clone();
-        // Tests look at what was dispatched before it is done.
-        parts.hold_jobs(true);
         Ok(Self {
             inner: Arc::new(Inner {
                 node: tokio::sync::Mutex::new(node),

@@ -350,7 +350,7 @@ fn admin_tokens_are_such_as_a_guard_can_tell_apart() {
     wrong("admin.token = \"header.payload.signature\"", "a dot, a space");
     wrong("admin.token = \"a token with spaces\"", "a dot, a space");
     wrong(&format!("admin.token = \"{STRONG}\""), "tokens of users are signed with");
-    wrong(&named("", "another-token-for-deploys"), "needs both `name` and `secret`");
+    wrong("[[admin.tokens]]\nsecret = \"another-token-for-deploys\"", "needs both `name` and `secret`");
     let twice = named("a", "another-token-for-deploys");
     wrong(&format!("{twice}{}", named("a", "one-more-token-for-deploys")), "two tokens of the name `a`");
     wrong(&format!("{twice}{}", named("b", "another-token-for-deploys")), "twice, under another name");

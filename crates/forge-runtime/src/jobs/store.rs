@@ -21,10 +21,10 @@ macro_rules! statements {
 
 /// What a file says. In tests it may be something else.
 #[cfg(test)]
-use super::tests::fault::planted as text;
+pub(super) use super::tests::fault::planted as text;
 
 #[cfg(not(test))]
-fn text(_: &str, text: &'static str) -> std::borrow::Cow<'static, str> {
+pub(super) fn text(_: &str, text: &'static str) -> std::borrow::Cow<'static, str> {
     text.into()
 }
 

@@ -38,6 +38,8 @@ async fn a_dead_letter_is_run_again_with_fresh_attempts() {
     let target = id.to_string();
     let answer = post(&app, &format!("/_api/jobs/{id}/retry"), json!({})).await;
     assert_eq!(answer.data(), json!({"id": target, "status": "pending"}));
+    // How often it was claimed is what whoever had it before is told apart by.
+    assert_eq!(count(&app, "SELECT claims::int8 FROM forge_jobs WHERE attempt = 0").await, 3);
     assert_eq!(audit(&app).await, [done("jobs.retry", Some(&target), 1)]);
     // It waits, so there is nothing to retry or to discard.
     for verb in ["retry", "discard"] {

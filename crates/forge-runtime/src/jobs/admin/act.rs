@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::super::Jobs;
 use super::super::store::get;
 use super::super::wake::Wake;
-use super::look::{before, no_job};
+use super::super::{Jobs, no_such_job};
+use super::look::before;
 use super::{CANCEL, COUNT_DEAD, COUNT_LIVE, DISCARD, Filter, RETRY};
 use crate::admin::{Act, Actor, Admin, BATCH, Done};
 use crate::db::new_uuid;
@@ -157,7 +157,7 @@ impl Jobs {
             return Ok(batch.became);
         }
         act.undo().await;
-        let job = self.status(&[id]).await?.pop().ok_or_else(|| no_job(id))?;
+        let job = self.status(&[id]).await?.pop().ok_or_else(|| no_such_job(id))?;
         if verb == Verb::Cancel && job.status == "running" {
             // Somebody has asked it to already.
             return Ok("cancelling");
@@ -188,7 +188,6 @@ impl Jobs {
                         continue;
                     }
                     batch.changed += 1;
-                    batch.told.push(get(row, 0)?);
                     let kind: String = get(row, 1)?;
                     batch.wakes.push(match get(row, 4)? {
                         Some(key) => Wake::Held { kind, key },

@@ -1,15 +1,15 @@
 //! Jobs in a list, and one as a whole.
 
+use forge_core::Result;
 use forge_core::job::Priority;
-use forge_core::{Error, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::super::Jobs;
 use super::super::store::get;
+use super::super::{Jobs, no_such_job};
 use super::{CHILDREN, Filter, LIST, SHOW};
 use crate::admin::{Admin, Look};
 
@@ -92,9 +92,9 @@ impl Jobs {
     pub(crate) async fn whole(&self, admin: &Admin, id: Uuid) -> Result<WholeJob> {
         let look = admin.look().await?;
         let just_it = (before(id), id);
-        let job = self.views(&look, &Filter::default(), just_it, 1).await?.pop().ok_or_else(|| no_job(id))?;
+        let job = self.views(&look, &Filter::default(), just_it, 1).await?.pop().ok_or_else(|| no_such_job(id))?;
         let answer = look.run(&SHOW, &[&id]).await?;
-        let row = answer.rows.first().ok_or_else(|| no_job(id))?;
+        let row = answer.rows.first().ok_or_else(|| no_such_job(id))?;
         let json = |at| -> Result<Option<Value>> {
             Ok(get::<Option<String>>(row, at)?.map(|text| serde_json::from_str(&text)).transpose()?)
         };
@@ -151,10 +151,6 @@ impl Jobs {
 /// The id before one.
 pub(super) fn before(id: Uuid) -> Uuid {
     Uuid::from_u128(id.as_u128().saturating_sub(1))
-}
-
-pub(super) fn no_job(id: Uuid) -> Error {
-    Error::not_found(format!("there is no job {id} (any more)"))
 }
 
 fn owner_of(owner: &str) -> Result<Option<String>> {

@@ -26,7 +26,9 @@ const CLOCKS: SignedDuration = SignedDuration::from_mins(10);
 
 macro_rules! statements {
     ($($name:ident = $file:literal;)*) => {
-        $(static $name: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(include_str!(concat!("sql/", $file))));)*
+        $(pub(super) static $name: LazyLock<Arc<Shape>> = LazyLock::new(|| {
+            Shape::of(&super::store::text(concat!("admin/", $file), include_str!(concat!("sql/", $file))))
+        });)*
     };
 }
 

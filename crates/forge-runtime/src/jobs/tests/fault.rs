@@ -22,6 +22,12 @@ const FAULTS: &[Fault] = &[
     ),
     ("a job is buried by an attempt that is over", "bury.sql", "AND claims = ($3::jsonb -> id::text -> 'claim')::int4", ""),
     ("a claim has the number of an attempt", "claim.sql", "claims = claims + 1", "claims = attempt + 1"),
+    (
+        "a dead letter that is retried forgets how often it was claimed",
+        "admin/retry.sql",
+        "priority, claims, created_at, parent, input, owner, trace, unique_key,\n           ",
+        "priority, 0, created_at, parent, input, owner, trace, unique_key,\n           ",
+    ),
     ("something is saved by an attempt that is over", "save.sql", "claims = $3", "$3::int4 IS NOT NULL"),
     ("a key that a live job has is given away again", "enqueue.sql", "j.parent, j.unique_key", "j.parent, NULL"),
     ("a delay is forgotten", "enqueue.sql", "THEN 1 WHEN", "THEN 0 WHEN"),

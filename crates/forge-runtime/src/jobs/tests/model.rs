@@ -80,6 +80,8 @@ pub(super) struct Model {
     pub(super) live: BTreeMap<Uuid, Job>,
     /// What is known of those that have ended, in the words of [`described`](Self::described).
     ended: BTreeMap<Uuid, String>,
+    /// Those that are dead letters, as they were.
+    letters: BTreeMap<Uuid, Job>,
     pub(super) paused: BTreeSet<&'static str>,
     /// The hour that it is.
     pub(super) hour: i64,
@@ -157,6 +159,9 @@ impl Model {
 
     fn is_over(&mut self, id: Uuid, how: &str) {
         if let Some(job) = self.live.remove(&id) {
+            if how == "dead" {
+                self.letters.insert(id, job.clone());
+            }
             self.ended.insert(id, format!("{how} {} p{} a{} c{}", job.kind.name, job.priority, job.attempt, job.crashes));
         }
     }
@@ -205,6 +210,29 @@ impl Model {
         true
     }
 
+    /// The dead letters.
+    pub(super) fn letters(&self) -> Vec<Uuid> {
+        self.letters.keys().copied().collect()
+    }
+
+    /// Puts dead letters back, in the order of their ids, but for those whose key a live job has. Returns which.
+    pub(super) fn retry(&mut self, these: &[Uuid]) -> BTreeSet<Uuid> {
+        let place = self.place();
+        let mut back = BTreeSet::new();
+        for id in these {
+            let Some(job) = self.letters.get(id).cloned() else { continue };
+            if job.unique.as_deref().is_some_and(|key| self.with_key(&job.kind, key).is_some()) {
+                continue;
+            }
+            let state = job.waiting();
+            self.live.insert(*id, Job { state, place, attempt: 0, crashes: 0, claim: 0, cancelled: false, ..job });
+            self.letters.remove(id);
+            self.ended.remove(id);
+            back.insert(*id);
+        }
+        back
+    }
+
     /// How many places a key has left, and who waits for one.
     pub(super) fn waiting_for(&self, kind: &str, key: &str) -> (usize, Vec<Uuid>) {
         let of_key = || self.live.iter().filter(|(_, job)| job.kind.name == kind && job.key.as_deref() == Some(key));
@@ -214,9 +242,13 @@ impl Model {
         (limit.saturating_sub(taken), held)
     }
 
-    /// Whether nothing is left that runs, is ready, or is due.
+    /// Whether nothing is left that runs, is ready, or is due, but for what waits in queues that are paused.
     pub(super) fn is_idle(&self) -> bool {
-        self.live.values().all(|job| matches!(job.state, State::Scheduled(due) if due > self.hour))
+        self.live.values().all(|job| match job.state {
+            State::Ready | State::Held => self.paused.contains(job.kind.queue),
+            State::Scheduled(due) => due > self.hour,
+            State::Running(_) => false,
+        })
     }
 
     /// Every job, in words that the database has as well.

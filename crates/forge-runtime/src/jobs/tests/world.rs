@@ -1,5 +1,8 @@
 //! A queue on a database, its workers, and the model beside it. A step is taken by both and compared.
 
+mod around;
+mod ends;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +14,9 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use ends::{ended, info};
+
+use super::super::admin::RETRY;
 use super::super::context::Running;
 use super::super::finish::{End as Written, Ended, Finisher};
 use super::super::lanes::{LaneKind, Lanes};
@@ -29,7 +35,7 @@ use crate::realtime::differential::{Dice, Place};
 const WORKERS: usize = 3;
 
 /// How many sorts of steps and ends are counted, so that it is seen that all happen.
-pub(super) const COUNTED: usize = 26;
+pub(super) const COUNTED: usize = 28;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const HOUR_US: i64 = 3_600_000_000;
@@ -74,6 +80,8 @@ pub(super) struct World<'a> {
     workers: Vec<Worker>,
     /// What died, and may still believe that it has jobs.
     ghosts: Vec<Worker>,
+    /// By which number each job was claimed last.
+    claims: BTreeMap<Uuid, i32>,
     /// What was written down of ends: a worker that got no answer writes it again.
     written: Vec<Vec<Ended>>,
     pub(super) story: Vec<String>,
@@ -96,6 +104,7 @@ impl<'a> World<'a> {
             model: Model::default(),
             workers: Vec::new(),
             ghosts: Vec::new(),
+            claims: BTreeMap::new(),
             written: Vec::new(),
             story: Vec::new(),
             counts: BTreeMap::new(),
@@ -134,10 +143,11 @@ impl<'a> World<'a> {
             69..=73 => self.cancel().await?,
             74..=76 => self.save().await?,
             77..=79 => self.pause().await?,
-            80..=82 => self.crash().await?,
-            83..=85 => self.haunt().await?,
-            86..=88 => self.take_over().await?,
-            89..=94 => self.travel().await?,
+            80..=83 => self.crash().await?,
+            84..=85 => self.haunt().await?,
+            86..=89 => self.take_over().await?,
+            90..=92 => self.travel().await?,
+            93..=96 => self.retry().await?,
             _ => self.look_around().await?,
         }
         self.compare().await
@@ -179,7 +189,7 @@ impl<'a> World<'a> {
                     }
                 }
                 Wake::Held { kind, key } if !lost => self.release(&kind, &key).await?,
-                Wake::Held { .. } | Wake::Due { .. } | Wake::Cancel { .. } | Wake::Look => {}
+                Wake::Held { .. } | Wake::Due { .. } | Wake::Cancel { .. } | Wake::Queues | Wake::Look => {}
             }
         }
         Ok(())
@@ -294,6 +304,10 @@ impl<'a> World<'a> {
             if said != right {
                 return Err(format!("{} was claimed as {said:?}, not {right:?}", job.id));
             }
+            // What is written under an older number is refused for ever.
+            if let Some(before) = self.claims.insert(job.id, job.claim).filter(|before| *before >= job.claim) {
+                return Err(format!("{} was claimed under the number {} after {before}", job.id, job.claim));
+            }
             let claim = self.model.claim(job.id, worker);
             let running = Running::new(job.id, worker, (job.attempt, job.claim), known.kind.queue);
             if job.cancel_requested {
@@ -346,368 +360,5 @@ impl<'a> World<'a> {
             (Some(said), Some(right)) if (right - HOUR_US / 2..=right).contains(&said) => Ok(()),
             _ => Err(format!("the next one is due in {micros:?} µs, not {right:?}")),
         }
-    }
-
-    /// Some of a worker's jobs end.
-    async fn end(&mut self) -> Outcome {
-        let n = self.dice.below(self.workers.len());
-        let mut these = Vec::new();
-        for _ in 0..1 + self.dice.below(4) {
-            let has = self.workers[n].has.len();
-            if has > 0 {
-                let held = self.workers[n].has.swap_remove(self.dice.below(has));
-                these.push(self.how(held)?);
-            }
-        }
-        self.write(these).await
-    }
-
-    /// How an attempt ends.
-    fn how(&mut self, held: Held) -> Outcome<(Ended, u64)> {
-        let Held { job, running, claim } = held;
-        let kind = KINDS.into_iter().find(|kind| kind.name == job.kind).unwrap_or(KINDS[0]);
-        let hours = 1 + self.dice.below(3) as i64;
-        let ends = running.is_cancelled();
-        let (why, right) = match self.dice.below(10) {
-            0..=3 => {
-                self.tell("end: completed", job.id.to_string());
-                let output = if self.dice.chance(50) { "null" } else { "{\"n\":1}" }.to_owned();
-                let end = Written::Completed { output, keep: self.dice.chance(80) };
-                return Ok((ended(&job, &kind, end), claim));
-            }
-            4..=5 => {
-                self.tell("end: failed", job.id.to_string());
-                let last = job.attempt >= 3;
-                (Error::internal("it fails"), if last { End::Dead } else { End::Again(1, true) })
-            }
-            6..=7 => {
-                self.tell("end: put off", job.id.to_string());
-                (Error::retry_in(HOUR * hours as u32), End::Again(hours, false))
-            }
-            8 => {
-                self.tell("end: given up", job.id.to_string());
-                (Error::cancel("it is pointless"), End::Cancelled)
-            }
-            _ => {
-                self.tell("end: handed back", job.id.to_string());
-                running.let_go();
-                (Error::cancelled(), End::Again(0, false))
-            }
-        };
-        // Whoever was told to end does, unless it is let go.
-        let right = if ends && !running.is_let_go() { End::Cancelled } else { right };
-        let end = run::failed(&info(&kind), job.attempt, &why, &running, job.id);
-        match meant(&end) {
-            said if said == right => Ok((ended(&job, &kind, end), claim)),
-            said => Err(format!("{} ends as {said:?}, not {right:?}", job.id)),
-        }
-    }
-
-    /// Has the finisher write ends down, and the model as well.
-    async fn write(&mut self, these: Vec<(Ended, u64)>) -> Outcome {
-        for (one, claim) in &these {
-            self.model.end(one.id, *claim, meant(&one.end));
-        }
-        let these: Vec<Ended> = these.into_iter().map(|(one, _)| one).collect();
-        self.finish(&these).await?;
-        if !these.is_empty() {
-            self.written.push(these);
-        }
-        Ok(())
-    }
-
-    async fn finish(&mut self, these: &[Ended]) -> Outcome {
-        let (sender, ended) = mpsc::channel(these.len().max(1));
-        for one in these {
-            sender.send(one.clone()).await.map_err(broken)?;
-        }
-        drop(sender);
-        // It would try for ever.
-        let finishing = Finisher { jobs: self.jobs.clone(), ended }.run();
-        tokio::time::timeout(Duration::from_secs(30), finishing).await.map_err(|_| "ends cannot be written down")?;
-        let wakes = self.jobs.waker().next().now_or_never().unwrap_or_default();
-        self.wake(wakes).await
-    }
-
-    /// A worker that does not know whether ends were written writes them again, however much has happened meanwhile, or others instead.
-    async fn repeat(&mut self) -> Outcome {
-        if self.written.is_empty() {
-            return Ok(());
-        }
-        // Mostly one of the last.
-        let back = if self.dice.chance(70) { self.dice.below(3) } else { self.dice.below(self.written.len()) };
-        let n = self.written.len() - 1 - back.min(self.written.len() - 1);
-        let mut again = self.written[n].clone();
-        if self.dice.chance(40) {
-            for one in &mut again {
-                let error = "{\"code\":\"OTHERWISE\"}".to_owned();
-                one.end = match self.dice.below(3) {
-                    0 => Written::Completed { output: "null".into(), keep: true },
-                    1 => Written::Again { delay: HOUR, error: Some(error), unspent: false },
-                    _ => Written::Over { error, retain: Some(HOUR) },
-                };
-            }
-            *self.counts.entry("repeat: otherwise").or_default() += 1;
-        }
-        self.tell("repeat", again.iter().map(|one| one.id.to_string()).collect::<Vec<_>>().join(", "));
-        self.finish(&again).await
-    }
-
-    async fn cancel(&mut self) -> Outcome {
-        let known = self.model.known();
-        let id = if known.is_empty() || self.dice.chance(5) { self.id() } else { *self.dice.pick(&known) };
-        self.tell("cancel", id.to_string());
-        let key = self.model.live.get(&id).and_then(|job| Some((job.kind.name, job.key.clone()?)));
-        let right = self.model.cancel(id);
-        let said = self.jobs.cancel(id, "it is not wanted").await.map_err(broken)?;
-        if said != right {
-            return Err(format!("that {id} could be cancelled is {said}, not {right}"));
-        }
-        if self.model.live.contains_key(&id) {
-            let told = !self.is_lost();
-            let has = self.workers.iter().flat_map(|worker| &worker.has).filter(|held| told && held.job.id == id);
-            has.for_each(|held| held.running.cancel(HOUR));
-            *self.counts.entry("cancel: one that runs").or_default() += 1;
-        } else if let Some((kind, key)) = key {
-            self.release(kind, &key).await?;
-        }
-        Ok(())
-    }
-
-    async fn save(&mut self) -> Outcome {
-        if self.dice.chance(40) && !self.written.is_empty() {
-            // Of a job that it has no more.
-            let back = self.dice.below(self.written.len().min(5));
-            let Ended { id, worker, claim, .. } = self.written[self.written.len() - 1 - back][0];
-            self.tell("save: too late", format!("of {id} by {worker}"));
-            let affected = self.ask(&SAVE, &[&id, &worker, &claim, &"0"]).await?.affected;
-            return if affected == 0 { Ok(()) } else { Err(format!("{id} was saved by who has it no more")) };
-        }
-        let n = self.dice.below(self.workers.len() + self.ghosts.len());
-        let worker = self.workers.get(n).or_else(|| self.ghosts.get(n - self.workers.len()));
-        let Some(held) = worker.and_then(|worker| worker.has.first()) else { return Ok(()) };
-        let (id, by, fence, claim) = (held.job.id, held.job.worker, held.job.claim, held.claim);
-        let value = self.dice.below(100).to_string();
-        self.tell("save", format!("{value} of {id} by {by}"));
-        let affected = self.ask(&SAVE, &[&id, &by, &fence, &value]).await?.affected;
-        let job = self.model.of_claim(id, claim);
-        if (affected == 1) != job.is_some() {
-            return Err(format!("that {id} could be saved is {affected}"));
-        }
-        if let Some(job) = job {
-            job.saved = Some(value);
-        }
-        Ok(())
-    }
-
-    async fn pause(&mut self) -> Outcome {
-        let queue = self.dice.pick(&KINDS).queue;
-        let paused = self.model.paused.insert(queue);
-        if !paused {
-            self.model.paused.remove(queue);
-        }
-        self.tell(if paused { "pause" } else { "resume" }, queue.to_owned());
-        let text = "INSERT INTO forge_job_queues (queue, paused) VALUES ($1, $2) ON CONFLICT (queue) DO UPDATE SET paused = excluded.paused";
-        self.place.client.execute(text, &[&queue, &paused]).await.map_err(broken)?;
-        // Whoever has asked for what was paused finds it with the next look.
-        self.workers.iter_mut().for_each(|worker| worker.blind |= !paused);
-        Ok(())
-    }
-
-    async fn join(&mut self) -> Outcome {
-        let id = self.id();
-        let text = "INSERT INTO forge_nodes (id, hostname, roles, capabilities, status, version, forge_version, started_at) \
-                    VALUES ($1, 'here', '{}', '{}', 'active', '1', '1', now())";
-        self.place.client.execute(text, &[&id]).await.map_err(broken)?;
-        let lanes = Lanes::new(KINDS.iter().map(|kind| LaneKind { kind: kind.name, queue: kind.queue }));
-        self.workers.push(Worker { id, lanes, blind: true, has: Vec::new() });
-        Ok(())
-    }
-
-    /// A worker is taken for dead. It may not know.
-    async fn crash(&mut self) -> Outcome {
-        let worker = self.workers.remove(self.dice.below(self.workers.len()));
-        self.tell("crash", worker.id.to_string());
-        // Its row may have been swept away before anybody looks.
-        let gone = self.dice.chance(30);
-        let text = if gone {
-            "DELETE FROM forge_nodes WHERE id = $1"
-        } else {
-            "UPDATE forge_nodes SET status = 'dead' WHERE id = $1"
-        };
-        self.place.client.execute(text, &[&worker.id]).await.map_err(broken)?;
-        self.model.dead.insert(worker.id);
-        self.ghosts.push(worker);
-        self.join().await
-    }
-
-    /// Somebody dead writes down how its jobs ended: before they are taken from it, or after that.
-    async fn haunt(&mut self) -> Outcome {
-        let with: Vec<usize> = (0..self.ghosts.len()).filter(|n| !self.ghosts[*n].has.is_empty()).collect();
-        if with.is_empty() {
-            return Ok(());
-        }
-        let n = *self.dice.pick(&with);
-        let held = self.ghosts[n].has.remove(0);
-        self.tell("haunt", format!("{} by {}", held.job.id, held.job.worker));
-        let one = self.how(held)?;
-        self.write(vec![one]).await
-    }
-
-    async fn take_over(&mut self) -> Outcome {
-        self.tell("take over", String::new());
-        self.model.take_over();
-        let answer = self.ask(&TAKE_OVER, &[&CRASHES_MAX, &HOUR_US, &"JOB_POISON"]).await?;
-        let mut wakes = Vec::new();
-        for row in &answer.rows {
-            let (kind, at): (String, Option<Timestamp>) = (get(row, 1).map_err(broken)?, get(row, 3).map_err(broken)?);
-            match (row.get::<_, Option<String>>(4), at) {
-                (Some(key), _) => wakes.push(Wake::Held { kind, key }),
-                (None, Some(at)) => wakes.push(Wake::Ready { kind: kind.into(), priority: row.get(2), at }),
-                (None, None) => *self.counts.entry("take over: poison").or_default() += 1,
-            }
-        }
-        self.wake(wakes).await
-    }
-
-    /// Time passes, and what is due becomes ready.
-    async fn travel(&mut self) -> Outcome {
-        let hours = 1 + self.dice.below(2) as u32;
-        self.model.hour += i64::from(hours);
-        self.jobs.cluster().clock().advance(HOUR * hours);
-        self.tell("travel", format!("to hour {}", self.model.hour));
-        if self.dice.chance(20) {
-            return Ok(());
-        }
-        self.model.promote();
-        let answer = self.ask(&PROMOTE, &[&self.shift(), &PROMOTE_MAX]).await?;
-        let mut wakes = Vec::new();
-        for row in &answer.rows {
-            match row.get::<_, Option<String>>(0) {
-                Some(kind) if row.get::<_, i16>(2) == 0 => {
-                    wakes.push(Wake::Ready { kind: kind.into(), priority: row.get(1), at: get(row, 3).map_err(broken)? });
-                }
-                Some(kind) => wakes.push(Wake::Held { kind, key: row.get::<_, Option<String>>(4).unwrap_or_default() }),
-                None => self.due(row.get(5))?,
-            }
-        }
-        *self.counts.entry("travel: some are due").or_default() += usize::from(!wakes.is_empty());
-        self.wake(wakes).await
-    }
-
-    /// What is asked rather than done, and the keys that somebody waits for.
-    async fn look_around(&mut self) -> Outcome {
-        let idle: bool = self.ask(&IDLE, &[&self.shift()]).await?.rows[0].get(0);
-        if idle != self.model.is_idle() {
-            return Err(format!("that nothing is left to do is {idle}"));
-        }
-        let known = self.model.known();
-        for found in self.jobs.status(&known).await.map_err(broken)? {
-            let right = self.model.status(found.id);
-            let said = match found.status.as_str() {
-                "pending" | "retry" => "waiting",
-                "dead_letter" => "dead",
-                other => other,
-            };
-            if right != Some(said) {
-                return Err(format!("{} is said to be {said}, not {right:?}", found.id));
-            }
-        }
-        let answer = self.ask(&HELD, &[&"", &"", &100_i32]).await?;
-        let held: Vec<(String, String)> = answer.rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-        let waits =
-            |job: &Job| (job.state == State::Held).then(|| (job.kind.name.to_owned(), job.key.clone().unwrap_or_default()));
-        let right: BTreeSet<(String, String)> = self.model.live.values().filter_map(waits).collect();
-        if held.iter().cloned().collect::<BTreeSet<_>>() != right || held.len() != right.len() {
-            return Err(format!("{held:?} are waited for, not {right:?}"));
-        }
-        self.tell("look around", format!("{held:?}"));
-        for (kind, key) in held {
-            self.release(&kind, &key).await?;
-        }
-        Ok(())
-    }
-
-    /// Lets jobs of a key in, and sees that the right ones were.
-    async fn release(&mut self, kind: &str, key: &str) -> Outcome {
-        let (room, held) = self.model.waiting_for(kind, key);
-        let Some(limit) = KINDS.iter().find(|one| one.name == kind).and_then(|kind| kind.limit) else { return Ok(()) };
-        self.ask(&RELEASE_LOCK, &[&kind, &key]).await?;
-        let answer = self.ask(&RELEASE, &[&kind, &key, &(limit as i64)]).await?;
-        for row in &answer.rows {
-            let (priority, at) = (row.get(0), get(row, 1).map_err(broken)?);
-            self.workers.iter_mut().for_each(|worker| worker.lanes.wake(kind, priority, at));
-        }
-        // Which they were is seen in the table: of several with one place, any may be.
-        let text = "SELECT id FROM forge_jobs WHERE id = ANY ($1) AND state = 0";
-        let rows = self.place.client.query(text, &[&held]).await.map_err(broken)?;
-        let released: BTreeSet<Uuid> = rows.iter().map(|row| row.get(0)).collect();
-        if released.len() != room.min(held.len()) || released.len() != answer.rows.len() {
-            return Err(format!(
-                "{} of {} that waited for {kind} {key} were let in, with room for {room}",
-                released.len(),
-                held.len()
-            ));
-        }
-        let place = self.model.place();
-        let order = |job: &Job| (std::cmp::Reverse(job.priority), job.place);
-        let last = released.iter().filter_map(|id| self.model.live.get(id)).map(order).max();
-        let passed =
-            held.iter().filter(|id| !released.contains(*id)).filter_map(|id| self.model.live.get(id)).map(order).min();
-        if let (Some(last), Some(passed)) = (last, passed)
-            && passed < last
-        {
-            return Err(format!(
-                "of those that waited for {kind} {key}, one at {last:?} was let in before one at {passed:?}"
-            ));
-        }
-        if !released.is_empty() {
-            self.tell("release", format!("{kind} {key}: {released:?}"));
-        }
-        for id in released {
-            if let Some(job) = self.model.live.get_mut(&id) {
-                (job.state, job.place) = (State::Ready, place);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What an end says, in the model's words.
-fn meant(end: &Written) -> End {
-    match end {
-        Written::Completed { keep, .. } => End::Completed(*keep),
-        Written::Again { delay, unspent, .. } => End::Again(i64::try_from(delay.as_secs() / 3600).unwrap_or(0), !unspent),
-        Written::Over { retain: Some(_), .. } => End::Dead,
-        Written::Over { retain: None, .. } => End::Cancelled,
-    }
-}
-
-fn ended(job: &Claimed, kind: &Kind, end: Written) -> Ended {
-    let Claimed { id, worker, claim, concurrency_key, .. } = job;
-    Ended { id: *id, kind: kind.name, worker: *worker, claim: *claim, concurrency_key: concurrency_key.clone(), end }
-}
-
-/// What a kind says of itself.
-fn info(kind: &Kind) -> JobInfo {
-    let retry =
-        RetryPolicy { max_attempts: 3, backoff: Backoff::Fixed, initial: HOUR, max_backoff: HOUR, jitter: false, on: &[] };
-    JobInfo {
-        name: kind.name,
-        doc: "",
-        queue: kind.queue,
-        priority: Priority::Normal,
-        timeout: HOUR,
-        retry,
-        capability: "general",
-        idempotent: kind.unique,
-        concurrency: kind.limit.map(|limit| Concurrency { limit: u32::try_from(limit).unwrap_or(1), key: true }),
-        rate_limit: None,
-        retain: HOUR,
-        dead_letter_retain: HOUR,
-        track: JobInfo::NOBODY,
-        module: "",
-        file: "",
-        line: 0,
     }
 }

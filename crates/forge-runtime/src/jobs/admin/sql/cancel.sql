@@ -7,7 +7,7 @@ WITH chosen AS MATERIALIZED (
           AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5) AND id > $6 AND id <= $7
           AND ($8::text[] IS NULL
                OR CASE WHEN state = 2 THEN 'running' WHEN state = 1 AND error IS NOT NULL THEN 'retry' ELSE 'pending' END = ANY ($8))
-          AND NOT cancel_requested
+          AND NOT (state = 2 AND cancel_requested)
         ORDER BY id LIMIT $9 FOR UPDATE
     ) AS ids
 ), gone AS (

@@ -1,5 +1,5 @@
 -- Puts dead letters back, at most $8 of what is asked for ($1 to $7 as in count_dead.sql), with fresh attempts and what they had saved. One whose unique key
--- a live job has stays where it is. The first row has how many were looked at, and the last of them; then one for each that is back.
+-- a live job has stays where it is. How often one was claimed is not forgotten: that is its fence. The first row has how many were looked at, and the last of them; then one for each that is back.
 -- Locks the dead letters in the order of their ids, and waits for who dispatches a job with one of their keys.
 WITH chosen AS MATERIALIZED (
     SELECT * FROM forge_jobs_dead
@@ -7,8 +7,8 @@ WITH chosen AS MATERIALIZED (
       AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5) AND id > $6 AND id <= $7
     ORDER BY id LIMIT $8 FOR UPDATE
 ), back AS (
-    INSERT INTO forge_jobs (id, kind, queue, state, priority, created_at, parent, input, owner, trace, unique_key, concurrency_key, saved)
-    SELECT id, kind, queue, CASE WHEN concurrency_key IS NULL THEN 0 ELSE 3 END, priority, created_at, parent, input, owner, trace, unique_key,
+    INSERT INTO forge_jobs (id, kind, queue, state, priority, claims, created_at, parent, input, owner, trace, unique_key, concurrency_key, saved)
+    SELECT id, kind, queue, CASE WHEN concurrency_key IS NULL THEN 0 ELSE 3 END, priority, claims, created_at, parent, input, owner, trace, unique_key,
            concurrency_key, saved
     FROM chosen ORDER BY id
     ON CONFLICT DO NOTHING
