@@ -179,7 +179,7 @@ impl<'a> World<'a> {
                     }
                 }
                 Wake::Held { kind, key } if !lost => self.release(&kind, &key).await?,
-                Wake::Held { .. } | Wake::Due { .. } | Wake::Cancel { .. } | Wake::Look => {}
+                Wake::Held { .. } | Wake::Due { .. } | Wake::Cancel { .. } | Wake::Queues | Wake::Look => {}
             }
         }
         Ok(())
