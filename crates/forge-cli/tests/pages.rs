@@ -36,7 +36,7 @@ fn codes() -> BTreeMap<String, PathBuf> {
     let mut codes = BTreeMap::new();
     for file in sources() {
         let text = std::fs::read_to_string(&file).unwrap();
-        let text = text.split("#[cfg(test)]\nmod").next().unwrap_or_default();
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         // Examples in comments use codes that apps would have.
         let text: String =
             text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect();
