@@ -13,6 +13,7 @@ import {
   holds,
   offline,
   online,
+  refusal,
   scenario,
   server,
   settled,
@@ -93,7 +94,8 @@ await scenario(async (open) => {
     await settled(page);
   }
 
-  // What the server refuses by then is taken back, and said.
+  // What the server refuses by then is taken back, and said. Over HTTP, if the socket is not back yet, and then the browser reports it too.
+  ada.expected.push(refusal('move_card', 404));
   await offline(ada);
   await banner(ada.page).waitFor();
   await card(ada.page, 'Butter').getByRole('link').focus();

@@ -163,7 +163,7 @@ impl Finisher {
         }
         let mut lost = 0;
         for ((claim, keep), (ids, outputs)) in groups {
-            let outputs = (!outputs.is_empty()).then(|| Value::Object(outputs));
+            let outputs = (!outputs.is_empty()).then_some(Value::Object(outputs));
             let (complete, drop): (Params<'_>, Params<'_>) = (&[&worker, &ids, &claim, &outputs], &[&worker, &ids, &claim]);
             let (statement, params) = if keep { (&COMPLETE, complete) } else { (&DROP, drop) };
             let answer = lease.query(statement, params).await.map_err(from_driver)?;

@@ -33,7 +33,7 @@ pub(crate) fn system() -> Result<Vec<Migration>> {
         ("0008_jobs.sql", include_str!("../../migrations/0008_jobs.sql")),
         ("0009_crons.sql", include_str!("../../migrations/0009_crons.sql")),
         ("0010_admin.sql", include_str!("../../migrations/0010_admin.sql")),
-        ("0012_job_claims.sql", include_str!("../../migrations/0012_job_claims.sql")),
+        ("0011_job_claims.sql", include_str!("../../migrations/0011_job_claims.sql")),
     ]
     .into_iter()
     .map(|(file, sql)| Migration::parse("forge", file, sql))
