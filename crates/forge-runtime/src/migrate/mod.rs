@@ -40,10 +40,10 @@ pub(crate) fn system() -> Result<Vec<Migration>> {
     .collect()
 }
 
-/// Changes whenever one of the framework's own migrations does.
+/// Changes whenever one of the framework's own migrations does, or its number.
 ///
 /// # Errors
 /// Never, unless a file of the framework is not called like a migration.
 pub fn system_fingerprint() -> Result<String> {
-    Ok(system()?.iter().map(|migration| migration.checksum.as_str()).collect::<Vec<_>>().join(" "))
+    Ok(system()?.iter().map(|migration| format!("{} {}\n", migration.version, migration.checksum)).collect())
 }
