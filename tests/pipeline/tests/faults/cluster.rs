@@ -166,7 +166,8 @@ async fn a_frozen_leader_finds_out_when_it_wakes() -> Result<()> {
     println!("followed after {followed:?}");
     assert_eq!(next, term + 1);
     assert!(followed < DEAD + INTERVAL + SLACK, "{followed:?}");
-    assert!(other.process.log().contains("its session was ended"), "{}", other.process.log());
+    // It says so a moment after it leads.
+    until("it has ended the session", async || other.process.log().contains("its session was ended")).await;
     until_dead(&sql, frozen.id).await;
     // Whatever it believes, its writes are refused; the successor's are not.
     assert_eq!((fenced_write(&sql, term).await, fenced_write(&sql, next).await), (0, 1));
@@ -177,8 +178,8 @@ async fn a_frozen_leader_finds_out_when_it_wakes() -> Result<()> {
     })
     .await;
     assert_eq!(status(&sql, frozen.id).await.as_deref(), Some("dead"), "the id does not come back");
-    let log = frozen.process.log();
-    assert!(log.contains("stops working for now") && log.contains("leads no longer"), "{log}");
+    let says = |what| frozen.process.log().contains(what);
+    until("it says what it did", async || says("stops working for now") && says("leads no longer")).await;
     assert_eq!(leader(&sql).await, (Some(other.id), next));
     until("it knows who leads", async || frozen.sees().await[2] == other.id.to_string()).await;
     frozen.process.kill().await;
