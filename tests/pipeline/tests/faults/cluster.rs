@@ -291,20 +291,20 @@ async fn an_idle_node_sends_less_than_a_statement_a_second() -> Result<()> {
     let looks_at = if crate::is_long() { 60 } else { 30 };
     // Every statement of ours is a transaction of its own. An idle session reports what it did within ten seconds: until then, the start is.
     let commits = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
-    // So is each table that the server cleans up by itself; what it did meanwhile says nothing of the node.
-    let cleaned = "SELECT sum(autovacuum_count + autoanalyze_count)::int8 FROM pg_stat_all_tables";
     tokio::time::sleep(Duration::from_secs(12)).await;
-    for look in 1.. {
-        let before = (count(&sql, cleaned).await, count(&sql, commits).await);
+    // The server cleans up by itself now and then, which only ever adds: the least of some looks is the node's.
+    let mut least = i64::MAX;
+    for _ in 0..4 {
+        let before = count(&sql, commits).await;
         tokio::time::sleep(Duration::from_secs(looks_at)).await;
-        let (cleaned, sent) = (count(&sql, cleaned).await - before.0, count(&sql, commits).await - before.1);
-        println!("{sent} statements within {looks_at} s, {cleaned} tables cleaned up");
-        if cleaned == 0 {
-            assert!(sent > 0 && sent <= i64::try_from(looks_at).unwrap(), "{sent} statements within {looks_at} s");
+        let sent = count(&sql, commits).await - before;
+        println!("{sent} statements within {looks_at} s");
+        least = least.min(sent);
+        if least <= i64::try_from(looks_at).unwrap() {
             break;
         }
-        assert!(look < 6, "the server never stops cleaning up");
     }
+    assert!(least > 0 && least <= i64::try_from(looks_at).unwrap(), "{least} statements within {looks_at} s");
     node.process.kill().await;
     database.remove().await
 }
