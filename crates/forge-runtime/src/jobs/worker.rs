@@ -357,7 +357,7 @@ impl<'a> Claimer<'a> {
                 // No room, or nothing that may be begun yet.
                 return Ok(());
             }
-            let claimed = store::claim(self.worker.jobs.pool(), me, &asks).await?;
+            let claimed = store::claim(self.worker.executor.database().claims(), me, &asks).await?;
             for ask in &asks {
                 let these = || claimed.iter().filter(|job| job.kind == ask.of.kind && job.priority == ask.priority);
                 let count = these().count();

@@ -5,6 +5,7 @@ use pipeline as _;
 mod crons;
 mod ends;
 mod limits;
+mod noted;
 
 use forge::Uuid;
 use forge::testing::TestApp;

@@ -14,6 +14,7 @@
 
 pub(super) mod fault;
 mod model;
+mod noted;
 mod plan;
 mod random;
 mod world;

@@ -24,7 +24,7 @@ use super::super::store::{
     self, Claimed, HELD, IDLE, LOOK, NewJob, PROMOTE, PROMOTE_MAX, RELEASE, RELEASE_LOCK, SAVE, TAKE_OVER, Way, get,
 };
 use super::super::wake::Wake;
-use super::super::{JobRegistry, Jobs, dispatch, run};
+use super::super::{JobRegistry, Jobs, dispatch, run, write};
 use super::model::{CRASHES_MAX, End, Job, KINDS, Kind, Model, State};
 use crate::cluster::Cluster;
 use crate::config::JobsConfig;
@@ -238,7 +238,7 @@ impl<'a> World<'a> {
             format!("{id} {kind} p{priority} +{}h {unique_key:?} {concurrency_key:?}", delay.as_secs() / 3600)
         });
         self.tell("enqueue", about.collect::<Vec<_>>().join(", "));
-        let written = store::enqueue(Way::Alone(&self.pool), &batch, self.shift()).await.map_err(broken)?;
+        let written = write::enqueue(Way::Alone(&self.pool), &batch, self.shift()).await.map_err(broken)?;
         for ((one, job), (id, is, delayed)) in written.iter().zip(&batch).zip(right) {
             let ready = !delayed && job.concurrency_key.is_none();
             let held = !delayed && job.concurrency_key.is_some();
