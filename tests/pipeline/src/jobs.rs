@@ -176,6 +176,19 @@ pub async fn order_delegates(ctx: &ActionContext, count: u32, children: u32) -> 
     Ok(ctx.dispatch_jobs(orders).await?.into_iter().map(|job| job.id).collect())
 }
 
+/// Writes down on which node it runs, as it sees the cluster itself. Nothing is kept of it.
+#[forge::job(queue = "surveys", retain = "0s")]
+pub async fn survey(ctx: &JobContext, label: String) -> Result<()> {
+    let me = ctx.cluster().me().ok_or_else(|| Error::internal("a job runs on a node that has not joined"))?;
+    ctx.mutate(begin_execution, (format!("{label} {me}"), ctx.job_id(), ctx.attempt())).await.map(drop)
+}
+
+/// Dispatches some of them.
+#[forge::mutation(public)]
+pub async fn order_surveys(ctx: &MutationContext, label: String, count: u32) -> Result<()> {
+    ctx.dispatch_jobs((0..count).map(|_| Survey { label: label.clone() }).collect()).await.map(drop)
+}
+
 /// Every hour; what was missed is made up for.
 #[forge::cron("0 * * * *", catch_up = true, catch_up_limit = 3)]
 pub async fn hourly(ctx: &CronContext) -> Result<()> {
@@ -190,6 +203,8 @@ pub async fn in_the_morning(ctx: &CronContext) -> Result<()> {
 
 async fn note_run(ctx: &CronContext) -> Result<()> {
     let label = format!("{} {} {}", ctx.cron_name(), ctx.scheduled_time(), ctx.is_catch_up());
+    // A cron knows its node as well.
+    ctx.cluster().me().ok_or_else(|| Error::internal("a cron runs on a node that has not joined"))?;
     // A function that asks for a role is open to the app itself.
     ctx.query(secrets, ()).await?;
     ctx.mutate(begin_execution, (label, ctx.job_id(), ctx.attempt())).await.map(drop)

@@ -101,6 +101,15 @@ async fn one_that_is_delayed_runs_when_it_is_due(app: TestApp) -> Result<()> {
 }
 
 #[forge::test]
+async fn a_job_sees_the_cluster_that_it_runs_in(app: TestApp) -> Result<()> {
+    app.anonymous().call(order_surveys, ("here".to_owned(), 1)).await?;
+    app.run_jobs().await?;
+    let me = app.parts().cluster().me().unwrap();
+    assert_eq!(executions(&app, &format!("here {me}")).await, [(1, false)]);
+    Ok(())
+}
+
+#[forge::test]
 async fn many_are_done_each_once(app: TestApp) -> Result<()> {
     app.user("ada").call(order_many, ("many".to_owned(), 2_000)).await?;
     app.run_jobs().await?;
