@@ -166,7 +166,7 @@ pub async fn delegate(ctx: &JobContext, label: String, children: u32) -> Result<
         dispatched.push(ctx.dispatch_child(orders).await?);
     }
     let ended = ctx.wait_for_jobs(&dispatched).await?;
-    Ok(ended.iter().filter(|job| job.status == "completed").count() as u32)
+    Ok(ended.iter().filter(|job| job.status == forge::JobStatus::Completed).count() as u32)
 }
 
 /// Dispatches some of them.
@@ -213,5 +213,5 @@ async fn note_run(ctx: &CronContext) -> Result<()> {
 /// How a job stands.
 #[forge::query(public)]
 pub async fn job_status(ctx: &QueryContext, id: Uuid) -> Result<String> {
-    ctx.job(id).await.map(|job| job.status)
+    ctx.job(id).await.map(|job| job.status.to_string())
 }

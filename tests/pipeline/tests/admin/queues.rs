@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use forge::testing::TestApp;
-use forge::{App, Node};
+use forge::{App, JobStatus, Node};
 use forge_runtime::config::{Config, Mode, Role, Secret};
 use pipeline::*;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ async fn paused_at_one_node_a_queue_rests_at_all() {
         let orders = Orders { label: label.to_owned(), ..Orders::default() };
         ada.call(order, (orders, 0, false)).await.unwrap()
     };
-    let completed = async |id| app.parts().job(id).await.unwrap().status == "completed";
+    let completed = async |id| app.parts().job(id).await.unwrap().status == JobStatus::Completed;
     let before = order_one("before").await;
     until("the other node works", async || completed(before).await).await;
     assert_eq!(post(&app, "/_api/queues/default/pause", json!({})).await.status, 200);
@@ -88,7 +88,7 @@ async fn paused_at_one_node_a_queue_rests_at_all() {
         let other = app.user("ada").call(order_delegates, (1, 0)).await.unwrap()[0];
         until("other queues go on", async || completed(other).await).await;
     }
-    assert_eq!(app.parts().job(held).await.unwrap().status, "pending");
+    assert_eq!(app.parts().job(held).await.unwrap().status, JobStatus::Pending);
     assert_eq!(post(&app, "/_api/queues/default/resume", json!({})).await.status, 200);
     until("it goes on", async || completed(held).await).await;
     worker.stop().await;

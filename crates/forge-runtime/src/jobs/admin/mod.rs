@@ -6,6 +6,7 @@ mod queues;
 
 use std::sync::{Arc, LazyLock};
 
+use forge_core::job::JobStatus;
 use forge_core::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -16,10 +17,6 @@ pub(crate) use act::{Bulk, Verb};
 pub(crate) use queues::Counts;
 
 use crate::db::Shape;
-
-/// The words for how a job may stand.
-pub(crate) const STATUSES: [&str; 7] =
-    ["pending", "running", "retry", "dead_letter", "completed", "cancelled", "discarded"];
 
 /// By how much the clocks of nodes, which ids are made by, and the database's, which says when a job was dispatched, may differ.
 const CLOCKS: SignedDuration = SignedDuration::from_mins(10);
@@ -72,7 +69,8 @@ impl Filter {
     ///
     /// # Errors
     /// When one of those that are named is none.
-    pub(crate) fn check_statuses(&self, known: &[&str]) -> Result<()> {
+    pub(crate) fn check_statuses(&self, known: &[JobStatus]) -> Result<()> {
+        let known: Vec<&str> = known.iter().map(|status| status.as_str()).collect();
         match self.statuses.iter().flatten().find(|status| !known.contains(&status.as_str())) {
             Some(other) => {
                 Err(Error::invalid_argument(format!("`{other}` is not a status here; there are: {}", known.join(", "))))
@@ -156,6 +154,6 @@ mod tests {
         assert_eq!(filter.as_json(), json!({"kind": "mail"}));
         assert!(filter.says_something() && !Filter::default().says_something());
         let wrong = Filter { statuses: Some(vec!["done".into()]), ..Filter::default() };
-        assert!(wrong.check_statuses(&STATUSES).unwrap_err().message().contains("`done` is not a status here"));
+        assert!(wrong.check_statuses(&JobStatus::ALL).unwrap_err().message().contains("`done` is not a status here"));
     }
 }
