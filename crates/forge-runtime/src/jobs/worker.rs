@@ -364,6 +364,8 @@ impl<'a> Claimer<'a> {
                 self.rates.took(ask.of.kind, count);
                 self.lanes.gave(ask, count, these().map(|job| job.ready_at).max());
             }
+            let followed: Vec<Uuid> = claimed.iter().filter(|job| job.tracked).map(|job| job.id).collect();
+            self.worker.jobs.begun(followed);
             let mut claimed = claimed;
             // What came back in the order of the update goes on in that of the lanes.
             claimed.sort_by_key(|job| (std::cmp::Reverse(job.priority), job.ready_at));
