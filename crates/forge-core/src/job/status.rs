@@ -35,15 +35,8 @@ pub enum JobStatus {
 
 impl JobStatus {
     /// All of them, in the order of a life.
-    pub const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::Running,
-        Self::Retry,
-        Self::DeadLetter,
-        Self::Completed,
-        Self::Cancelled,
-        Self::Discarded,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::Running, Self::Retry, Self::DeadLetter, Self::Completed, Self::Cancelled, Self::Discarded];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {

@@ -172,7 +172,8 @@ impl Jobs {
             }
             let news = async {
                 // Having missed some is news as well.
-                let is_none = |news: News| news.begun || !(news.jobs.is_empty() || news.jobs.iter().any(|job| ids.contains(job)));
+                let is_none =
+                    |news: News| news.begun || !(news.jobs.is_empty() || news.jobs.iter().any(|job| ids.contains(job)));
                 while told.recv().await.is_ok_and(is_none) {}
             };
             drop(tokio::time::timeout(FOLLOW_EVERY, news).await);

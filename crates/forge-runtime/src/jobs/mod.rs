@@ -25,6 +25,7 @@
 pub(crate) mod admin;
 mod batch;
 mod cancel;
+mod claimer;
 mod context;
 mod dispatch;
 mod enqueue;
@@ -50,10 +51,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use forge_core::auth::AuthContext;
 use forge_core::job::Job;
 use forge_core::{Error, Result};
-use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -63,9 +62,9 @@ use context::Running;
 pub use dispatch::{Dispatch, JobHandle};
 pub(crate) use dispatch::{Dispatched, Place, many};
 pub(crate) use follow::{Standing, may_see, no_such_job};
-pub use standing::JobResult;
 pub(crate) use registry::JobEntry;
 pub use registry::JobRegistry;
+pub use standing::JobResult;
 use wake::{CHANNEL, Wake, Waker};
 pub(crate) use worker::Worker;
 
