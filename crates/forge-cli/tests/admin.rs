@@ -10,7 +10,7 @@ use std::process::Stdio;
 use forge::prelude::*;
 use forge::testing::TestApp;
 use serde_json::Value;
-use support::{Said, folder};
+use support::{Said, folder, terminal};
 
 /// What lets the commands in.
 const TOKEN: &str = "an-admin-token-for-tests";
@@ -108,6 +108,35 @@ async fn dead_letters_are_seen_counted_and_retried() {
     assert_eq!(lines.len(), 3, "{audit}");
     assert_eq!(lines[1][1..5], ["token", "jobs.cancel", id, "1"]);
     assert_eq!((lines[2][2], lines[2][4]), ("jobs.retry", "3"), "{audit}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sits_at_a_terminal_is_asked_and_only_a_yes_is_one() {
+    let app = start().await;
+    app.anonymous().call(send_letters, 3).await.unwrap();
+    app.run_jobs().await.unwrap();
+    let (url, words) = (app.url(), ["jobs", "retry", "--kind", "send_letter"]);
+    let answered = async |answer: &'static [u8]| {
+        let (place, url) = (folder(), url.clone());
+        let mut command = support::forge(place.path());
+        command.args(words).env("FORGE_ADMIN_URL", url).env("FORGE_ADMIN_TOKEN", TOKEN);
+        tokio::task::spawn_blocking(move || terminal::answered(command, "[y/N] ", answer)).await.unwrap()
+    };
+    // No, nothing, the end of what is typed, and what is neither.
+    for no in [b"n\n".as_slice(), b"\n", b"\x04", b"yep\n"] {
+        let said = answered(no).await;
+        assert!(said.err.contains("3 jobs are meant") && said.err.contains("retry them? [y/N]"), "{no:?}: {}", said.err);
+        assert!(said.err.contains("nothing was done"), "{no:?}: {}", said.err);
+        assert_eq!((said.code, said.out.as_str()), (Some(0), ""), "{no:?}: {}", said.err);
+    }
+    let left = fine(&app, &["jobs", "list", "--status", "dead_letter"]).await.out;
+    assert_eq!(columns(&left).len(), 4, "{left}");
+    let said = answered(b"y\n").await;
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "3\n"), "{}", said.err);
+    assert!(!said.err.contains("nothing was done"), "{}", said.err);
+    app.run_jobs().await.unwrap();
+    assert_eq!(answered(b"YES\n").await.out, "3\n");
     app.stop().await;
 }
 
