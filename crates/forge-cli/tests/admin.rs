@@ -6,6 +6,7 @@
 mod support;
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use forge::prelude::*;
 use forge::testing::TestApp;
@@ -35,7 +36,11 @@ pub async fn daily(_ctx: &CronContext) -> Result<()> {
 }
 
 async fn start() -> TestApp {
-    TestApp::start_with(|config| config.admin.token = Some(TOKEN.into())).await.unwrap()
+    let started = TestApp::start_with(|config| {
+        config.admin.token = Some(TOKEN.into());
+        config.cluster.heartbeat_interval = Duration::from_millis(200);
+    });
+    started.await.unwrap()
 }
 
 /// Runs the command with these words and variables, in a folder of its own and without a terminal.
@@ -167,6 +172,15 @@ async fn queues_crons_and_nodes_are_shown_and_told() {
     let node = columns(&status)[1].clone();
     // Whether a beat has told yet that it is at work is another matter.
     assert!(["joining", "active"].contains(&node[2]) && node[3] == "gateway,function,worker,scheduler", "{status}");
+    let drain = fine(&app, &["cluster", "drain", node[0], "--dry-run"]).await;
+    assert!(drain.out.starts_with(&format!("{} ({}) would drain\nit has 0 jobs and ", node[0], node[1])), "{}", drain.out);
+    assert!(drain.err.contains("no other node is at work that is gateway,function,worker,scheduler"), "{}", drain.err);
+    // By its host, as it is the only one there.
+    let drain = fine(&app, &["cluster", "drain", node[1]]).await.out;
+    assert!(drain.starts_with(&format!("{} ({}) drains\n", node[0], node[1])), "{drain}");
+    assert!(fine(&app, &["cluster", "drain", node[0]]).await.out.contains(" drains already\n"));
+    // Whoever runs the node is told.
+    tokio::time::timeout(Duration::from_secs(60), app.parts().asked_to_drain()).await.unwrap();
     app.stop().await;
 }
 

@@ -42,6 +42,8 @@ pub(super) struct About {
     pub(super) address: Option<String>,
     pub(super) roles: Vec<&'static str>,
     pub(super) version: String,
+    /// Those of its app's jobs.
+    pub(super) queues: Vec<&'static str>,
     pub(super) started_at: Timestamp,
 }
 
@@ -65,6 +67,8 @@ pub(super) struct Says {
 pub(super) struct Beat {
     /// False when others have declared this node dead.
     pub(super) counts: bool,
+    /// Somebody has asked this node to drain.
+    pub(super) drain: bool,
     /// Whom this beat has marked dead.
     pub(super) died: Vec<NodeId>,
     /// Which leases it has renewed.
@@ -117,6 +121,7 @@ pub(super) async fn join(
         &version,
         &about.started_at,
         &before,
+        &about.queues,
     ];
     session.query(&JOIN, row).await.map(drop).map_err(from_driver)
 }
@@ -156,6 +161,7 @@ pub(super) async fn beat(session: &Connection, id: NodeId, says: &Says, config: 
         now: get(row, 3)?,
         nodes: list(row, 4)?,
         seats: list(row, 5)?,
+        drain: get(row, 6)?,
     })
 }
 

@@ -3,6 +3,7 @@
 //! The doors do nothing themselves: each reads what is asked for and calls the `admin.rs` of a feature. Their shapes are told in `docs/admin.md`.
 
 mod attempts;
+mod cluster;
 mod guard;
 mod jobs;
 mod wish;
@@ -29,7 +30,6 @@ use super::page::nothing_here;
 use super::{answer, rpc};
 use crate::admin::{Actor, Admin};
 use crate::app::{NodeParts, Stage};
-use crate::cluster::admin::ClusterView;
 use crate::cron::admin::{NEXT_MAX, Place};
 use crate::jobs::admin::Counts;
 use guard::Guard;
@@ -110,10 +110,7 @@ impl Desk {
             Some((&"jobs", rest)) => self.jobs(&actor, rest, wish).await,
             Some((&"queues", rest)) => self.queues(&actor, rest, wish).await,
             Some((&"crons", rest)) => self.crons(&actor, rest, wish).await,
-            Some((&"cluster", [])) if wish.method == Method::GET => {
-                wish.words.end()?;
-                data(&ClusterView::of(&self.parts.cluster()))
-            }
+            Some((&"cluster", rest)) => self.cluster(&actor, rest, wish).await,
             Some((&"audit", [])) if wish.method == Method::GET => self.audit(wish).await,
             _ => Err(nothing()),
         }
