@@ -155,6 +155,11 @@ async fn queues_crons_and_nodes_are_shown_and_told() {
     let mail = columns(&queues).into_iter().find(|line| line[0] == "mail").unwrap();
     assert_eq!((mail[1], *mail.last().unwrap()), ("2", "paused by token"), "{queues}");
     assert_eq!(fine(&app, &["queues", "resume", "mail"]).await.out, "mail is not paused\n");
+    let env = [("FORGE_ADMIN_URL", app.url()), ("FORGE_ADMIN_TOKEN", TOKEN.to_owned())];
+    let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let unknown = said(&["queues", "pause", "mial"], &env).await;
+    assert!(unknown.code == Some(1) && unknown.err.contains("did you mean `mail`?"), "{}", unknown.err);
+    assert_eq!(fine(&app, &["queues", "pause", "mial", "--force"]).await.out, "mial is paused\n");
 
     let next = fine(&app, &["cron", "next", "daily", "--count", "2"]).await.out;
     assert!(next.lines().count() == 2 && next.lines().all(|line| line.ends_with(" 09:00:00Z")), "{next}");

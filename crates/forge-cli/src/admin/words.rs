@@ -117,6 +117,9 @@ pub(crate) enum QueuesCommand {
     Pause {
         /// The queue
         queue: String,
+        /// Also when no job of a node that lives waits in it
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         reach: Reach,
     },

@@ -31,7 +31,7 @@ use super::{answer, rpc};
 use crate::admin::{Actor, Admin};
 use crate::app::{NodeParts, Stage};
 use crate::cron::admin::{NEXT_MAX, Place};
-use crate::jobs::admin::Counts;
+use crate::jobs::admin::{Counts, Pause};
 use guard::Guard;
 use wish::Words;
 
@@ -124,9 +124,22 @@ impl Desk {
                 data(&json!({ "queues": *jobs.queues(&self.admin, &self.counts).await? }))
             }
             (&Method::POST, [queue, word @ ("pause" | "resume")]) => {
-                wish.nothing_said()?;
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Said {
+                    #[serde(default)]
+                    force: bool,
+                }
                 let paused = *word == "pause";
-                let changed = jobs.pause_queue(&self.admin, actor, queue, paused).await?;
+                let to_do = if paused {
+                    wish.words.end()?;
+                    let Said { force } = wish::body(&wish.body)?;
+                    Pause::Pause { unknown: force }
+                } else {
+                    wish.nothing_said()?;
+                    Pause::Resume
+                };
+                let changed = jobs.pause_queue(&self.admin, actor, queue, to_do).await?;
                 self.counts.forget().await;
                 data(&json!({ "queue": queue, "paused": paused, "changed": changed }))
             }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub(crate) use act::{Bulk, Verb};
-pub(crate) use queues::Counts;
+pub(crate) use queues::{Counts, Pause};
 
 use crate::db::Shape;
 
@@ -43,6 +43,9 @@ statements! {
     PAUSED = "paused.sql";
     PAUSE = "pause.sql";
     RESUME = "resume.sql";
+    KNOWN = "known.sql";
+    ANY = "any.sql";
+    COMPLETED = "completed.sql";
 }
 
 /// Which jobs are meant. What is not said does not matter.

@@ -1,6 +1,6 @@
 //! Queues: how deep they are, and pausing them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use jiff::tz::TimeZone;
 
 use super::super::Jobs;
 use super::super::store::get;
-use super::{DEAD, DEPTHS, PAUSE, PAUSED, QueueView, RESUME};
+use super::{ANY, COMPLETED, DEAD, DEPTHS, KNOWN, PAUSE, PAUSED, QueueView, RESUME};
 use crate::admin::{Actor, Admin, Done, Look};
-use crate::db::Shape;
+use crate::config::nearest;
 
 /// How long a count is good, at least; one that took long is good for ten times as long as it took.
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -109,21 +109,65 @@ impl Jobs {
     }
 
     /// Pauses a queue everywhere, or lets it go on. Returns whether that changed anything.
-    pub(crate) async fn pause_queue(&self, admin: &Admin, actor: &Actor, queue: &str, paused: bool) -> Result<bool> {
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when no job waits in a queue of that name, unless it is to be paused all the same: those who use it may not have begun yet.
+    pub(crate) async fn pause_queue(&self, admin: &Admin, actor: &Actor, queue: &str, wish: Pause) -> Result<bool> {
         if queue.is_empty() || queue.len() > NAME_MAX || queue.contains('\0') {
             return Err(Error::invalid_argument(format!("the name of a queue has 1 to {NAME_MAX} bytes, and no NUL")));
         }
+        if wish != (Pause::Pause { unknown: true }) {
+            self.check_queue(admin, queue).await?;
+        }
         let act = admin.act(actor).await?;
-        let answer = if paused { act.run(&PAUSE, &[&queue, &actor.who]).await } else { act.run(&RESUME, &[&queue]).await }?;
+        let (action, answer) = match wish {
+            Pause::Pause { .. } => ("queues.pause", act.run(&PAUSE, &[&queue, &actor.who]).await?),
+            Pause::Resume => ("queues.resume", act.run(&RESUME, &[&queue]).await?),
+        };
         if answer.affected == 0 {
             act.undo().await;
             return Ok(false);
         }
-        let action = if paused { "queues.pause" } else { "queues.resume" };
         act.done(&Done { action, target: Some(queue), count: 1, details: None }).await?;
         self.queues_changed();
         Ok(true)
     }
+
+    /// Whether there is such a queue: a job of this app or of another node's waits in it, it is paused, or something is in it.
+    async fn check_queue(&self, admin: &Admin, queue: &str) -> Result<()> {
+        let mut known: BTreeSet<String> = self.registry().queues().into_iter().map(str::to_owned).collect();
+        if known.contains(queue) {
+            return Ok(());
+        }
+        let look = admin.look().await?;
+        for row in &look.run(&KNOWN, &[]).await?.rows {
+            known.insert(get(row, 0)?);
+        }
+        let is_known =
+            known.contains(queue) || look.run(&ANY, &[&queue]).await?.rows.first().map_or(Ok(false), |row| get(row, 0))?;
+        look.end().await;
+        if is_known {
+            return Ok(());
+        }
+        let near = nearest(queue, known.iter().map(String::as_str));
+        let known: Vec<String> = known.into_iter().collect();
+        Err(Error::not_found(format!(
+            "there is no queue `{}`: no job of a node that lives waits in one of that name{near}; there are: {}. If those that use it have not begun yet, say that \
+             it is to be paused all the same (`force`)",
+            queue.escape_debug(),
+            known.join(", ")
+        )))
+    }
+}
+
+/// What is to become of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pause {
+    Pause {
+        /// Also when nobody knows it.
+        unknown: bool,
+    },
+    Resume,
 }
 
 /// Queues, by name.
