@@ -46,10 +46,9 @@ fn list(answer: &Value) -> String {
             let numbers = ["ready", "scheduled", "held", "running", "deadLetters"].map(|name| cell(&queue[name]));
             let mut row = vec![cell(&queue["queue"])];
             row.extend(numbers);
-            let done = queue["completedPerMinute"].as_f64().unwrap_or(0.0);
             row.extend([
                 seconds(&queue["oldestReadySeconds"]),
-                format!("{done:.0}"),
+                cell(&queue["completedPerMinute"]),
                 cell(&queue["diedPerMinute"]),
                 stands,
             ]);

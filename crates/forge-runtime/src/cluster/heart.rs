@@ -214,6 +214,7 @@ impl Heart {
             cpu: self.meter.cpu(),
             memory: self.meter.memory(),
             capabilities: self.cluster.capabilities(),
+            completed: serde_json::json!(self.cluster.last_minute()).to_string(),
             since_last: self.last.map_or(Duration::ZERO, |last| now - last),
             leads: self.leads.iter().map(|guard| (guard.role(), guard.term())).collect(),
         }

@@ -32,11 +32,13 @@ mod heart;
 mod leader;
 mod load;
 mod node;
+mod pace;
 mod seats;
 mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,6 +57,7 @@ pub use node::{ClusterInfo, LeaderInfo, LeaderRole, NodeId, NodeInfo, NodeRole, 
 
 use load::Jobs;
 use node::View;
+use pace::Pace;
 
 /// The nodes that live, as statements have it that look for what belongs to none of them. Whoever is about to be marked dead counts as living.
 #[cfg(test)]
@@ -74,6 +77,7 @@ struct Inner {
     died: broadcast::Sender<NodeId>,
     seats: Vec<(LeaderRole, watch::Sender<Option<LeaderGuard>>)>,
     jobs: Jobs,
+    pace: Pace,
     capabilities: Mutex<Vec<String>>,
     /// Somebody has asked this node to drain.
     drain: CancellationToken,
@@ -90,6 +94,7 @@ impl Cluster {
             died: broadcast::Sender::new(DEATHS_MAX),
             seats: LeaderRole::ALL.iter().map(|role| (*role, watch::Sender::new(None))).collect(),
             jobs: Jobs::default(),
+            pace: Pace::default(),
             capabilities: Mutex::default(),
             drain: CancellationToken::new(),
             clock: Clock::default(),

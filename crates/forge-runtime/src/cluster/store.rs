@@ -56,6 +56,8 @@ pub(super) struct Says {
     pub(super) cpu: f32,
     pub(super) memory: i64,
     pub(super) capabilities: Vec<String>,
+    /// How many jobs it has completed within the last minute: an object, by queue.
+    pub(super) completed: String,
     /// How long ago its last beat was, by its own clock.
     pub(super) since_last: Duration,
     /// What it leads, and in which terms.
@@ -150,6 +152,7 @@ pub(super) async fn beat(session: &Connection, id: NodeId, says: &Says, config: 
         &terms,
         &config.lease().as_secs_f64(),
         &NODES_MAX,
+        &says.completed,
     ];
     let answer = session.query(&BEAT, row).await.map_err(from_driver)?;
     let row = answer.rows.first().ok_or_else(|| Error::internal("a beat has no answer"))?;

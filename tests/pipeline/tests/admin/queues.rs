@@ -49,12 +49,9 @@ async fn a_queue_is_shown_as_it_stands() {
     assert_eq!(again["changed"], false);
     assert_eq!(post(&app, "/_api/queues/default/resume", json!({})).await.data()["changed"], true);
     app.run_jobs().await.unwrap();
+    until("what was completed is counted", async || queue(&app, "default").await["completedPerMinute"] == 4).await;
     let stands = queue(&app, "default").await;
-    assert_eq!(
-        (&stands["ready"], &stands["held"], &stands["completedPerMinute"]),
-        (&json!(0), &json!(0), &json!(4.0)),
-        "{stands}"
-    );
+    assert_eq!((&stands["ready"], &stands["held"]), (&json!(0), &json!(0)), "{stands}");
     assert_eq!(audit(&app).await, [done("queues.pause", Some("default"), 1), done("queues.resume", Some("default"), 1)]);
     app.stop().await;
 }

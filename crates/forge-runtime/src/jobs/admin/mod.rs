@@ -126,7 +126,7 @@ pub(crate) struct QueueView {
     pub(crate) oldest_ready_seconds: Option<f64>,
     /// How long until the next scheduled one is due; negative when it is.
     pub(crate) next_due_seconds: Option<f64>,
-    pub(crate) completed_per_minute: f64,
+    pub(crate) completed_per_minute: i64,
     pub(crate) died_per_minute: i64,
 }
 
