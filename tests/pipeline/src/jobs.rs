@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forge::prelude::*;
 
-use crate::secrets;
+use crate::{read_gated, secrets};
 
 /// What a job is to do once it has written down that it was begun.
 #[forge::input]
@@ -187,6 +187,18 @@ pub async fn survey(ctx: &JobContext, label: String) -> Result<()> {
 #[forge::mutation(public)]
 pub async fn order_surveys(ctx: &MutationContext, label: String, count: u32) -> Result<()> {
     ctx.dispatch_jobs((0..count).map(|_| Survey { label: label.clone() }).collect()).await.map(drop)
+}
+
+/// Waits at a gate, and says nothing meanwhile.
+#[forge::job(timeout = "60s")]
+pub async fn wait_silently(ctx: &JobContext, gate: i64) -> Result<()> {
+    ctx.query(read_gated, gate).await
+}
+
+/// Dispatches it.
+#[forge::mutation(public)]
+pub async fn order_to_wait(ctx: &MutationContext, gate: i64) -> Result<Uuid> {
+    ctx.dispatch_job(WaitSilently { gate }).await.map(|job| job.id)
 }
 
 /// Every hour; what was missed is made up for.
