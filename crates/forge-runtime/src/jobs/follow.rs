@@ -47,6 +47,21 @@ pub(super) struct News {
     begun: bool,
 }
 
+impl News {
+    /// As it was told on the bus: of those that were begun, and of those that got on otherwise.
+    fn of<'a>(told: impl Iterator<Item = &'a str> + Clone) -> impl Iterator<Item = Self> {
+        [(BEGUN, true), (FOLLOWED, false)].into_iter().filter_map(move |(what, begun)| {
+            let jobs: Arc<[Uuid]> = told.clone().filter_map(|about| about.strip_prefix(what)?.parse().ok()).collect();
+            (!jobs.is_empty()).then_some(Self { jobs, begun })
+        })
+    }
+
+    /// Whether whoever waits for the end of these is to look.
+    fn may_end(&self, these: &[Uuid]) -> bool {
+        !self.begun && (self.jobs.is_empty() || self.jobs.iter().any(|job| these.contains(job)))
+    }
+}
+
 /// Whether what was told on the bus is news of a job that is followed.
 pub(super) fn is_news(about: &str) -> bool {
     about.starts_with(FOLLOWED) || about.starts_with(BEGUN)
@@ -144,12 +159,9 @@ impl Jobs {
 
     /// Hears what was told of jobs that somebody follows; see [`is_news`].
     pub(super) fn hear_news<'a>(&self, told: impl Iterator<Item = &'a str> + Clone) {
-        for (what, begun) in [(BEGUN, true), (FOLLOWED, false)] {
-            let jobs: Vec<Uuid> = told.clone().filter_map(|about| about.strip_prefix(what)?.parse().ok()).collect();
-            if !jobs.is_empty() {
-                // Nobody may follow any.
-                drop(self.0.told.send(News { jobs: jobs.into(), begun }));
-            }
+        for news in News::of(told) {
+            // Nobody may follow any.
+            drop(self.0.told.send(news));
         }
     }
 
@@ -172,9 +184,7 @@ impl Jobs {
             }
             let news = async {
                 // Having missed some is news as well.
-                let is_none =
-                    |news: News| news.begun || !(news.jobs.is_empty() || news.jobs.iter().any(|job| ids.contains(job)));
-                while told.recv().await.is_ok_and(is_none) {}
+                while told.recv().await.is_ok_and(|news| !news.may_end(ids)) {}
             };
             drop(tokio::time::timeout(FOLLOW_EVERY, news).await);
         }
@@ -249,4 +259,25 @@ pub(crate) fn may_see(jobs: &Jobs, job: &JobResult, auth: &AuthContext) -> bool 
 /// What is said of a job that is not there, and of one that is none of the caller's business.
 pub(crate) fn no_such_job(id: Uuid) -> Error {
     Error::not_found(format!("there is no job {id} (any more)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_the_end_of_a_job_is_not_woken_by_its_beginning() {
+        let [mine, other] = [1, 2].map(Uuid::from_u128);
+        let told =
+            [format!("{BEGUN}{mine}"), format!("{FOLLOWED}{other}"), format!("{BEGUN}{other}"), "f nothing".to_owned()];
+        assert!(told.iter().all(|about| is_news(about)) && !is_news("r 50 mail"));
+        let news: Vec<News> = News::of(told.iter().map(String::as_str)).collect();
+        let heard: Vec<(bool, &[Uuid])> = news.iter().map(|news| (news.begun, &*news.jobs)).collect();
+        assert_eq!(heard, [(true, &[mine, other][..]), (false, &[other])]);
+        assert_eq!([&news[0], &news[1]].map(|news| news.may_end(&[mine])), [false, false]);
+        assert_eq!([&news[0], &news[1]].map(|news| news.may_end(&[mine, other])), [false, true]);
+        let anything = News { jobs: [].into(), begun: false };
+        assert!(anything.may_end(&[mine]), "something may have been missed");
+        assert_eq!(News::of(["f x"].into_iter()).count(), 0);
+    }
 }
