@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use forge_core::Result;
 use lru::LruCache;
+use tokio::sync::broadcast;
 use uuid::Uuid;
 
 /// How long "still alive" is believed.
@@ -24,6 +25,9 @@ const DOUBTED: Duration = Duration::from_secs(60);
 
 /// How many sessions are remembered; the one unused longest makes room.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+
+/// How many endings of sessions may wait for whoever listens; at one more, it is told that it has missed some.
+const ENDINGS_MAX: usize = 1024;
 
 type Loader = dyn Fn(Uuid) -> Pin<Box<dyn Future<Output = Result<bool>> + Send>> + Send + Sync;
 
@@ -44,6 +48,7 @@ pub struct RevocationCache {
     loader: Box<Loader>,
     believed: Duration,
     slots: Mutex<LruCache<Uuid, Slot>>,
+    endings: broadcast::Sender<Uuid>,
 }
 
 impl RevocationCache {
@@ -56,6 +61,7 @@ impl RevocationCache {
             loader: Box::new(move |session| Box::pin(loader(session))),
             believed: BELIEVED,
             slots: Mutex::new(LruCache::new(REMEMBERED)),
+            endings: broadcast::Sender::new(ENDINGS_MAX),
         }
     }
 
@@ -99,6 +105,13 @@ impl RevocationCache {
     /// A session has ended, and that is committed.
     pub fn ended(&self, session: Uuid) {
         self.slots().put(session, Arc::new(tokio::sync::Mutex::new(Known::Ended)));
+        // It fails when nobody listens.
+        let _ = self.endings.send(session);
+    }
+
+    /// The sessions that [have ended](Self::ended), from now on.
+    pub fn endings(&self) -> broadcast::Receiver<Uuid> {
+        self.endings.subscribe()
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, LruCache<Uuid, Slot>> {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::limits::{Admission, Holder, Seats};
 use super::session::Session;
+use super::speakers::Speakers;
 use crate::app::{NodeParts, Stage};
 use crate::auth::Principal;
 use crate::realtime::End;
@@ -29,6 +30,7 @@ pub(in crate::gateway) struct Hub {
     pub(super) parts: NodeParts,
     pub(super) admission: Admission,
     pub(super) seats: Arc<Seats>,
+    pub(super) speakers: Arc<Speakers>,
     /// Sessions that take messages by POST.
     posted: Mutex<HashMap<String, Arc<Session>>>,
 }
@@ -37,7 +39,7 @@ impl Hub {
     pub(in crate::gateway) fn new(parts: NodeParts) -> Arc<Self> {
         let config = &parts.config.gateway;
         let (admission, seats) = (Admission::new(config), Seats::new(config));
-        Arc::new(Self { admission, seats, posted: Mutex::default(), parts })
+        Arc::new(Self { admission, seats, speakers: Arc::default(), posted: Mutex::default(), parts })
     }
 
     /// Whether sessions can be begun.
@@ -90,14 +92,18 @@ impl Hub {
         self.posted().get(id).cloned()
     }
 
-    /// Hands on what other nodes took in for sessions of this one, and ends sessions whose clients take nothing, until told to stop.
+    /// Hands on what other nodes took in for sessions of this one, wakes those whose sign-in has ended, and ends those whose clients take
+    /// nothing, until told to stop.
     pub(in crate::gateway) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let roll = self.parts.live.roll().clone();
+        let mut endings = self.parts.accounts.revocations.endings();
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = roll.mail() => self.hand_on().await,
+                // Of too many at a time it is not known any more which they were.
+                ended = endings.recv() => self.speakers.wake(ended.ok()),
                 _ = look.tick() => self.end_stalled().await,
             }
         }
