@@ -68,17 +68,29 @@ impl Hub {
         self.posted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A session takes messages by POST from now on, at every node.
+    /// A session takes messages by POST from now on, at every node. Whoever opens it [closes](Self::close) it, whatever comes of this.
     ///
     /// # Errors
     /// `DATABASE_UNAVAILABLE` when the others cannot be told.
     pub(super) async fn open(&self, session: &Arc<Session>) -> Result<()> {
         self.posted().insert(session.id.clone(), session.clone());
-        let opened = self.parts.live.open(&session.id, session.principal().auth.user_id()).await;
-        if opened.is_err() {
-            self.close(session);
+        self.parts.live.open(&session.id, session.principal().auth.user_id()).await
+    }
+
+    /// A session is somebody's from now on, at every node, if it takes messages by POST.
+    ///
+    /// # Errors
+    /// `DATABASE_UNAVAILABLE` when the others cannot be told.
+    pub(super) async fn belongs(&self, session: &Session, user: &str) -> Result<()> {
+        if self.find(&session.id).is_none() {
+            return Ok(());
         }
-        opened
+        let told = self.parts.live.open(&session.id, Some(user)).await;
+        if self.find(&session.id).is_none() {
+            // It has ended meanwhile, and would be on the roll for ever.
+            self.parts.live.roll().close(&session.id);
+        }
+        told
     }
 
     /// It has ended.

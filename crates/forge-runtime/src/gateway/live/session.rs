@@ -430,10 +430,7 @@ impl Session {
                 Ok(seat) => held.user = Some(seat),
                 Err(why) => return self.fail(&why, End::BUSY),
             }
-            // Its messages come as this user from now on, at every node.
-            if self.hub.find(&self.id).is_some()
-                && let Err(why) = self.hub.parts.live.open(&self.id, Some(user)).await
-            {
+            if let Err(why) = self.hub.belongs(self, user).await {
                 return self.fail(&why, End::AWAY);
             }
         }
