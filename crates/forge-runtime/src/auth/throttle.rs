@@ -2,7 +2,7 @@
 //!
 //! Counted in PostgreSQL, so that all nodes count together. The key is account and address: an account cannot be locked
 //! from outside by somebody who merely tries it, as its owner comes from another address. Of an IPv6 address the first 64
-//! bits count, because whoever has one of such a block has them all.
+//! bits count.
 //!
 //! [`attempt`](Throttle::attempt) must not run in the transaction of the mutation that checks the password: a wrong
 //! password rolls that back, and the count with it. It takes a client of its own, before the password is looked at.
@@ -17,6 +17,7 @@ use tokio_postgres::types::Type;
 use crate::config::AuthConfig;
 use crate::db::error::from_driver;
 
+use super::client_ip::block;
 use super::sessions::{column, execute};
 
 /// Counts attempts in the table `forge_login_attempts`.
@@ -79,7 +80,7 @@ fn key(account: &str, ip: Option<IpAddr>) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(account.trim().to_lowercase());
     hash.update([0]);
-    match ip.map(|ip| ip.to_canonical()) {
+    match ip.map(block) {
         Some(IpAddr::V4(ip)) => hash.update(ip.octets()),
         Some(IpAddr::V6(ip)) => hash.update(&ip.octets()[..8]),
         None => {}

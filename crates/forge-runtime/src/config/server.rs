@@ -102,8 +102,8 @@ section! {
         subscription_rate_limit: u32 = 1_200, int(1..=1_000_000);
         /// How many live sessions one user may have on a node; a further one is answered `TOO_MANY_SESSIONS`.
         max_sessions_per_user: u32 = if mode.is_production() { 200 } else { 10_000 }, int(1..=1_000_000);
-        /// How many live sessions may come from one client address to a node. People behind one proxy share its address: see
-        /// `trusted_proxies`.
+        /// How many live sessions may come from one client address to a node; of IPv6 addresses, those with the same first 64 bits are one. People
+        /// behind one proxy share its address: see `trusted_proxies`.
         max_sessions_per_address: u32 = if mode.is_production() { 1_000 } else { 10_000 }, int(1..=1_000_000);
     }
 }

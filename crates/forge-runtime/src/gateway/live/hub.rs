@@ -13,6 +13,7 @@ use super::session::Session;
 use super::speakers::Speakers;
 use crate::app::{NodeParts, Stage};
 use crate::auth::Principal;
+use crate::auth::client_ip::block;
 use crate::realtime::End;
 
 /// How often it is looked for sessions whose clients take nothing.
@@ -59,7 +60,7 @@ impl Hub {
     /// `TOO_MANY_SESSIONS` when their address or their user has too many, `RATE_LIMITED` when the node has.
     pub(super) fn session(self: &Arc<Self>, metadata: Arc<RequestMetadata>, principal: Arc<Principal>) -> Result<Session> {
         let room = self.admission.session()?;
-        let address = metadata.client_ip.map(|address| self.seats.take(Holder::Address(address))).transpose()?;
+        let address = metadata.client_ip.map(|address| self.seats.take(Holder::Address(block(address)))).transpose()?;
         let user = principal.auth.user_id().map(|user| self.seats.take(Holder::User(user.to_owned()))).transpose()?;
         Ok(Session::new(self.clone(), metadata, principal, room, address, user))
     }

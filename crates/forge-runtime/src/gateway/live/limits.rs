@@ -21,6 +21,7 @@ const TURN_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Holder {
     User(String),
+    /// Of an IPv6 address, its [block](crate::auth::client_ip::block).
     Address(IpAddr),
 }
 
