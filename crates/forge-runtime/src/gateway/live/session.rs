@@ -1,5 +1,7 @@
 //! A session: what a client has asked for, on whose behalf, and what it is still to be told. It knows no socket.
 
+mod speaker;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,18 +17,19 @@ use uuid::Uuid;
 use super::call::{Calls, Wish};
 use super::hub::Hub;
 use super::job::{Follower, Following};
-use super::limits::{Holder, Pace, Seat, exceeded};
+use super::limits::{Pace, Seat, exceeded};
 use super::message::{self, Wanted};
-use super::speakers::Listed;
 use super::standing;
 use crate::app::{NodeParts, Stage};
 use crate::auth::Principal;
-use crate::function::{Caller, Entry, Looked, Written, permit};
+use crate::function::{Caller, Entry, Looked, Written};
 use crate::observability;
 use crate::realtime::{
     End, JobNews, MAIL_MAX, Outbox, Presence, STATE_BYTES_MAX, Subscribe, Unsubscribe, nowhere, presence_entry,
     presence_topic,
 };
+
+use speaker::{Speaker, TOKENS_A_MINUTE};
 
 /// A session.
 #[derive(Debug)]
@@ -44,19 +47,12 @@ pub(super) struct Session {
     _address: Option<Seat>,
 }
 
-/// Whom it speaks for.
-#[derive(Debug)]
-struct Speaker {
-    principal: Arc<Principal>,
-    /// Has it woken when that sign-in ends.
-    _listed: Option<Listed>,
-}
-
 /// What it has.
 #[derive(Debug)]
 struct Held {
     subscriptions: BTreeMap<u64, Subscription>,
     pace: Pace,
+    tokens: Pace,
     user: Option<Seat>,
     /// It takes nothing in any more.
     left: bool,
@@ -104,6 +100,7 @@ impl Session {
     ) -> Self {
         observability::live().session_began();
         let pace = Pace::new(hub.parts.config.gateway.subscription_rate_limit);
+        let held = Held { subscriptions: BTreeMap::new(), pace, tokens: Pace::new(TOKENS_A_MINUTE), user, left: false };
         let outbox = Outbox::new();
         Self {
             id: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>()),
@@ -111,7 +108,7 @@ impl Session {
             outbox,
             hub,
             metadata,
-            held: tokio::sync::Mutex::new(Held { subscriptions: BTreeMap::new(), pace, user, left: false }),
+            held: tokio::sync::Mutex::new(held),
             calls: Calls::default(),
             _room: room,
             _address: address,
@@ -316,7 +313,13 @@ impl Session {
     /// Whether there is room for one more.
     fn admit(&self, id: u64, held: &mut Held) -> Result<()> {
         let config = &self.hub.parts.config.gateway;
-        held.pace.take(config.subscription_rate_limit)?;
+        held.pace.take().map_err(|wait| {
+            let (max, limit) = (config.subscription_rate_limit, "gateway.subscription_rate_limit");
+            let text = format!(
+                "a session sends at most {max} messages `subscribe`, `presence` and `subscribeJob` a minute ({limit})"
+            );
+            exceeded(text, limit, max, wait)
+        })?;
         let max = config.max_subscriptions_per_connection;
         if held.subscriptions.len() >= max as usize && !held.subscriptions.contains_key(&id) {
             let limit = "gateway.max_subscriptions_per_connection";
@@ -414,54 +417,6 @@ impl Session {
         }
     }
 
-    /// A first token, or the next one of the same user.
-    async fn authenticate(&self, token: &str, held: &mut Held) {
-        let principal = match self.hub.parts.authenticator.verify(token).await {
-            Ok(principal) => principal,
-            Err(why) => return self.fail(&why, End::SIGNED_OUT),
-        };
-        let before = self.principal();
-        if before.auth.user_id().is_some() && before.auth.user_id() != principal.auth.user_id() {
-            let why = Error::forbidden("a session speaks for one user; connect anew for another");
-            return self.fail(&why, End::broken("another user"));
-        }
-        if let (None, Some(user)) = (before.auth.user_id(), principal.auth.user_id()) {
-            match self.hub.seats.take(Holder::User(user.to_owned())) {
-                Ok(seat) => held.user = Some(seat),
-                Err(why) => return self.fail(&why, End::BUSY),
-            }
-            if let Err(why) = self.hub.belongs(self, user).await {
-                return self.fail(&why, End::AWAY);
-            }
-        }
-        let auth = principal.auth.clone();
-        *self.speaker() = Speaker::new(principal, &self.hub, &self.outbox);
-        // Roles may have changed, and with them what may be seen. Queries first: others are present at them.
-        let (queries, others): (Vec<_>, Vec<_>) =
-            held.subscriptions.clone().into_iter().partition(|(_, one)| matches!(one, Subscription::Query { .. }));
-        for (id, subscription) in queries.into_iter().chain(others) {
-            let permitted = match &subscription {
-                Subscription::Query { entry, .. } => permit(&entry.info, &auth),
-                Subscription::Presence(_) => Ok(()),
-                Subscription::Job(following) => {
-                    self.follow(id, following.job, held).await;
-                    continue;
-                }
-            };
-            match permitted {
-                Ok(()) => drop(self.subscribe(id, &subscription, held).await),
-                Err(why) => {
-                    self.hub.parts.live.unsubscribe(Unsubscribe { session: self.outbox.id, id: Some(id) }).await;
-                    for ended in held.end(id) {
-                        self.outbox.forget(ended);
-                        self.outbox.say(message::error(Some(ended), &why));
-                    }
-                }
-            }
-        }
-        self.outbox.say(r#"{"type":"authenticated"}"#.into());
-    }
-
     fn log(&self, why: &Error) {
         log(why, &self.metadata);
     }
@@ -470,13 +425,6 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         observability::live().session_ended();
-    }
-}
-
-impl Speaker {
-    fn new(principal: Arc<Principal>, hub: &Hub, outbox: &Arc<Outbox>) -> Self {
-        let listed = principal.session.map(|sign_in| hub.speakers.list(sign_in, outbox));
-        Self { principal, _listed: listed }
     }
 }
 
