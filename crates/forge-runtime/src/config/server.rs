@@ -93,7 +93,8 @@ section! {
         /// Proxies (addresses or ranges) whose `X-Forwarded-For` is believed. From anyone else the header is ignored, so an
         /// app behind a proxy that is not listed sees the proxy's address as its clients'.
         trusted_proxies: Vec<Cidr> = Vec::new(), list(cidr());
-        /// How many requests may be worked on at once; further ones are answered `RATE_LIMITED`.
+        /// How many requests may be worked on at once; further ones are answered `RATE_LIMITED`. One whose body is still on its way is not worked
+        /// on.
         max_in_flight: u32 = 1_000, int(1..=1_000_000);
         /// How many subscriptions a live session may have; a further one is answered `TOO_MANY_SUBSCRIPTIONS`.
         max_subscriptions_per_connection: u32 = 100, int(1..=10_000);

@@ -26,6 +26,7 @@ mod inbox;
 mod live;
 mod page;
 mod probes;
+mod room;
 mod rpc;
 mod server;
 mod session;
