@@ -20,6 +20,7 @@
 mod admin;
 mod answer;
 mod authenticator;
+mod content;
 mod cors;
 mod edge;
 mod inbox;

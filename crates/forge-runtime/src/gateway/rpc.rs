@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{self, Told};
 use super::authenticator::{Authenticator, CookieFindings, Identity};
+use super::content;
 use super::page::nothing_here;
 use super::room::Place;
 use crate::app::{NodeParts, Stage};
@@ -85,6 +86,7 @@ async fn run(
     }
     let identity = parts.authenticator.authenticate(&head.method, &head.headers, cookies).await?;
     told.caller = Some(identity.principal.clone());
+    content::check(&head.headers)?;
     let named = head.uri.path().strip_prefix("/rpc/").map(function_name).transpose()?;
     // Where the path names it, it is known before the body has come whether that is worth waiting for.
     named.as_ref().map_or(Ok(()), |function| admit(parts, function, &identity, told))?;

@@ -17,8 +17,8 @@ use http::Request;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer;
 use super::room::Place;
+use super::{answer, content};
 use crate::app::NodeParts;
 use crate::auth::{Refreshed, SessionTokens};
 use crate::db::error;
@@ -48,6 +48,7 @@ async fn refresh(
         let token = match &by_cookie {
             Some(token) => token.clone(),
             None => {
+                content::check(&head.headers)?;
                 let body = place.read(body, &parts.config.gateway).await?;
                 let missing = |_| Error::unauthorized("there is no refresh token: neither a cookie nor {\"refreshToken\"}");
                 serde_json::from_slice::<Renewal>(&body).map_err(missing)?.refresh_token

@@ -16,9 +16,9 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use super::hub::Hub;
 use super::message::Wanted;
-use crate::gateway::answer;
 use crate::gateway::authenticator::CookieFindings;
 use crate::gateway::room::Place;
+use crate::gateway::{answer, content};
 
 const SESSION: HeaderName = HeaderName::from_static("x-forge-session");
 
@@ -52,6 +52,7 @@ async fn taken(hub: &Hub, id: &str, request: Request<Body>, place: &Place, findi
     if let Some(why) = identity.lapsed {
         return Err(why);
     }
+    content::check(&head.headers)?;
     let body = place.read(body, &hub.parts.config.gateway).await?;
     let body = std::str::from_utf8(&body).map_err(|_| Error::invalid_argument("the body is not UTF-8"))?;
     // What is not understood is refused here, whichever node the session is on.
