@@ -81,8 +81,8 @@ section! {
         port: u16 = 8080, int(0..=65_535), env "FORGE_PORT" "PORT";
         /// How many connections may be open at once; further ones wait in the system's queue.
         max_connections: u32 = 10_000, int(1..=1_000_000);
-        /// How long a request may take from its first byte to its answer. A function's own timeout is usually shorter and
-        /// then counts.
+        /// How long the body of a request may take to arrive; one that takes longer is answered `TIMEOUT`. How long the call may take then is
+        /// the function's `timeout`, else `function.timeout`.
         request_timeout: Duration = secs(30), duration(ms(100)..=hours(24));
         /// How long a client may take to send a request's headers.
         header_timeout: Duration = secs(10), duration(ms(100)..=mins(5));
