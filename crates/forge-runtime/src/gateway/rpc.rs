@@ -9,7 +9,7 @@ use axum::routing::any;
 use forge_core::function::Access;
 use forge_core::request::RequestMetadata;
 use forge_core::{Error, Result};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -33,6 +33,9 @@ const CACHE: HeaderName = HeaderName::from_static("x-forge-cache");
 /// What a browser's page cannot see of the session that its cookies hold: `renew`, when the call was nobody's because the access
 /// token is over, and `POST /auth/refresh` may bring another; `started` and `ended`, when the call signed its caller in or out.
 const SESSION: HeaderName = HeaderName::from_static("x-forge-session");
+
+/// As RFC 6750 §3.1 says it. Whoever reads it knows that nothing of the call was begun, so that it can be made again with another token.
+const INVALID_TOKEN: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
 
 /// Whatever else is asked for where calls are answered is not there.
 pub(super) fn routes() -> Router<NodeParts> {
@@ -84,12 +87,13 @@ async fn run(
     if *parts.stage.borrow() == Stage::Starting {
         return Err(Error::database_unavailable("the server is starting: the database is not ready yet"));
     }
-    let identity = parts.authenticator.authenticate(&head.method, &head.headers, cookies).await?;
+    let identity = parts.authenticator.authenticate(&head.method, &head.headers, cookies).await;
+    let identity = identity.inspect_err(|_| cookies.refused = true)?;
     told.caller = Some(identity.principal.clone());
     content::check(&head.headers)?;
     let named = head.uri.path().strip_prefix("/rpc/").map(function_name).transpose()?;
     // Where the path names it, it is known before the body has come whether that is worth waiting for.
-    named.as_ref().map_or(Ok(()), |function| admit(parts, function, &identity, told))?;
+    named.as_ref().map_or(Ok(()), |function| admit(parts, function, &identity, told, cookies))?;
     let body = place.read(body, &parts.config.gateway).await?;
     told.request_bytes = body.len();
     let (function, args) = match named {
@@ -97,7 +101,7 @@ async fn run(
         None => {
             let envelope: Envelope<'_> = serde_json::from_slice(&body)
                 .map_err(|why| Error::invalid_argument(format!("the body is not {{\"function\", \"args\"}}: {why}")))?;
-            admit(parts, &envelope.function, &identity, told)?;
+            admit(parts, &envelope.function, &identity, told, cookies)?;
             (envelope.function, envelope.args.map_or(&b"{}"[..], |args| args.get().as_bytes()))
         }
     };
@@ -113,11 +117,18 @@ async fn run(
 }
 
 /// Whether a caller may call a function, if there is one of this name.
-fn admit(parts: &NodeParts, function: &str, identity: &Identity, told: &mut Told) -> Result<()> {
+fn admit(
+    parts: &NodeParts,
+    function: &str,
+    identity: &Identity,
+    told: &mut Told,
+    cookies: &mut CookieFindings,
+) -> Result<()> {
     // A name that is no function is the client's invention, and stays out of logs and metrics.
     let info = parts.app.functions().get(function).map(|entry| &entry.info);
     told.function = info.map(|info| info.name);
     if let Some(why) = identity.lapsed.as_ref().filter(|_| info.is_none_or(|info| info.access != Access::Public)) {
+        cookies.refused = true;
         return Err(why.for_another());
     }
     parts.executor.router().route(function, &identity.principal.auth).map(drop)
@@ -150,7 +161,11 @@ fn respond(
         }
         Err(error) => {
             told.code = Some(error.code().to_owned());
-            (None, answer::failure(&error, &metadata.request_id))
+            let mut response = answer::failure(&error, &metadata.request_id);
+            if cookies.refused && response.status() == StatusCode::UNAUTHORIZED {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, INVALID_TOKEN);
+            }
+            (None, response)
         }
     };
     match tell_browser(&parts.authenticator, change, cookies, response.headers_mut()) {
