@@ -11,11 +11,11 @@ mod wish;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::any;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use forge_core::request::RequestMetadata;
 use forge_core::{Error, Result};
@@ -27,7 +27,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::page::nothing_here;
-use super::{answer, rpc};
+use super::{answer, room};
 use crate::admin::{Actor, Admin};
 use crate::app::{NodeParts, Stage};
 use crate::cron::admin::{NEXT_MAX, Place};
@@ -70,12 +70,16 @@ pub(super) fn routes(parts: &NodeParts) -> Router<NodeParts> {
     paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(enter).with_state(desk.clone())))
 }
 
-async fn enter(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Response {
+async fn enter(
+    State(desk): State<Arc<Desk>>,
+    Extension(place): Extension<Arc<room::Place>>,
+    request: Request<Body>,
+) -> Response {
     let metadata = request.extensions().get::<Arc<RequestMetadata>>().cloned();
     let Some(metadata) = metadata else {
         return answer::failure(&Error::internal("a request came past the edge"), "");
     };
-    let mut response = match desk.answer(request, &metadata).await {
+    let mut response = match desk.answer(request, &metadata, &place).await {
         Ok(json) => answer::success(&json, &metadata.request_id),
         Err(why) => answer::failure(&why, &metadata.request_id),
     };
@@ -93,13 +97,13 @@ struct Wish {
 }
 
 impl Desk {
-    async fn answer(&self, request: Request<Body>, metadata: &RequestMetadata) -> Result<Vec<u8>> {
+    async fn answer(&self, request: Request<Body>, metadata: &RequestMetadata, place: &room::Place) -> Result<Vec<u8>> {
         let (head, body) = request.into_parts();
         let actor = self.guard.admit(&head.method, &head.headers, metadata).await?;
         if *self.parts.stage.borrow() == Stage::Starting {
             return Err(Error::database_unavailable("the server is starting: the database is not ready yet"));
         }
-        let body = rpc::read(body, &self.parts.config.gateway).await?;
+        let body = place.read(body, &self.parts.config.gateway).await?;
         let now = self.parts.clock().now();
         let wish = Wish { method: head.method, words: Words::read(head.uri.query(), now)?, body, now };
         let path: Vec<String> = head.uri.path().trim_matches('/').split('/').skip(1).map(decode).collect::<Result<_>>()?;
