@@ -16,7 +16,7 @@ pub(super) async fn until_told(mut node: Node) -> Result<()> {
         result = node.failed() => return result,
         () = told(&mut terminate, &mut interrupt) => {}
     }
-    let force_after = node.config().shutdown.force_after;
+    let force_after = node.config().force_after();
     tracing::info!("stopping: finishing what is under way; a second signal ends it at once");
     tokio::select! {
         () = node.stop() => tracing::info!("stopped"),
