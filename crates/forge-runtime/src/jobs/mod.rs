@@ -112,6 +112,8 @@ pub struct JobResult {
     pub(crate) owner: Option<String>,
 }
 
+    /// Whether it was asked to end.
+    pub(crate) cancel_requested: bool,
 impl JobResult {
     /// Whether nothing will become of it any more by itself.
     pub fn has_ended(&self) -> bool {
@@ -423,6 +425,7 @@ impl Jobs {
     async fn wait_for(&self, ids: &[Uuid]) -> Result<Vec<JobResult>> {
         let mut told = self.0.told.subscribe();
         self.0.pool.get().await?.query(&TRACK, &[&ids]).await.map_err(from_driver)?;
+                    cancel_requested: get(row, 9)?,
         loop {
             let found: HashMap<Uuid, JobResult> = self.status(ids).await?.into_iter().map(|one| (one.id, one)).collect();
             if let Some(missing) = ids.iter().find(|id| !found.contains_key(id)) {

@@ -1,0 +1,176 @@
+//! What happens at the same time: a statement finds that others have their hands on its rows, and waits, or goes on without them.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::join;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::super::admin::{Bulk, Filter, Verb};
+use super::super::maintain::keep_clean;
+use super::super::store::{NewJob, RELEASE, Way, enqueue};
+use super::super::{JobRegistry, Jobs};
+use crate::admin::{Actor, Admin};
+use crate::cluster::Cluster;
+use crate::config::JobsConfig;
+use crate::realtime::differential::{Place, connect, on_one_thread};
+
+/// How long anything here may take that is not held up; what is, takes for ever.
+const AT_ONCE: Duration = Duration::from_secs(30);
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A queue as a node has it, on a database with nothing in it.
+struct Node {
+    place: Place,
+    jobs: Jobs,
+}
+
+impl Node {
+    async fn new() -> Self {
+        crate::install_crypto();
+        let place = Place::make().await;
+        let jobs = queue(&place, u64::MAX);
+        Self { place, jobs }
+    }
+
+    /// A session of somebody else.
+    async fn other(&self) -> Client {
+        connect(&self.place.url).await
+    }
+
+    /// Writes jobs down: their ids, and what more is said of each, as columns and values.
+    async fn fill(&self, ids: impl IntoIterator<Item = u128>, columns: &str, values: &str) {
+        for id in ids {
+            let text =
+                format!("INSERT INTO forge_jobs (id, kind, queue, {columns}) VALUES ('{}', 'k', 'q', {values})", uuid(id));
+            self.place.client.batch_execute(&text).await.unwrap();
+        }
+    }
+
+    /// Waits until so many statements wait for a lock.
+    async fn until_wait(&self, n: i64) {
+        let text = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while self.number(text).await != n {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn number(&self, text: &str) -> i64 {
+        self.place.client.query_one(text, &[]).await.unwrap().get(0)
+    }
+
+    async fn text(&self, text: &str) -> String {
+        let found: Option<String> = self.place.client.query_one(text, &[]).await.unwrap().get(0);
+        found.unwrap_or_default()
+    }
+}
+
+fn queue(place: &Place, max_pending: u64) -> Jobs {
+    let config = JobsConfig { max_pending };
+    Jobs::new(JobRegistry::default(), &config, place.database.jobs().clone(), Cluster::new())
+}
+
+fn uuid(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+fn new_job(id: u128, unique_key: Option<&str>) -> NewJob {
+    NewJob {
+        id: uuid(id),
+        kind: "k",
+        queue: "q",
+        priority: 50,
+        delay: Duration::ZERO,
+        at: None,
+        input: "null".into(),
+        owner: None,
+        trace: None,
+        parent: None,
+        unique_key: unique_key.map(Into::into),
+        concurrency_key: None,
+    }
+}
+
+const CLAIM_ONE: &str = "BEGIN; UPDATE forge_jobs SET state = 2, worker = id, attempt = attempt + 1 WHERE id = '00000000-0000-0000-0000-000000000001'";
+const GIVE_BACK: &str =
+    "BEGIN; UPDATE forge_jobs SET state = 0, worker = NULL WHERE id = '00000000-0000-0000-0000-000000000001'";
+const STANDS: &str = "SELECT string_agg(format('%s %s %s', state, cancel_requested, coalesce(unique_key, '-')), ', ' ORDER BY id) FROM forge_jobs";
+
+#[test]
+fn a_job_that_is_claimed_while_it_is_cancelled_is_told_to_end() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        node.fill([1], "unique_key", "'u'").await;
+        let worker = node.other().await;
+        worker.batch_execute(CLAIM_ONE).await.unwrap();
+        let (cancelled, ()) = join!(node.jobs.cancel(uuid(1), "why"), async {
+            node.until_wait(1).await;
+            worker.batch_execute("COMMIT").await.unwrap();
+        });
+        assert!(cancelled.unwrap());
+        // What it was to do may be dispatched anew.
+        assert_eq!(node.text(STANDS).await, "2 t -");
+        // And one that is handed back meanwhile ends at once.
+        node.place.client.batch_execute("UPDATE forge_jobs SET cancel_requested = false").await.unwrap();
+        worker.batch_execute(GIVE_BACK).await.unwrap();
+        let (cancelled, ()) = join!(node.jobs.cancel(uuid(1), "why"), async {
+            node.until_wait(1).await;
+            worker.batch_execute("COMMIT").await.unwrap();
+        });
+        assert!(cancelled.unwrap());
+        assert_eq!(node.text("SELECT string_agg(status, ' ') FROM forge_jobs_done").await, "cancelled");
+        assert_eq!(node.number("SELECT count(*) FROM forge_jobs").await, 0);
+        node.place.remove().await;
+    });
+}
+
+#[test]
+fn none_of_many_is_passed_over_as_it_is_claimed_while_they_are_cancelled() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        let fill = "INSERT INTO forge_jobs (id, kind, queue) SELECT lpad(to_hex(n), 32, '0')::uuid, 'k', 'q' FROM generate_series(1, 1500) n";
+        node.place.client.batch_execute(fill).await.unwrap();
+        let (admin, actor) = (Admin::of(&node.place.database), Actor::app());
+        let filter = Filter { kind: Some("k".into()), ..Filter::default() };
+        let bulk = Bulk { verb: Verb::Cancel, filter, after: None, reason: "why".into() };
+        let worker = node.other().await;
+        worker.batch_execute(CLAIM_ONE).await.unwrap();
+        let (done, ()) = join!(node.jobs.do_bulk(&admin, &actor, &bulk), async {
+            node.until_wait(1).await;
+            worker.batch_execute("COMMIT").await.unwrap();
+        });
+        let done = done.unwrap();
+        assert_eq!((done.changed, done.skipped, done.next), (1500, 0, None));
+        assert_eq!(node.text(STANDS).await, "2 t -");
+        // Of one by itself it is said what has become of it, and it is in the audit.
+        node.place
+            .client
+            .batch_execute("UPDATE forge_jobs SET cancel_requested = false, state = 0, worker = NULL")
+            .await
+            .unwrap();
+        worker.batch_execute(CLAIM_ONE).await.unwrap();
+        let (became, ()) = join!(node.jobs.do_one(&admin, &actor, Verb::Cancel, uuid(1), "why"), async {
+            node.until_wait(1).await;
+            worker.batch_execute("COMMIT").await.unwrap();
+        });
+        assert_eq!(became.unwrap(), "cancelling");
+        assert_eq!(node.text(STANDS).await, "2 t -");
+        assert_eq!(node.number("SELECT sum(count)::int8 FROM forge_admin_audit").await, 1501);
+        node.place.remove().await;
+    });
+}
+
+#[test]
+fn what_a_job_was_to_do_that_is_told_to_end_is_done_by_another_one() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        node.fill([1], "state, worker, unique_key", "2, '00000000-0000-0000-0000-000000000009', 'u'").await;
+        assert!(node.jobs.cancel(uuid(1), "moved").await.unwrap());
+        let again = enqueue(Way::Alone(node.jobs.pool()), &[new_job(2, Some("u"))], 0).await.unwrap();
+        assert_eq!((again[0].id, again[0].new), (uuid(2), true));
+        node.place.remove().await;
+    });
+}
