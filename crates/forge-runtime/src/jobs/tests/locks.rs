@@ -174,3 +174,45 @@ fn what_a_job_was_to_do_that_is_told_to_end_is_done_by_another_one() {
         node.place.remove().await;
     });
 }
+
+#[test]
+fn unique_keys_are_taken_in_their_order_whatever_order_they_come_in() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        let other = node.other().await;
+        let take = |id: u128, key: &str| {
+            format!("INSERT INTO forge_jobs (id, kind, queue, unique_key) VALUES ('{}', 'k', 'q', '{key}')", uuid(id))
+        };
+        other.batch_execute(&format!("BEGIN; {}", take(1, "a"))).await.unwrap();
+        let both = [new_job(2, Some("b")), new_job(3, Some("a"))];
+        let (written, ()) = join!(enqueue(Way::Alone(node.jobs.pool()), &both, 0), async {
+            node.until_wait(1).await;
+            // It waits for the first of its keys and has not taken the second: were it otherwise, each would wait for the other now.
+            other.batch_execute(&take(4, "b")).await.unwrap();
+            other.batch_execute("COMMIT").await.unwrap();
+        });
+        let ids: Vec<Uuid> = written.unwrap().iter().map(|one| one.id).collect();
+        assert_eq!(ids, [uuid(4), uuid(1)]);
+        node.place.remove().await;
+    });
+}
+
+#[test]
+fn who_lets_jobs_in_does_not_wait_for_those_that_others_have_their_hands_on() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        node.fill([1, 2], "state, concurrency_key", "3, 'c'").await;
+        let other = node.other().await;
+        other
+            .batch_execute("BEGIN; SELECT FROM forge_jobs WHERE id = '00000000-0000-0000-0000-000000000001' FOR UPDATE")
+            .await
+            .unwrap();
+        let lease = node.jobs.pool().get().await.unwrap();
+        let released = tokio::time::timeout(AT_ONCE, lease.query(&RELEASE, &[&"k", &"c", &1_i64])).await;
+        assert_eq!(released.expect("it waits").unwrap().rows.len(), 1);
+        assert_eq!(node.text("SELECT id::text FROM forge_jobs WHERE state = 0").await, uuid(2).to_string());
+        drop(lease);
+        other.batch_execute("ROLLBACK").await.unwrap();
+        node.place.remove().await;
+    });
+}
