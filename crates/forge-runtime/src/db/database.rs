@@ -49,9 +49,9 @@ const SIDE_CONNECTIONS: usize = 2;
 /// they need to know about the schema and for making triggers. Calls and live queries never wait for each other's connections.
 const LIVE_CONNECTIONS: usize = 3 + crate::realtime::LANES;
 
-/// How many connections the queue has: one to claim, one to write down how jobs ended, one to dispatch, one for the rest. Opened only where
-/// there are jobs.
-const JOB_CONNECTIONS: usize = 4;
+/// How many connections the queue has: one to claim, one to write down how jobs ended, one to dispatch, one for the rest, and two to dispatch what has unique
+/// keys, which may have to wait for whoever has those. Opened only where there are jobs, and when they are needed.
+const JOB_CONNECTIONS: usize = 6;
 
 /// How many connections the query cache has: one to look at the change feed, one for what it needs to know about the schema. Opened only
 /// where there are queries with `cache`.

@@ -1,5 +1,6 @@
 //! Writes down what is dispatched outside of transactions: all that comes while others are being written, by one statement, each dispatch
-//! answered after the commit. Two are under way at a time, so that one is put together and told of while the database writes the other.
+//! answered after the commit. Two are under way at a time, so that one is put together and told of while the database writes the other. Those with unique
+//! keys go apart from the others: one whose key an open transaction has dispatched waits for that, and whatever shares its commit with it.
 
 use forge_core::Result;
 

@@ -19,9 +19,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::store::TRACK;
 use super::{FOLLOW_EVERY, JobResult, Jobs, PAUSE, run};
-use crate::db::error::from_driver;
 
 /// How many are looked at by one statement.
 const LOOK_MAX: usize = 1000;
@@ -62,6 +60,11 @@ impl Followed {
 
     fn take_fresh(&self) -> Vec<Uuid> {
         std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// To be marked with the next look, whenever that is.
+    fn put_aside(&self, ids: Vec<Uuid>) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
     }
 
     fn put_fresh(&self, ids: impl IntoIterator<Item = Uuid>) {
@@ -143,9 +146,8 @@ impl Jobs {
     }
 
     async fn look_at(&self, ids: &[Uuid], fresh: &[Uuid]) -> Result<()> {
-        if !fresh.is_empty() {
-            self.pool().get().await?.query(&TRACK, &[&fresh]).await.map_err(from_driver)?;
-        }
+        // Those that cannot be marked yet are looked at from time to time meanwhile.
+        self.0.followed.put_aside(self.track(fresh).await?);
         for some in ids.chunks(LOOK_MAX) {
             let found = self.status(some).await?;
             self.0.followed.tell(some, found);

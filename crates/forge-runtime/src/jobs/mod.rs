@@ -112,10 +112,10 @@ pub struct JobResult {
     pub error: Option<Value>,
     /// Who dispatched it.
     pub(crate) owner: Option<String>,
-}
-
     /// Whether it was asked to end.
     pub(crate) cancel_requested: bool,
+}
+
 impl JobResult {
     /// Whether nothing will become of it any more by itself.
     pub fn has_ended(&self) -> bool {
@@ -134,7 +134,9 @@ struct Inner {
     cluster: Cluster,
     waker: Waker,
     enqueue: Batcher<Vec<NewJob>, Vec<Written>>,
-    enqueued: Mutex<Option<Batches<Vec<NewJob>, Vec<Written>>>>,
+    /// Those with unique keys by themselves: each may have to wait for whoever has its key, and who shares its commit waits as well.
+    enqueue_keyed: Batcher<Vec<NewJob>, Vec<Written>>,
+    enqueued: Mutex<Option<[Batches<Vec<NewJob>, Vec<Written>>; 2]>>,
     max_pending: u64,
     /// Queues that are full, as of the last count.
     deep: RwLock<Vec<(String, i64)>>,
@@ -160,13 +162,15 @@ impl Jobs {
     /// The queue for these jobs.
     pub(crate) fn new(registry: JobRegistry, config: &JobsConfig, pool: Pool, cluster: Cluster) -> Self {
         let (enqueue, enqueued) = batcher(enqueue::BATCH_MAX, enqueue::WAITING_MAX);
+        let (enqueue_keyed, enqueued_keyed) = batcher(enqueue::BATCH_MAX, enqueue::WAITING_MAX);
         Self(Arc::new(Inner {
             registry,
             pool,
             cluster,
             waker: Waker::default(),
             enqueue,
-            enqueued: Mutex::new(Some(enqueued)),
+            enqueue_keyed,
+            enqueued: Mutex::new(Some([enqueued, enqueued_keyed])),
             max_pending: config.max_pending,
             deep: RwLock::default(),
             dispatching: AtomicBool::new(false),
@@ -259,7 +263,8 @@ impl Jobs {
 
     /// Writes jobs down by a commit that many share.
     async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<Written>> {
-        self.0.enqueue.submit(jobs).await
+        let keyed = jobs.iter().any(|job| job.unique_key.is_some());
+        if keyed { &self.0.enqueue_keyed } else { &self.0.enqueue }.submit(jobs).await
     }
 
     /// Tells of what a transaction that has committed has dispatched.
@@ -325,7 +330,10 @@ impl Jobs {
     /// The background work of a node that dispatches: enqueues outside of transactions, and what jobs say of themselves.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let batches = self.0.enqueued.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(batches) = batches else { return };
+        let Some([plain, keyed]) = batches else { return };
+        let enqueueing = async {
+            tokio::join!(enqueue::run(&self, plain), enqueue::run(&self, keyed));
+        };
         let progressing = async {
             loop {
                 self.0.progress.notified().await;
@@ -338,7 +346,7 @@ impl Jobs {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = enqueue::run(&self, batches) => {}
+            () = enqueueing => {}
             () = progressing => {}
             () = self.hear() => {}
             () = self.measure() => {}
@@ -417,6 +425,7 @@ impl Jobs {
                     output: json(get(row, 6)?)?,
                     error: json(get(row, 7)?)?,
                     owner: get(row, 8)?,
+                    cancel_requested: get(row, 9)?,
                 })
             })
             .collect()
@@ -428,12 +437,22 @@ impl Jobs {
         found.ok_or_else(|| no_such_job(id))
     }
 
+    /// Marks jobs as followed, so that whoever writes of them tells. Returns those that somebody has the hands on, as a transaction that is open may for
+    /// long: they are to be marked later.
+    async fn track(&self, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = self.0.pool.get().await?.query(&TRACK, &[&ids]).await.map_err(from_driver)?;
+        answer.rows.iter().map(|row| get(row, 0)).collect()
+    }
+
     /// Waits until these have ended.
     async fn wait_for(&self, ids: &[Uuid]) -> Result<Vec<JobResult>> {
         let mut told = self.0.told.subscribe();
-        self.0.pool.get().await?.query(&TRACK, &[&ids]).await.map_err(from_driver)?;
-                    cancel_requested: get(row, 9)?,
+        let mut unmarked = ids.to_vec();
         loop {
+            unmarked = self.track(&unmarked).await?;
             let found: HashMap<Uuid, JobResult> = self.status(ids).await?.into_iter().map(|one| (one.id, one)).collect();
             if let Some(missing) = ids.iter().find(|id| !found.contains_key(id)) {
                 return Err(Error::not_found(format!("there is no job {missing} (any more)")));

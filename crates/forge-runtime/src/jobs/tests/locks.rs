@@ -216,3 +216,136 @@ fn who_lets_jobs_in_does_not_wait_for_those_that_others_have_their_hands_on() {
         node.place.remove().await;
     });
 }
+
+#[test]
+fn who_follows_jobs_does_not_wait_for_one_that_a_transaction_has() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        node.fill([1, 2], "state", "0").await;
+        let other = node.other().await;
+        other.batch_execute(CLAIM_ONE).await.unwrap();
+        let both = [uuid(1), uuid(2), uuid(3)];
+        let later = tokio::time::timeout(AT_ONCE, node.jobs.track(&both)).await.expect("it waits").unwrap();
+        assert_eq!(later, [uuid(1)]);
+        assert_eq!(node.text("SELECT id::text FROM forge_jobs WHERE tracked").await, uuid(2).to_string());
+        other.batch_execute("COMMIT").await.unwrap();
+        assert_eq!(node.jobs.track(&later).await.unwrap(), Vec::<Uuid>::new());
+        assert_eq!(node.number("SELECT count(*) FROM forge_jobs WHERE tracked").await, 2);
+        node.place.remove().await;
+    });
+}
+
+#[test]
+fn a_key_that_an_open_transaction_has_holds_up_no_dispatch_without_one() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        let other = node.other().await;
+        let take = "BEGIN; INSERT INTO forge_jobs (id, kind, queue, unique_key) VALUES (gen_random_uuid(), 'k', 'q', 'u')";
+        other.batch_execute(take).await.unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(node.jobs.clone().run(stop.clone()));
+        // As many as are written at a time.
+        let mut waiting = Vec::new();
+        for id in [1, 2] {
+            let jobs = node.jobs.clone();
+            waiting.push(tokio::spawn(async move { jobs.enqueue(vec![new_job(id, Some("u"))]).await }));
+            node.until_wait(i64::try_from(id).unwrap()).await;
+        }
+        let plain = tokio::time::timeout(AT_ONCE, node.jobs.enqueue(vec![new_job(3, None)])).await;
+        assert!(plain.expect("it waits").unwrap()[0].new);
+        other.batch_execute("COMMIT").await.unwrap();
+        for one in waiting {
+            assert!(!one.await.unwrap().unwrap()[0].new);
+        }
+        stop.cancel();
+        running.await.unwrap();
+        node.place.remove().await;
+    });
+}
+
+#[test]
+fn history_that_somebody_reads_keeps_nothing_else_from_being_looked_after() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        let days = async || -> HashSet<String> {
+            let text = "SELECT relname::text FROM pg_class WHERE relname ~ '^forge_jobs_done_[0-9]+$' AND relkind = 'r'";
+            node.place.client.query(text, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+        };
+        // One is old, one is missing, and a letter has been dead for long enough.
+        let prepare = "SELECT forge_jobs_done_partition('2020-01-01');
+            INSERT INTO forge_jobs_dead (id, kind, queue, priority, attempt, crashes, input, created_at, expires_at)
+            VALUES (gen_random_uuid(), 'k', 'q', 50, 1, 0, 'null', now(), now() - interval '1 hour')";
+        node.place.client.batch_execute(prepare).await.unwrap();
+        let tomorrow = (jiff::Timestamp::now() + 24 * HOUR).strftime("forge_jobs_done_%Y%m%d").to_string();
+        node.place.client.batch_execute(&format!("DROP TABLE {tomorrow}")).await.unwrap();
+        let reader = node.other().await;
+        reader.batch_execute("BEGIN; SELECT FROM forge_jobs_done_20200101").await.unwrap();
+        let why = keep_clean(&node.jobs).await.unwrap_err();
+        assert!(why.message().contains("a lock could not be had in time"), "{why:?}");
+        let there = days().await;
+        assert!(there.contains(&tomorrow) && there.contains("forge_jobs_done_20200101"), "{there:?}");
+        assert_eq!(node.number("SELECT count(*) FROM forge_jobs_dead").await, 0);
+        reader.batch_execute("COMMIT").await.unwrap();
+        assert_eq!(keep_clean(&node.jobs).await.unwrap(), (0, 0, 1));
+        assert!(!days().await.contains("forge_jobs_done_20200101"));
+        node.place.remove().await;
+    });
+}
+
+#[test]
+fn one_node_counts_for_all_and_what_it_found_holds_until_somebody_counts_again() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        let other = queue(&node.place, u64::MAX);
+        node.fill([1, 2, 3], "state", "0").await;
+        let depth = async |jobs: &Jobs| -> Vec<(String, i64, i64, i64)> {
+            let queues = jobs.depths().await.unwrap();
+            queues.into_iter().map(|queue| (queue.queue, queue.waiting, queue.running, queue.ready)).collect()
+        };
+        let three = vec![("q".to_owned(), 3, 0, 3)];
+        assert_eq!(depth(&node.jobs).await, three);
+        // Long ago, by now, and nobody has counted since; somebody is at it.
+        node.fill([4], "state", "1").await;
+        let age = "UPDATE forge_job_counts SET good_until = now() + interval '1 hour'; UPDATE forge_job_queues SET counted_at = now() - interval '1 day'";
+        node.place.client.batch_execute(age).await.unwrap();
+        assert_eq!(depth(&other).await, three, "it is still good");
+        let counting = node.other().await;
+        let due = "UPDATE forge_job_counts SET good_until = '-infinity'";
+        counting.batch_execute(due).await.unwrap();
+        counting.batch_execute("BEGIN; SELECT FROM forge_job_counts FOR UPDATE").await.unwrap();
+        let meanwhile = tokio::time::timeout(AT_ONCE, depth(&other)).await;
+        assert_eq!(meanwhile.expect("it waits"), three);
+        counting.batch_execute("ROLLBACK").await.unwrap();
+        assert_eq!(depth(&other).await, [("q".to_owned(), 4, 0, 3)]);
+        assert_eq!(node.number("SELECT (good_until > clock_timestamp())::int::int8 FROM forge_job_counts").await, 1);
+        // What has emptied is not left full.
+        node.place.client.batch_execute("DELETE FROM forge_jobs").await.unwrap();
+        node.place.client.batch_execute(due).await.unwrap();
+        assert_eq!((depth(&node.jobs).await, depth(&other).await), (vec![], vec![]));
+        node.place.remove().await;
+    });
+}
+
+#[test]
+fn a_queue_is_full_also_while_there_is_no_worker() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        let jobs = queue(&node.place, 3);
+        node.fill([1, 2, 3], "state", "0").await;
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(jobs.clone().run(stop.clone()));
+        let refused = async {
+            loop {
+                if let Err(why) = jobs.admit(&[new_job(4, None)]) {
+                    return why;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let why = tokio::time::timeout(AT_ONCE, refused).await.expect("nobody counts");
+        assert_eq!(why.code(), "QUEUE_FULL");
+        stop.cancel();
+        running.await.unwrap();
+        node.place.remove().await;
+    });
+}
