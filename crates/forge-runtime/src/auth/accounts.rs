@@ -131,7 +131,7 @@ impl PasswordAccess<'_> {
     /// # Errors
     /// Those of the database.
     pub async fn succeeded(&self, account: &str) -> Result<()> {
-        let lease = self.accounts.database.primary().get().await?;
+        let lease = self.accounts.database.side().get().await?;
         lease.busy();
         let forgotten = self.accounts.throttle.succeeded(lease.client(), account, self.request.client_ip).await;
         lease.clean();
@@ -142,7 +142,8 @@ impl PasswordAccess<'_> {
     /// counted outside of the mutation's transaction, so that a wrong password does not undo it.
     ///
     /// # Errors
-    /// `RATE_LIMITED` when there were more than `security.auth.login_attempts` within `security.auth.login_window`.
+    /// `RATE_LIMITED` when there were more than `security.auth.login_attempts`, or from the address and for whatever accounts more than
+    /// `security.auth.login_attempts_per_address`, within `security.auth.login_window`.
     pub async fn attempt(&self, account: &str) -> Result<()> {
         let lease = self.accounts.database.side().get().await?;
         lease.busy();

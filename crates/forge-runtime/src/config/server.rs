@@ -160,7 +160,7 @@ section! {
         log_format: LogFormat = if mode == Mode::Development { LogFormat::Pretty } else { LogFormat::Json }, choice();
         /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), also per target: `info,forge_runtime=debug`.
         log_level: String = "info".into(), log_filter(), env "FORGE_LOG" "RUST_LOG";
-        /// Whether metrics are collected and served.
+        /// Whether metrics are served, at `/metrics`.
         metrics_enabled: bool = true, switch();
         /// Whether every request leaves a line in the log.
         request_log: bool = true, switch();

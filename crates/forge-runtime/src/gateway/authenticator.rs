@@ -39,6 +39,8 @@ pub(super) struct CookieFindings {
     pub(super) renewable: bool,
     /// The access token never was one of this app.
     pub(super) forged: bool,
+    /// Whoever calls was refused for what they called with, a cookie or not, and nothing of the call was begun.
+    pub(super) refused: bool,
 }
 
 /// Knows who calls.

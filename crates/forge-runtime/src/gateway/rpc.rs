@@ -10,7 +10,7 @@ use bytes::Bytes;
 use forge_core::function::Access;
 use forge_core::request::RequestMetadata;
 use forge_core::{Error, ErrorKind, Result};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use percent_encoding::percent_decode_str;
@@ -33,6 +33,9 @@ const CACHE: HeaderName = HeaderName::from_static("x-forge-cache");
 /// What a browser's page cannot see of the session that its cookies hold: `renew`, when the call was nobody's because the access
 /// token is over, and `POST /auth/refresh` may bring another; `started` and `ended`, when the call signed its caller in or out.
 const SESSION: HeaderName = HeaderName::from_static("x-forge-session");
+
+/// As RFC 6750 §3.1 says it. Whoever reads it knows that nothing of the call was begun, so that it can be made again with another token.
+const INVALID_TOKEN: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
 
 /// Whatever else is asked for where calls are answered is not there.
 pub(super) fn routes() -> Router<NodeParts> {
@@ -82,7 +85,8 @@ async fn run(
     if *parts.stage.borrow() == Stage::Starting {
         return Err(Error::database_unavailable("the server is starting: the database is not ready yet"));
     }
-    let Identity { principal, lapsed } = parts.authenticator.authenticate(&head.method, &head.headers, cookies).await?;
+    let identity = parts.authenticator.authenticate(&head.method, &head.headers, cookies).await;
+    let Identity { principal, lapsed } = identity.inspect_err(|_| cookies.refused = true)?;
     told.caller = Some(principal.clone());
     let body = read(body, &parts.config.gateway).await?;
     told.request_bytes = body.len();
@@ -98,6 +102,7 @@ async fn run(
     let info = parts.app.functions().get(&function).map(|entry| &entry.info);
     told.function = info.map(|info| info.name);
     if let Some(why) = lapsed.filter(|_| info.is_none_or(|info| info.access != Access::Public)) {
+        cookies.refused = true;
         return Err(why);
     }
     let caller = Arc::new(Caller {
@@ -137,7 +142,11 @@ fn respond(
         }
         Err(error) => {
             told.code = Some(error.code().to_owned());
-            (None, answer::failure(&error, &metadata.request_id))
+            let mut response = answer::failure(&error, &metadata.request_id);
+            if cookies.refused && response.status() == StatusCode::UNAUTHORIZED {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, INVALID_TOKEN);
+            }
+            (None, response)
         }
     };
     match tell_browser(&parts.authenticator, change, cookies, response.headers_mut()) {
