@@ -35,14 +35,14 @@ impl Accounts {
     /// By the configuration.
     pub fn new(config: &AuthConfig, database: &Database) -> Self {
         let asked = database.clone();
-        let revocations = RevocationCache::new(move |session| {
+        let revocations = RevocationCache::new(move |sessions| {
             let database = asked.clone();
             async move {
                 let lease = database.side().get().await?;
                 lease.busy();
-                let revoked = Sessions::is_revoked(lease.client(), session).await?;
+                let alive = Sessions::alive(lease.client(), &sessions).await?;
                 lease.clean();
-                Ok(revoked)
+                Ok(alive)
             }
         });
         let sessions = TokenIssuer::new(config).and_then(|issuer| Sessions::new(config, issuer));

@@ -2,8 +2,8 @@
 //!
 //! Counted in PostgreSQL, so that all nodes count together. The key is account and address: an account cannot be locked
 //! from outside by somebody who merely tries it, as its owner comes from another address. Of an IPv6 address the first 64
-//! bits count, because whoever has one of such a block has them all. An address has a larger count of its own for all the
-//! accounts that it fails at, so that nobody tries one password on each of them.
+//! bits count. An address has a larger count of its own for all the accounts that it fails at, so that nobody tries one
+//! password on each of them.
 //!
 //! [`attempt`](Throttle::attempt) must not run in the transaction of the mutation that checks the password: a wrong
 //! password rolls that back, and the count with it. It takes a client of its own, before the password is looked at.
@@ -18,6 +18,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::config::AuthConfig;
 use crate::db::error::from_driver;
 
+use super::client_ip::block;
 use super::sessions::{column, execute};
 
 /// Counts attempts in the table `forge_login_attempts`.
@@ -96,7 +97,7 @@ fn address_key(ip: Option<IpAddr>) -> Option<[u8; 32]> {
 }
 
 fn update_with(hash: &mut Sha256, ip: Option<IpAddr>) {
-    match ip.map(|ip| ip.to_canonical()) {
+    match ip.map(block) {
         Some(IpAddr::V4(ip)) => hash.update(ip.octets()),
         Some(IpAddr::V6(ip)) => hash.update(&ip.octets()[..8]),
         None => {}

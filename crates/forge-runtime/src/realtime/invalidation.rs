@@ -390,7 +390,6 @@ impl InvalidationEngine {
         // Before anything of this snapshot is shown.
         for session in self.subscriptions.take_signed_out() {
             self.executor.signed_out(session);
-            self.subscriptions.wake(session);
         }
         crate::observability::live().batch(batch.changes.len(), batch.gap, concerned);
         self.apart.note(&batch);

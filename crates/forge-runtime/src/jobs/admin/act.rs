@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use forge_core::job::JobStatus;
 use forge_core::{Error, Result};
 use serde::Serialize;
 use serde_json::json;
@@ -50,10 +51,10 @@ impl Verb {
     }
 
     /// To jobs that stand so.
-    pub(crate) const fn statuses(self) -> &'static [&'static str] {
+    pub(crate) const fn statuses(self) -> &'static [JobStatus] {
         match self {
-            Self::Retry | Self::Discard => &["dead_letter"],
-            Self::Cancel => &["pending", "running", "retry"],
+            Self::Retry | Self::Discard => &[JobStatus::DeadLetter],
+            Self::Cancel => &[JobStatus::Pending, JobStatus::Running, JobStatus::Retry],
         }
     }
 }
@@ -167,7 +168,7 @@ impl Jobs {
         } else {
             match verb {
                 // It was something else a moment ago.
-                _ if verb.statuses().contains(&job.status.as_str()) => "it was not when this was tried; try again",
+                _ if verb.statuses().contains(&job.status) => "it was not when this was tried; try again",
                 Verb::Retry => "only a dead letter can be retried",
                 Verb::Discard => "only a dead letter can be discarded; one that waits or runs can be cancelled",
                 Verb::Cancel => "only one that waits or runs can be cancelled; a dead letter can be discarded",
