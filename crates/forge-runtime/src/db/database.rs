@@ -50,9 +50,9 @@ const SIDE_CONNECTIONS: usize = 2;
 /// they need to know about the schema and for making triggers. Calls and live queries never wait for each other's connections.
 const LIVE_CONNECTIONS: usize = 3 + crate::realtime::LANES;
 
-/// How many connections the queue has: three to dispatch, one to write down how jobs ended, one for the rest. Opened only where
-/// there are jobs.
-const JOB_CONNECTIONS: usize = 5;
+/// How many connections the queue has: four to dispatch, two of which for what has unique keys, which may have to wait for whoever has those; one to
+/// write down how jobs ended, one for the rest. Opened only where there are jobs, and when they are needed.
+const JOB_CONNECTIONS: usize = 6;
 
 /// And how many to claim: a worker claims once at a time.
 const CLAIM_CONNECTIONS: usize = 1;

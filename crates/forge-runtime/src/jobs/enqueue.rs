@@ -96,7 +96,7 @@ pub(super) async fn run(queue: &Jobs, Backroom { most, keyed }: Backroom) {
             write(queue, batch).await;
         }
     };
-    tokio::join!(writer(&most), writer(&most), writer(&keyed));
+    tokio::join!(writer(&most), writer(&most), writer(&keyed), writer(&keyed));
 }
 
 /// Writes a batch, and tells everybody what became of theirs.

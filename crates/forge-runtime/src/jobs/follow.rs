@@ -23,7 +23,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::store::TRACK;
+use super::store::{TRACK, get};
 use super::wake::CHANNEL;
 use super::{JobResult, Jobs, PAUSE};
 use crate::db::error::from_driver;
@@ -105,6 +105,11 @@ impl Followed {
         std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// To be marked with the next look, whenever that is.
+    fn put_aside(&self, ids: Vec<Uuid>) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+    }
+
     fn put_fresh(&self, ids: impl IntoIterator<Item = Uuid>) {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
         self.more.notify_one();
@@ -170,11 +175,22 @@ impl Jobs {
         drop(self.0.told.send(News { jobs: [].into(), begun: false }));
     }
 
+    /// Marks jobs as followed, so that whoever writes of them tells. Returns those that somebody has the hands on, as a transaction that is open may for
+    /// long: they are to be marked later.
+    pub(super) async fn track(&self, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = self.pool().get().await?.query(&TRACK, &[&ids]).await.map_err(from_driver)?;
+        answer.rows.iter().map(|row| get(row, 0)).collect()
+    }
+
     /// Waits until these have ended.
     pub(super) async fn wait_for(&self, ids: &[Uuid]) -> Result<Vec<JobResult>> {
         let mut told = self.0.told.subscribe();
-        self.pool().get().await?.query(&TRACK, &[&ids]).await.map_err(from_driver)?;
+        let mut unmarked = ids.to_vec();
         loop {
+            unmarked = self.track(&unmarked).await?;
             let found: HashMap<Uuid, JobResult> = self.status(ids).await?.into_iter().map(|one| (one.id, one)).collect();
             if let Some(missing) = ids.iter().find(|id| !found.contains_key(id)) {
                 return Err(no_such_job(*missing));
@@ -233,9 +249,8 @@ impl Jobs {
     }
 
     async fn look_at(&self, ids: &[Uuid], fresh: &[Uuid]) -> Result<()> {
-        if !fresh.is_empty() {
-            self.pool().get().await?.query(&TRACK, &[&fresh]).await.map_err(from_driver)?;
-        }
+        // Those that cannot be marked yet are looked at from time to time meanwhile.
+        self.0.followed.put_aside(self.track(fresh).await?);
         for some in ids.chunks(LOOK_MAX) {
             let found = self.status(some).await?;
             self.0.followed.tell(some, found);

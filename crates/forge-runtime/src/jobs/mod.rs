@@ -28,6 +28,7 @@ mod batch;
 mod cancel;
 mod claimer;
 mod context;
+mod depth;
 mod dispatch;
 mod enqueue;
 mod finish;
@@ -62,6 +63,7 @@ use uuid::Uuid;
 
 pub use context::JobContext;
 use context::Running;
+pub(crate) use depth::Depth;
 pub use dispatch::{Dispatch, JobHandle};
 pub(crate) use dispatch::{Place, many};
 pub(crate) use follow::{Standing, may_see, no_such_job};
@@ -211,9 +213,14 @@ impl Jobs {
             if !self.0.dispatching.swap(false, Ordering::Relaxed) {
                 continue;
             }
-            match maintain::too_deep(self, i64::try_from(self.0.max_pending).unwrap_or(i64::MAX)).await {
-                Ok(deep) => *self.0.deep.write().unwrap_or_else(PoisonError::into_inner) = deep,
-                Err(why) => tracing::debug!(error = ?why, "how deep queues are could not be found out; trying again"),
+            let max = i64::try_from(self.0.max_pending).unwrap_or(i64::MAX);
+            match self.try_depths().await {
+                Ok(queues) => {
+                    let deep = queues.into_iter().filter(|queue| queue.waiting >= max);
+                    let deep = deep.map(|queue| (queue.queue, queue.waiting)).collect();
+                    *self.0.deep.write().unwrap_or_else(PoisonError::into_inner) = deep;
+                }
+                Err(wait) => tokio::time::sleep(wait).await,
             }
         }
     }

@@ -57,6 +57,7 @@ const FAULTS: &[Fault] = &[
         "",
     ),
     ("a job that is to end waits out its delay", "again.sql", "AND NOT cancel_requested THEN 1", "THEN 1"),
+    ("a job that is to end keeps its key", "cancel.sql", ", unique_key = NULL", ""),
     ("cancelling ends what runs", "cancel.sql", "state <> 2", "state >= 0"),
     ("the death of a worker spends an attempt", "take_over.sql", "attempt = attempt - 1, crashes", "crashes"),
     ("a job may take down any number of workers", "take_over.sql", "crashes + 1 >= $1", "crashes + 1 >= $1 + 1"),
