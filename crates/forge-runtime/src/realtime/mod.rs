@@ -42,6 +42,7 @@ mod intervals;
 mod invalidation;
 mod local;
 mod outbox;
+mod pace;
 mod patch;
 mod presence;
 mod roll;

@@ -1,0 +1,132 @@
+//! Queries that say how far apart their runs are at least.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use forge::prelude::*;
+use forge::testing::TestApp;
+use serde_json::{Value, json};
+
+use super::following::metric;
+use crate::support::live::{Live, applied};
+
+/// The interval of `paced_counter`.
+const INTERVAL: Duration = Duration::from_millis(400);
+
+fn number(value: &Value) -> i64 {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+#[forge::test]
+async fn a_query_runs_no_more_often_than_it_says_and_shows_the_last_change(app: TestApp) -> Result<()> {
+    const WRITES: u64 = 60;
+    let (sql, url) = (app.sql().await?, app.url());
+    sql.execute("INSERT INTO counters VALUES ('a', 0)", &[]).await.unwrap();
+    let mut paced = Live::open(&url, None).await;
+    assert_eq!(paced.subscribed(1, "paced_counter", json!({"name": "a"})).await, "0");
+    let mut other = Live::open(&url, None).await;
+    assert_eq!(other.subscribed(1, "counter", json!({"name": "a"})).await, "0");
+    // Until its rest is over.
+    tokio::time::sleep(INTERVAL).await;
+    let (before, began) = (metric(&url, "live_runs_total").await, Instant::now());
+    for n in 1..=WRITES {
+        sql.execute("UPDATE counters SET value = value + 1", &[]).await.unwrap();
+        // Each in a round of its own.
+        assert_eq!(other.next().await["results"][0]["data"], n.to_string());
+        if n == 1 {
+            assert_eq!(metric(&url, "live_runs_total").await, before + 2, "the first change is shown at once");
+        }
+    }
+    let mut frames = 0;
+    while {
+        frames += 1;
+        paced.next().await["results"][0]["data"] != WRITES.to_string()
+    } {}
+    let runs = metric(&url, "live_runs_total").await - before - WRITES;
+    let most = u64::try_from(began.elapsed().as_millis() / INTERVAL.as_millis()).unwrap() + 2;
+    println!("{WRITES} writes: {runs} runs of at most {most}, {frames} frames");
+    assert!(runs >= 2 && runs <= most && frames <= runs, "{runs} runs of at most {most}, {frames} frames");
+    // And that was all.
+    tokio::time::sleep(INTERVAL).await;
+    assert_eq!(metric(&url, "live_runs_total").await, before + WRITES + runs);
+    Ok(())
+}
+
+#[forge::test]
+async fn an_acknowledgement_comes_with_the_effect_in_every_result(app: TestApp) -> Result<()> {
+    let url = app.url();
+    let mut live = Live::open(&url, None).await;
+    live.subscribed(1, "paced_counter", json!({"name": "a"})).await;
+    live.subscribed(2, "counter", json!({"name": "a"})).await;
+    let runs = metric(&url, "live_runs_total").await;
+    for n in 1..=5_i64 {
+        let id = format!("m{n}");
+        live.send(json!({"type": "call", "id": n, "function": "bump", "args": {"name": "a"}, "mutationId": id})).await;
+        let (mut replied, mut acknowledged) = (false, false);
+        while !replied || !acknowledged {
+            let message = live.next().await;
+            if message["type"] == "reply" {
+                replied = true;
+                continue;
+            }
+            assert_eq!(message["acks"], json!([id]), "{message}");
+            let results = message["results"].as_array().unwrap();
+            assert_eq!(results.iter().map(|result| number(&result["data"])).collect::<Vec<_>>(), [n, n], "{message}");
+            acknowledged = true;
+        }
+    }
+    assert_eq!(metric(&url, "live_runs_total").await, runs + 10, "no run for nothing");
+    Ok(())
+}
+
+#[forge::test]
+async fn frames_are_of_one_moment_with_several_intervals_and_a_slow_query_among_them(app: TestApp) -> Result<()> {
+    let url = app.url();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..2)
+        .map(|n| {
+            let (app, stop) = (app.clone(), stop.clone());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    app.anonymous().call(pipeline::bump, pipeline::Bump { name: format!("n{n}") }).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut live = Live::open(&url, None).await;
+    // One after the other, so that none begins together with another one.
+    let first = live.subscribed(1, "paced_counters", json!({})).await;
+    live.subscribe(2, "paced_total", json!({})).await;
+    live.subscribe(3, "late_total", json!({"milliseconds": 70})).await;
+    live.subscribe(4, "total", json!({})).await;
+    let mut shown = BTreeMap::from([(1, first)]);
+    let (mut frames, mut steps) = (0, 0);
+    while frames < 6 {
+        let before = shown.get(&4).cloned();
+        for result in live.next().await["results"].as_array().unwrap() {
+            let known = shown.entry(result["id"].as_u64().unwrap()).or_default();
+            *known = applied(known, result);
+        }
+        if shown.len() == 4 {
+            let sum: i64 = shown[&1].as_array().unwrap().iter().map(|pair| number(&pair[1])).sum();
+            assert_eq!([2, 3, 4].map(|id| number(&shown[&id])), [sum; 3], "frame {frames}");
+            frames += 1;
+            steps += usize::from(before.is_some_and(|before| before != shown[&4]));
+        }
+    }
+    assert!(steps >= 3, "{steps} frames with news prove little");
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let last = app.anonymous().call(pipeline::total, ()).await?.to_string();
+    while [2, 3, 4].iter().any(|id| shown[id] != last.as_str()) {
+        for result in live.next().await["results"].as_array().unwrap() {
+            let known = shown.entry(result["id"].as_u64().unwrap()).or_default();
+            *known = applied(known, result);
+        }
+    }
+    Ok(())
+}
