@@ -104,12 +104,6 @@ pub async fn paced_counter(ctx: &QueryContext, name: String) -> Result<Option<i6
     forge::sql!(i64, "SELECT value FROM counters WHERE name = {name}").fetch_optional(ctx.db()).await
 }
 
-/// All counters, looked at now and then.
-#[forge::query(public, min_interval = "300ms")]
-pub async fn paced_counters(ctx: &QueryContext) -> Result<Vec<(String, i64)>> {
-    forge::sql!((String, i64), "SELECT name, value FROM counters ORDER BY name").fetch_all(ctx.db()).await
-}
-
 /// All that is counted, looked at somewhat more often.
 #[forge::query(public, min_interval = "220ms")]
 pub async fn paced_total(ctx: &QueryContext) -> Result<i64> {

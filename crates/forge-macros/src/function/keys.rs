@@ -15,7 +15,18 @@ const PLANNED: &[&str] = &["rate_limit", "retry", "log", "tables"];
 
 const QUERY: Grammar = Grammar {
     attribute: "#[forge::query]",
-    accepted: &["public", "role", "timeout", "name", "snapshot", "cache", "register", "refresh_every", "min_interval", "tracking"],
+    accepted: &[
+        "public",
+        "role",
+        "timeout",
+        "name",
+        "snapshot",
+        "cache",
+        "register",
+        "refresh_every",
+        "min_interval",
+        "tracking",
+    ],
     planned: PLANNED,
 };
 
@@ -154,7 +165,18 @@ pub(super) fn read(
         },
     };
     let min_interval_ms = read_min_interval(&mut keys, refresh_every_ms, tracking, mistakes);
-    Options { name, access, timeout_ms, read_committed, snapshot, cache, register, refresh_every_ms, min_interval_ms, tracking }
+    Options {
+        name,
+        access,
+        timeout_ms,
+        read_committed,
+        snapshot,
+        cache,
+        register,
+        refresh_every_ms,
+        min_interval_ms,
+        tracking,
+    }
 }
 
 /// `min_interval = "200ms"`; zero when not said.

@@ -342,9 +342,7 @@ impl SubscriptionManager {
 
     /// What is to run: in the round, and apart from it.
     pub(super) fn to_run(&self) -> (Vec<GroupId>, Vec<GroupId>) {
-        let free = |id: &&GroupId| {
-            !self.parked.contains_key(*id) && !self.running.contains(*id) && !self.paces.waits(**id)
-        };
+        let free = |id: &&GroupId| !self.parked.contains_key(*id) && !self.running.contains(*id) && !self.paces.waits(**id);
         self.dirty.iter().filter(free).partition(|id| !self.runs_apart(**id))
     }
 

@@ -19,6 +19,19 @@ fn number(value: &Value) -> i64 {
     value.as_str().unwrap().parse().unwrap()
 }
 
+/// A counter that is not there has counted nothing.
+fn count(value: &Value) -> i64 {
+    if value.is_null() { 0 } else { number(value) }
+}
+
+/// Takes in what a frame shows.
+fn take(shown: &mut BTreeMap<u64, Value>, frame: &Value) {
+    for result in frame["results"].as_array().unwrap() {
+        let known = shown.entry(result["id"].as_u64().unwrap()).or_default();
+        *known = applied(known, result);
+    }
+}
+
 #[forge::test]
 async fn a_query_runs_no_more_often_than_it_says_and_shows_the_last_change(app: TestApp) -> Result<()> {
     const WRITES: u64 = 60;
@@ -96,24 +109,25 @@ async fn frames_are_of_one_moment_with_several_intervals_and_a_slow_query_among_
         })
         .collect();
     let mut live = Live::open(&url, None).await;
-    // One after the other, so that none begins together with another one.
-    let first = live.subscribed(1, "paced_counters", json!({})).await;
-    live.subscribe(2, "paced_total", json!({})).await;
-    live.subscribe(3, "late_total", json!({"milliseconds": 70})).await;
-    live.subscribe(4, "total", json!({})).await;
+    let first = live.subscribed(1, "paced_counter", json!({"name": "n0"})).await;
+    // At another time, so that by themselves they never run together: each rests whenever the other one does not.
+    tokio::time::sleep(INTERVAL / 2).await;
+    live.subscribe(2, "paced_counter", json!({"name": "n1"})).await;
+    live.subscribe(3, "paced_total", json!({})).await;
+    // So long that it runs apart from the rounds.
+    live.subscribe(4, "late_total", json!({"milliseconds": 1050})).await;
+    live.subscribe(5, "total", json!({})).await;
     let mut shown = BTreeMap::from([(1, first)]);
     let (mut frames, mut steps) = (0, 0);
-    while frames < 6 {
-        let before = shown.get(&4).cloned();
-        for result in live.next().await["results"].as_array().unwrap() {
-            let known = shown.entry(result["id"].as_u64().unwrap()).or_default();
-            *known = applied(known, result);
-        }
-        if shown.len() == 4 {
-            let sum: i64 = shown[&1].as_array().unwrap().iter().map(|pair| number(&pair[1])).sum();
-            assert_eq!([2, 3, 4].map(|id| number(&shown[&id])), [sum; 3], "frame {frames}");
+    while frames < 4 {
+        let before = shown.clone();
+        take(&mut shown, &live.next().await);
+        // First results wait for nothing, and nothing for them.
+        if before.len() == 5 {
+            let [one, other, totals @ ..] = [1, 2, 3, 4, 5].map(|id| count(&shown[&id]));
+            assert_eq!(totals, [one + other; 3], "frame {frames}");
             frames += 1;
-            steps += usize::from(before.is_some_and(|before| before != shown[&4]));
+            steps += usize::from(before[&5] != shown[&5]);
         }
     }
     assert!(steps >= 3, "{steps} frames with news prove little");
@@ -122,11 +136,8 @@ async fn frames_are_of_one_moment_with_several_intervals_and_a_slow_query_among_
         writer.await.unwrap();
     }
     let last = app.anonymous().call(pipeline::total, ()).await?.to_string();
-    while [2, 3, 4].iter().any(|id| shown[id] != last.as_str()) {
-        for result in live.next().await["results"].as_array().unwrap() {
-            let known = shown.entry(result["id"].as_u64().unwrap()).or_default();
-            *known = applied(known, result);
-        }
+    while [3, 4, 5].iter().any(|id| shown[id] != last.as_str()) {
+        take(&mut shown, &live.next().await);
     }
     Ok(())
 }
