@@ -8,21 +8,25 @@ export interface Answer {
   readonly error: ForgeError | undefined;
   /** What it says of the session that a browser's cookies hold, which no script can see: `started`, `renew`, `ended`. */
   readonly session: string | null;
+  /** Whether it refuses what the call was made with, so that nothing of the call was begun. */
+  readonly refused: boolean;
 }
 
 /** Reads an answer. `name` says what was asked. */
 export function readAnswer(name: string, response: Response, text: string): Answer {
   const session = response.headers.get('x-forge-session');
+  const refused = /\berror="?invalid_token\b/.test(response.headers.get('www-authenticate') ?? '');
   const { status } = response;
   const answer = parse(text);
   const requestId = typeof answer?.['requestId'] === 'string' ? answer['requestId'] : undefined;
   if (answer?.['success'] === true && 'data' in answer)
-    return { data: answer['data'], error: undefined, session };
+    return { data: answer['data'], error: undefined, session, refused };
   const retryAfter = secondsOf(response.headers.get('retry-after'));
   const failed = (code: string, message: string, details?: unknown): Answer => ({
     data: undefined,
     error: new ForgeError(code, message, { details, requestId, status, retryAfter }),
     session,
+    refused,
   });
   const error = answer?.['success'] === false ? asObject(answer['error']) : undefined;
   if (typeof error?.['code'] === 'string' && typeof error['message'] === 'string')

@@ -124,7 +124,7 @@ export interface ForgeClient {
     fn: Mutation<Args, Result>,
     ...args: CallArgs<NoInfer<Args>, ChangeOptions<NoInfer<Args>>>
   ): Promise<Result>;
-  /** Calls an action. Never repeated. */
+  /** Calls an action. Never repeated, unless the back end has refused the token before it began. */
   action<Args, Result>(
     fn: Action<Args, Result>,
     ...args: CallArgs<NoInfer<Args>, ChangeOptions<NoInfer<Args>>>
@@ -307,7 +307,8 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
     let pass = await patience.for(session.pass());
     let answer = (await overConnection(request, pass)) ?? (await attempt(request, pass));
     // Whatever was written for nobody is written; a query may as well be asked again.
-    if (isRefusal(answer.error) || (answer.session === 'renew' && kind === 'query')) {
+    const again = kind === 'action' ? answer.refused : isRefusal(answer.error);
+    if (again || (answer.session === 'renew' && kind === 'query')) {
       const other = await patience.for(session.renew(pass, answer));
       if (other) {
         pass = other;
@@ -329,13 +330,13 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
       if (!answer) return undefined;
       positions.answer(request.began, answer.position);
       request.acknowledged = request.kind === 'mutation';
-      return { data: answer.data, error: undefined, session: null };
+      return { data: answer.data, error: undefined, session: null, refused: false };
     } catch (error) {
       if (!(error instanceof ForgeError)) throw error;
       // It begins or ends a session, so that nothing that was read before may stay.
       if (error.code === 'USE_HTTP') request.changesSession = true;
-      // A refusal is answered where sessions are renewed.
-      else if (error.code !== 'UNAUTHORIZED') throw error;
+      // A refusal is answered where sessions are renewed; of an action, nobody knows whether it came from the action itself.
+      else if (error.code !== 'UNAUTHORIZED' || request.kind === 'action') throw error;
       return undefined;
     }
   }

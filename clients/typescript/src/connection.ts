@@ -74,7 +74,7 @@ export interface ConnectionOwner {
 }
 
 /** What the session learns when the connection is accepted. */
-const WELL = { data: undefined, error: undefined, session: null };
+const WELL = { data: undefined, error: undefined, session: null, refused: false };
 
 /** A connection that has lasted this long was a good one: attempts are counted from the start again. */
 const LASTING = 5_000;
@@ -404,7 +404,7 @@ export class Connection {
     // A renewed token that is refused at once is none.
     if (this.#refusals === 1) {
       try {
-        renewed = await this.#session.renew(spent, { data: undefined, error, session: 'renew' });
+        renewed = await this.#session.renew(spent, { data: undefined, error, session: 'renew', refused: true });
       } catch {
         // Not refused for good: whoever renews could not be reached.
         if (turn !== this.#turn) return;

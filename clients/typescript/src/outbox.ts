@@ -57,10 +57,11 @@ export class Outbox {
     const ends = signal ? [this.#end.signal, signal] : [this.#end.signal];
     const before = this.#last;
     let done: () => void = () => {};
-    this.#last = new Promise<void>((resolve) => (done = resolve));
+    // Whoever comes next waits for those before as well, also when this one is given up.
+    this.#last = Promise.all([before, new Promise<void>((resolve) => (done = resolve))]);
     this.#count(1);
     try {
-      await before;
+      await turn(before, ends);
       for (let failed = 0; ; failed++) {
         if (ends.some(({ aborted }) => aborted))
           throw new ForgeError('CANCELLED', `${name} was given up while it waited to be sent`);
@@ -81,6 +82,19 @@ export class Outbox {
     this.#size += step;
     for (const watcher of [...this.#watchers]) watcher();
   }
+}
+
+/** Waits for those before, or for one of the signals. */
+function turn(before: Promise<unknown>, ends: AbortSignal[]): Promise<void> {
+  return new Promise((resolve) => {
+    const go = () => {
+      for (const end of ends) end.removeEventListener('abort', go);
+      resolve();
+    };
+    for (const end of ends) end.addEventListener('abort', go);
+    void before.then(go);
+    if (ends.some(({ aborted }) => aborted)) go();
+  });
 }
 
 /** Whether a call that failed so may succeed later. A call that takes too long while all is well never will. */

@@ -42,7 +42,9 @@ export async function site(t, { before } = {}) {
     }
     if (somebody) return ok('ada');
     const told = cookies.includes('refresh=') ? { 'x-forge-session': 'renew' } : {};
-    return name === 'me' ? ok(null, told) : fail(401, 'UNAUTHORIZED', { headers: told });
+    if (name === 'me') return ok(null, told);
+    const begun = before?.begins === name ? {} : { 'www-authenticate': 'Bearer error="invalid_token"' };
+    return fail(401, 'UNAUTHORIZED', { headers: { ...told, ...begun } });
   });
   const asked = () => served.requests.map(({ name }) => name);
   return { ...served, state, asked };

@@ -30,6 +30,7 @@ pub async fn sign_in(ctx: &MutationContext, name: String, password: String) -> R
     if !ctx.passwords().verify(&password, hash.as_deref()).await? {
         return Err(Error::unauthorized("the name or the password is wrong"));
     }
+    ctx.passwords().succeeded(&name).await?;
     start(ctx, &name).await
 }
 

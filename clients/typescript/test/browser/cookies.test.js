@@ -103,10 +103,16 @@ test('a mutation is repeated with its own id', async (t) => {
   assert.deepEqual(ids, [ids[0], undefined, ids[0]]);
 });
 
-test('an action that was refused is repeated', async (t) => {
+test('an action that was refused before it began is repeated', async (t) => {
   const { url, asked } = await site(t);
   assert.equal(await browser(url).open().action(notify, {}), 'ada');
   assert.deepEqual(asked(), ['notify', '/auth/refresh', 'notify']);
+});
+
+test('an action that began, and then refused itself, is not', async (t) => {
+  const { url, asked } = await site(t, { before: { begins: 'notify' } });
+  assert.equal((await rejection(browser(url).open().action(notify, {}))).code, 'UNAUTHORIZED');
+  assert.deepEqual(asked(), ['notify']);
 });
 
 test('a renewal that is refused ends the session, and the page is told once', async (t) => {

@@ -96,6 +96,16 @@ test('a function that begins or ends a session is called over HTTP, and all is r
   await session.ended;
 });
 
+test('an action that is refused over the connection may have refused itself, and is not repeated', async (t) => {
+  const { client, server, session } = await begin(t);
+  const called = rejection(client.action(importCards, {}));
+  const { id } = await session.next('call');
+  const before = server.requests.length;
+  session.send({ type: 'reply', id, error: { code: 'UNAUTHORIZED', message: 'the bank says no' } });
+  assert.equal((await called).message, 'the bank says no');
+  assert.equal(server.requests.length, before);
+});
+
 test('a refusal over the connection is settled over HTTP', async (t) => {
   let token = 'old';
   const server = await wire(t, {

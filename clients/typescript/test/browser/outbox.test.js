@@ -136,6 +136,30 @@ test('a caller can give up a call that waits', async (t) => {
   assert.equal((await rejection(call)).code, 'CANCELLED');
 });
 
+test('one that waits for its turn can be given up as well, and its successor still waits for those before', async (t) => {
+  const { session, cards, outbox, move, client } = await begin(t);
+  const first = move(2);
+  const { id } = await session.next('call');
+  const controller = new AbortController();
+  const over = {
+    outbox,
+    signal: controller.signal,
+    optimistic: (q) => q(listCards, a).append({ id: 3 }),
+  };
+  const second = rejection(client.mutate(moveCard, { to: 3 }, over));
+  const third = move(4);
+  assert.deepEqual(cards.current.data, rows(1, 2, 3, 4));
+  controller.abort();
+  assert.equal((await second).code, 'CANCELLED');
+  assert.deepEqual([cards.current.data, outbox.size, session.waiting], [rows(1, 2, 4), 2, 0]);
+  session.send({ type: 'reply', id, data: 'moved' });
+  assert.equal(await first, 'moved');
+  const next = await session.next('call');
+  assert.deepEqual(next.args, { to: 4 });
+  session.send({ type: 'reply', id: next.id, data: 'moved' });
+  await third;
+});
+
 test('an action cannot wait: it could be done twice', async (t) => {
   const { client, outbox } = await begin(t);
   const error = await rejection(client.action(action('import'), {}, { outbox }));

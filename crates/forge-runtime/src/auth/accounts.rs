@@ -35,14 +35,14 @@ impl Accounts {
     /// By the configuration.
     pub fn new(config: &AuthConfig, database: &Database) -> Self {
         let asked = database.clone();
-        let revocations = RevocationCache::new(move |session| {
+        let revocations = RevocationCache::new(move |sessions| {
             let database = asked.clone();
             async move {
                 let lease = database.side().get().await?;
                 lease.busy();
-                let revoked = Sessions::is_revoked(lease.client(), session).await?;
+                let alive = Sessions::alive(lease.client(), &sessions).await?;
                 lease.clean();
-                Ok(revoked)
+                Ok(alive)
             }
         });
         let sessions = TokenIssuer::new(config).and_then(|issuer| Sessions::new(config, issuer));
@@ -131,7 +131,7 @@ impl PasswordAccess<'_> {
     /// # Errors
     /// Those of the database.
     pub async fn succeeded(&self, account: &str) -> Result<()> {
-        let lease = self.accounts.database.primary().get().await?;
+        let lease = self.accounts.database.side().get().await?;
         lease.busy();
         let forgotten = self.accounts.throttle.succeeded(lease.client(), account, self.request.client_ip).await;
         lease.clean();
@@ -142,7 +142,8 @@ impl PasswordAccess<'_> {
     /// counted outside of the mutation's transaction, so that a wrong password does not undo it.
     ///
     /// # Errors
-    /// `RATE_LIMITED` when there were more than `security.auth.login_attempts` within `security.auth.login_window`.
+    /// `RATE_LIMITED` when there were more than `security.auth.login_attempts`, or from the address and for whatever accounts more than
+    /// `security.auth.login_attempts_per_address`, within `security.auth.login_window`.
     pub async fn attempt(&self, account: &str) -> Result<()> {
         let lease = self.accounts.database.side().get().await?;
         lease.busy();

@@ -7,7 +7,7 @@
 //! Deliberately not read: `Forwarded` and `X-Real-IP`. A proxy that writes one of these headers passes the others on as the
 //! client sent them, so believing several means believing the client.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::HeaderMap;
 
@@ -15,6 +15,15 @@ use crate::config::Cidr;
 
 /// How many addresses of a header are looked at. No chain of proxies is so long.
 const HOPS: usize = 64;
+
+/// Whom an address stands for, where it is counted how much somebody does: of an IPv6 address the first 64 bits, because whoever has one of such a
+/// block has them all. An IPv4 address in IPv6 form is itself.
+pub(crate) fn block(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    }
+}
 
 /// Finds the client behind trusted proxies.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +70,7 @@ fn address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let address = match bare {
-        Some(bare) => bare.parse::<std::net::Ipv6Addr>().ok().map(IpAddr::V6),
+        Some(bare) => bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         None => entry.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|socket| socket.ip())),
     };
     address.map(|address| address.to_canonical())
@@ -119,6 +128,15 @@ mod tests {
         check(proxies, "::ffff:10.0.0.1", &["::ffff:9.9.9.9"], "9.9.9.9");
         check(proxies, "fd00::1", &["9.9.9.9, fd00::2"], "9.9.9.9");
         check(&["::1"], "::1", &["10.0.0.1"], "10.0.0.1");
+    }
+
+    #[test]
+    fn addresses_of_one_block_are_one() {
+        let of = |text: &str| block(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:1.2.3.4"), of("1.2.3.4"));
+        assert_ne!(of("::ffff:1.2.3.4"), of("::ffff:1.2.3.5"));
     }
 
     #[test]

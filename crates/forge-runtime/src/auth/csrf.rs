@@ -7,8 +7,9 @@
 //! - the header `x-forge-csrf`, with any value. Another origin's page cannot add it without asking first (a CORS
 //!   preflight), which is answered no.
 //!
-//! Requests with a bearer token need none of this: no browser adds those by itself. Deliberately not here: a secret in a
-//! form field. The two checks above need nothing stored, compared or rotated.
+//! Requests with a bearer token need none of this: no browser adds those by itself. One that nothing signs in is no danger to who sends it,
+//! but its answer may sign them in as somebody else. So a page elsewhere may not send those either; what is no browser says nothing
+//! of where it comes from, and may. Deliberately not here: a secret in a form field. The two checks above need nothing stored, compared or rotated.
 
 use forge_core::{Error, Result};
 use http::{HeaderMap, Method, header};
@@ -32,6 +33,15 @@ pub fn check(method: &Method, headers: &HeaderMap, allowed_origins: &[String]) -
             "the header `x-forge-csrf` is missing; a page adds it to every request, or sends a bearer token instead of a cookie",
         )),
     }
+}
+
+/// Checks a request that nothing signs in.
+///
+/// # Errors
+/// `CSRF_REFUSED` (403) when a browser says that another origin's page has sent it.
+pub fn check_unsigned(headers: &HeaderMap, allowed_origins: &[String]) -> Result<()> {
+    let told = headers.contains_key("sec-fetch-site") || headers.contains_key(header::ORIGIN);
+    if told { check_origin(headers, allowed_origins) } else { Ok(()) }
 }
 
 /// Checks only where a request comes from. Also for a WebSocket's handshake, which is a GET that does more than read.
@@ -79,6 +89,9 @@ mod tests {
         if let Err(error) = result {
             assert_eq!((error.code(), error.http_status()), ("CSRF_REFUSED", 403));
         }
+        // Who says nothing is no browser, and may where nothing signs in.
+        let silent = !pairs.iter().any(|(name, _)| ["sec-fetch-site", "origin"].contains(name));
+        assert_eq!(check_unsigned(&headers(pairs), &allowed).is_ok(), fine || silent, "{pairs:?}");
         // Without the app's own header, nothing passes that changes something, and everything that only reads.
         assert!(check(&Method::POST, &headers(pairs), &allowed).is_err());
         assert!(check(&Method::GET, &headers(pairs), &allowed).is_ok());

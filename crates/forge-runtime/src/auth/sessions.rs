@@ -21,6 +21,7 @@
 //! All calls take a client, so that they can be part of a mutation's transaction. The names of the tables are not
 //! qualified: the client's search path must begin with the system schema.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use forge_core::{Error, Result};
@@ -204,16 +205,21 @@ impl Sessions {
         execute(client, include_str!("sql/set_claims.sql"), &[(&claims.subject, Type::TEXT), (&kept, Type::JSONB)]).await
     }
 
-    /// Whether a session has ended: the question of a [`RevocationCache`](super::RevocationCache).
+    /// Which of these sessions are alive: the question of a [`RevocationCache`](super::RevocationCache).
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn alive<C: GenericClient>(client: &C, sessions: &[Uuid]) -> Result<HashSet<Uuid>> {
+        let rows = client.query_typed(include_str!("sql/alive.sql"), &[(&sessions, Type::UUID_ARRAY)]).await;
+        rows.map_err(from_driver)?.iter().map(|row| column(row, "id")).collect()
+    }
+
+    /// Whether a session has ended.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn is_revoked<C: GenericClient>(client: &C, session_id: Uuid) -> Result<bool> {
-        let row = client
-            .query_typed_opt(include_str!("sql/is_alive.sql"), &[(&session_id, Type::UUID)])
-            .await
-            .map_err(from_driver)?;
-        row.map_or(Ok(true), |row| column::<bool>(&row, "alive").map(|alive| !alive))
+        Ok(Self::alive(client, &[session_id]).await?.is_empty())
     }
 
     /// Deletes up to 1,000 sessions that ended more than 30 days ago; how many. Call it again while it returns 1,000.

@@ -87,6 +87,8 @@ section! {
         password_concurrency: u32 = 2, int(1..=64);
         /// How many attempts to sign in one account has from one address within `login_window`.
         login_attempts: u32 = 10, int(1..=1_000);
+        /// How many attempts to sign in, to whatever accounts, one address has within `login_window`; those that succeed do not count.
+        login_attempts_per_address: u32 = 100, int(1..=100_000);
         /// The window in which `login_attempts` are counted, from its first attempt.
         login_window: Duration = mins(15), duration(secs(10)..=hours(24));
     }

@@ -81,8 +81,8 @@ section! {
         port: u16 = 8080, int(0..=65_535), env "FORGE_PORT" "PORT";
         /// How many connections may be open at once; further ones wait in the system's queue.
         max_connections: u32 = 10_000, int(1..=1_000_000);
-        /// How long a request may take from its first byte to its answer. A function's own timeout is usually shorter and
-        /// then counts.
+        /// How long the body of a request may take to arrive; one that takes longer is answered `TIMEOUT`. How long the call may take then is
+        /// the function's `timeout`, else `function.timeout`.
         request_timeout: Duration = secs(30), duration(ms(100)..=hours(24));
         /// How long a client may take to send a request's headers.
         header_timeout: Duration = secs(10), duration(ms(100)..=mins(5));
@@ -93,7 +93,8 @@ section! {
         /// Proxies (addresses or ranges) whose `X-Forwarded-For` is believed. From anyone else the header is ignored, so an
         /// app behind a proxy that is not listed sees the proxy's address as its clients'.
         trusted_proxies: Vec<Cidr> = Vec::new(), list(cidr());
-        /// How many requests may be worked on at once; further ones are answered `RATE_LIMITED`.
+        /// How many requests may be worked on at once; further ones are answered `RATE_LIMITED`. One whose body is still on its way is not worked
+        /// on.
         max_in_flight: u32 = 1_000, int(1..=1_000_000);
         /// How many subscriptions a live session may have; a further one is answered `TOO_MANY_SUBSCRIPTIONS`.
         max_subscriptions_per_connection: u32 = 100, int(1..=10_000);
@@ -102,8 +103,8 @@ section! {
         subscription_rate_limit: u32 = 1_200, int(1..=1_000_000);
         /// How many live sessions one user may have on a node; a further one is answered `TOO_MANY_SESSIONS`.
         max_sessions_per_user: u32 = if mode.is_production() { 200 } else { 10_000 }, int(1..=1_000_000);
-        /// How many live sessions may come from one client address to a node. People behind one proxy share its address: see
-        /// `trusted_proxies`.
+        /// How many live sessions may come from one client address to a node; of IPv6 addresses, those with the same first 64 bits are one. People
+        /// behind one proxy share its address: see `trusted_proxies`.
         max_sessions_per_address: u32 = if mode.is_production() { 1_000 } else { 10_000 }, int(1..=1_000_000);
     }
 }
@@ -160,7 +161,7 @@ section! {
         log_format: LogFormat = if mode == Mode::Development { LogFormat::Pretty } else { LogFormat::Json }, choice();
         /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), also per target: `info,forge_runtime=debug`.
         log_level: String = "info".into(), log_filter(), env "FORGE_LOG" "RUST_LOG";
-        /// Whether metrics are collected and served.
+        /// Whether metrics are served, at `/metrics`.
         metrics_enabled: bool = true, switch();
         /// Whether every request leaves a line in the log.
         request_log: bool = true, switch();

@@ -419,6 +419,8 @@ pub(crate) fn mapped(error: tokio_postgres::Error, shape: &Shape) -> Error {
     };
     if error.kind() == forge_core::ErrorKind::Database {
         tracing::error!(statement = %shape.text, error = ?error, "the database refused a statement");
+    } else if error.kind() == forge_core::ErrorKind::Validation {
+        tracing::debug!(statement = %shape.text, error = ?error, "the database refused a value");
     }
     error
 }

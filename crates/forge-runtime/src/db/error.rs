@@ -1,10 +1,47 @@
 //! What an error of the driver or of PostgreSQL means to a caller.
 
+use std::fmt;
+
 use forge_core::{Error, ErrorKind};
 use serde_json::json;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 use super::statement::Shape;
+
+/// What the driver or PostgreSQL said, as the cause of an error: without its DETAIL, which repeats what a row contains
+/// (`Failing row contains (..)`, `Key (email)=(..) already exists`), as causes are written to the log.
+pub(crate) struct Refusal(tokio_postgres::Error);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(db) = self.0.as_db_error() else { return self.0.fmt(f) };
+        write!(f, "{} {}: {}", db.severity(), db.code().code(), db.message())?;
+        for (what, name) in [("table", DbError::table(db)), ("column", db.column()), ("constraint", db.constraint())] {
+            if let Some(name) = name {
+                write!(f, ", {what} {name}")?;
+            }
+        }
+        db.hint().map_or(Ok(()), |hint| write!(f, "\nHINT: {hint}"))
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Refusal {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // PostgreSQL's own error is the same again, with its DETAIL.
+        if self.0.as_db_error().is_some() { None } else { self.0.source() }
+    }
+}
+
+/// The driver's error that is the cause of this one.
+pub(crate) fn driver_of(error: &Error) -> Option<&tokio_postgres::Error> {
+    Some(&error.source()?.downcast_ref::<Refusal>()?.0)
+}
 
 /// The error as functions and clients see it.
 ///
@@ -12,10 +49,10 @@ use super::statement::Shape;
 /// database being away is a 503; anything else is a mistake in the app and goes to the log only.
 pub(crate) fn from_driver(error: tokio_postgres::Error) -> Error {
     if is_disconnect(&error) {
-        return Error::database_unavailable("the connection to the database was lost").with_source(error);
+        return Error::database_unavailable("the connection to the database was lost").with_source(Refusal(error));
     }
     let Some(db) = error.as_db_error() else {
-        return Error::new(ErrorKind::Database, format!("the database driver: {error}")).with_source(error);
+        return Error::new(ErrorKind::Database, format!("the database driver: {error}")).with_source(Refusal(error));
     };
     let state = db.code().clone();
     let constraint = db.constraint().unwrap_or("unnamed").to_owned();
@@ -34,6 +71,10 @@ pub(crate) fn from_driver(error: tokio_postgres::Error) -> Error {
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE => Error::new(ErrorKind::Validation, "a number is out of its column's range"),
         SqlState::DATETIME_FIELD_OVERFLOW => {
             Error::new(ErrorKind::Validation, "a date or time is out of the database's range")
+        }
+        // Which text that is, may be nobody's business: it can be a column's as well.
+        SqlState::INVALID_TEXT_REPRESENTATION | SqlState::INVALID_DATETIME_FORMAT => {
+            Error::new(ErrorKind::Validation, "a text is not of the form that its type has in the database")
         }
         // A text that is too long for its index, an array with too many dimensions.
         SqlState::PROGRAM_LIMIT_EXCEEDED => Error::new(ErrorKind::Validation, "a value is too large to be stored"),
@@ -58,7 +99,7 @@ pub(crate) fn from_driver(error: tokio_postgres::Error) -> Error {
             Error::new(ErrorKind::Database, format!("{}: {}{place}", db.code().code(), db.message()))
         }
     };
-    mapped.with_source(error)
+    mapped.with_source(Refusal(error))
 }
 
 /// What is wrong with an argument that the driver could not send, with the argument's name.
@@ -83,8 +124,7 @@ pub(crate) fn conflict_with_others() -> Error {
 
 /// Whether a statement failed only because an earlier one of its transaction had.
 pub(crate) fn follows_a_failure(error: &Error) -> bool {
-    let driver = std::error::Error::source(error).and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
-    driver.is_some_and(|why| why.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION))
+    driver_of(error).is_some_and(|why| why.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION))
 }
 
 /// Whether the error says that the connection is gone, or that the server is going or coming up.
@@ -114,5 +154,29 @@ pub(crate) fn is_stale_plan(error: &tokio_postgres::Error) -> bool {
         Some(db) if *db.code() == SqlState::FEATURE_NOT_SUPPORTED => db.routine() == Some("RevalidateCachedQuery"),
         Some(db) => *db.code() == SqlState::INVALID_SQL_STATEMENT_NAME,
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::realtime::differential::Place;
+
+    #[tokio::test]
+    async fn the_values_of_a_row_do_not_get_into_the_log() {
+        let place = Place::make().await;
+        let client = &place.client;
+        client.batch_execute("CREATE TEMP TABLE people (email text UNIQUE, hash text NOT NULL)").await.unwrap();
+        client.execute("INSERT INTO people VALUES ('ada@example.org', 'x')", &[]).await.unwrap();
+        for (statement, said) in [
+            ("INSERT INTO people VALUES ('ada@example.org', 'x')", "constraint people_email_key"),
+            ("INSERT INTO people VALUES ('ada@example.org', NULL)", "column hash"),
+        ] {
+            let why = client.execute(statement, &[]).await.unwrap_err();
+            assert!(why.as_db_error().unwrap().detail().unwrap().contains("ada@"));
+            let error = from_driver(why);
+            let logged = format!("{error:?} {error} {:?}", error.source());
+            assert!(logged.contains(said) && !logged.contains("ada@"), "{logged}");
+        }
     }
 }

@@ -16,8 +16,9 @@ use std::marker::PhantomData;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use forge_core::schema::quote_identifier;
-use forge_core::{Error, Result};
+use forge_core::{Error, ErrorKind, Result};
 use postgres_types::ToSql;
+use sha2::{Digest as _, Sha256};
 
 use super::model::{Model, Value};
 use super::row::{decode_all, decode_one};
@@ -504,10 +505,11 @@ impl<M: Model> Query<M> {
             self.orders.push(Order::new(M::ID_COLUMN, descending));
         }
         let keys: Vec<String> = self.orders.iter().map(|o| format!("{}::text", quote_identifier(o.column))).collect();
+        let list = name_of_list(&self.orders);
+        let foreign = || Error::invalid_argument("the cursor is not one of this list; start again without one");
         if let Some(cursor) = &page.cursor {
-            let values = decode_cursor(cursor).filter(|values| values.len() == self.orders.len());
-            let values = values
-                .ok_or_else(|| Error::invalid_argument("the cursor is not one of this list; start again without one"))?;
+            let values =
+                decode_cursor(cursor, &list).filter(|values| values.len() == self.orders.len()).ok_or_else(foreign)?;
             let definition = M::definition();
             let key = |order: &Order<M>, value: String| {
                 let column = definition.columns.iter().find(|column| column.name == order.column);
@@ -523,13 +525,19 @@ impl<M: Model> Query<M> {
             text.columns::<M>();
             text.push(&format!(", ARRAY[{}] AS forge_key", keys.join(", ")));
         });
-        let mut rows = text.run(db).await?.rows;
+        let mut rows = match text.run(db).await {
+            // Somebody made it up: what it says cannot be a value of its column.
+            Err(why) if page.cursor.is_some() && why.kind() == ErrorKind::Validation => {
+                return Err(foreign().with_source(why));
+            }
+            answer => answer?.rows,
+        };
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
         let next_cursor = match rows.last() {
             Some(last) if more => {
                 let key: Vec<String> = last.try_get("forge_key").map_err(super::error::from_driver)?;
-                Some(encode_cursor(&key)?)
+                Some(encode_cursor(&list, &key)?)
             }
             _ => None,
         };
@@ -537,12 +545,24 @@ impl<M: Model> Query<M> {
     }
 }
 
-fn encode_cursor(key: &[String]) -> Result<String> {
-    Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(key)?))
+/// What tells the cursors of a list from those of another table or of another order.
+fn name_of_list<M: Model>(orders: &[Order<M>]) -> String {
+    let mut hash = Sha256::new_with_prefix(M::TABLE);
+    for order in orders {
+        hash.update([0, u8::from(order.descending)]);
+        hash.update(order.column);
+    }
+    URL_SAFE_NO_PAD.encode(&hash.finalize()[..6])
 }
 
-fn decode_cursor(cursor: &str) -> Option<Vec<String>> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
+fn encode_cursor(list: &str, key: &[String]) -> Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&(list, key))?))
+}
+
+/// The key that a cursor stands for, when it is one of this list.
+fn decode_cursor(cursor: &str, list: &str) -> Option<Vec<String>> {
+    let (of, key): (String, Vec<String>) = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    (of == list).then_some(key)
 }
 
 /// An insert of one row.

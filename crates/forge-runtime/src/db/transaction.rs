@@ -306,8 +306,7 @@ impl Transaction {
     /// Notes that something done through [`client`](Self::client) failed.
     pub(crate) fn failed_with(&self, why: &Error) {
         self.failed.store(true, Ordering::Relaxed);
-        let driver = why.source().and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
-        if driver.is_some_and(error::is_conflict) {
+        if error::driver_of(why).is_some_and(error::is_conflict) {
             self.conflict.store(true, Ordering::Relaxed);
         }
     }

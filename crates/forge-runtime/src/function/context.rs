@@ -264,7 +264,7 @@ impl MutationContext {
     /// ```
     ///
     /// # Errors
-    /// `VALIDATION_FAILED` when the input is not valid.
+    /// `VALIDATION_ERROR` when the input is not valid.
     pub fn dispatch_job<I: JobInput>(&self, input: I) -> Dispatch<'_, I> {
         Dispatch::new(self.place(), &self.caller, input)
     }
@@ -367,7 +367,7 @@ impl ActionContext {
     /// Dispatches a job. It is written down when this returns, whatever becomes of the action.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED` when the input is not valid, and `DATABASE_UNAVAILABLE`.
+    /// `VALIDATION_ERROR` when the input is not valid, and `DATABASE_UNAVAILABLE`.
     pub fn dispatch_job<I: JobInput>(&self, input: I) -> Dispatch<'_, I> {
         Dispatch::new(Place::Outside(&self.world.jobs), &self.caller, input)
     }

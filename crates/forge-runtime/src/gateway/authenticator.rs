@@ -9,6 +9,8 @@
 //! | was good once: expired, or its session has ended | is called by nobody | 401 |
 //! | never was: forged, damaged, of another app | 401, and the cookie is taken away | the same |
 //! | comes from another site's page | 403 | 403 |
+//!
+//! A page of another site may not call as nobody either: the answer could sign its visitor in, as whom that page likes.
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,6 +18,7 @@ use forge_core::auth::AuthContext;
 use forge_core::{Error, ErrorKind, Result};
 use http::{HeaderMap, HeaderValue, Method, header};
 
+use super::content;
 use crate::auth::{Accounts, Principal, SessionCookie, SessionTokens, TokenVerifier, csrf};
 use crate::config::{AuthConfig, Config};
 
@@ -39,6 +42,8 @@ pub(super) struct CookieFindings {
     pub(super) renewable: bool,
     /// The access token never was one of this app.
     pub(super) forged: bool,
+    /// Whoever calls was refused for what they called with, a cookie or not, and nothing of the call was begun.
+    pub(super) refused: bool,
 }
 
 /// Knows who calls.
@@ -48,6 +53,8 @@ pub struct Authenticator {
     access_cookie: SessionCookie,
     refresh_cookie: SessionCookie,
     origins: Vec<String>,
+    /// Pages of any origin may call as nobody.
+    any_origin: bool,
     config: AuthConfig,
 }
 
@@ -59,6 +66,7 @@ impl Authenticator {
             verifier: TokenVerifier::new(auth)?.with_revocations(accounts.revocations.clone()),
             access_cookie: SessionCookie::new(auth, config.mode),
             refresh_cookie: SessionCookie::new(&refresh, config.mode),
+            any_origin: config.security.cors.allowed_origins.iter().any(|origin| origin == "*"),
             origins: config.security.cors.allowed_origins.iter().filter(|origin| *origin != "*").cloned().collect(),
             config: auth.clone(),
         })
@@ -89,6 +97,9 @@ impl Authenticator {
         }
         let renewable = || self.refresh_cookie.read(headers).is_some();
         let Some(token) = self.access_cookie.read(headers) else {
+            if *method == Method::POST {
+                self.check_nobody(headers, content::is_json(headers) == Some(true))?;
+            }
             findings.renewable = renewable();
             return Ok(certain(Self::anonymous()));
         };
@@ -104,17 +115,26 @@ impl Authenticator {
         }
     }
 
+    /// Whether the page that sends a request may do so as nobody. `*` lets those of any origin, if the browser had to ask before it sent it: then it
+    /// takes no cookies along, and keeps none of the answer.
+    fn check_nobody(&self, headers: &HeaderMap, asked: bool) -> Result<()> {
+        if self.any_origin && asked { Ok(()) } else { csrf::check_unsigned(headers, &self.origins) }
+    }
+
     /// Who a token speaks for.
     pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Principal>> {
         self.verifier.verify(token).await
     }
 
-    /// Who opens a WebSocket. A browser sends cookies with it whatever page asked for it, so the page's origin counts. `None` when its
+    /// Who opens a session. A browser opens a WebSocket, and sends cookies with it, whatever page asked for it, so the page's origin counts. `None` when its
     /// cookies say that it was signed in and wants renewal: its page cannot see an answer of 401 here, so it is told over the connection.
     pub(super) async fn authenticate_session(&self, headers: &HeaderMap) -> Result<Option<Arc<Principal>>> {
         let by_cookie = bearer(headers)?.is_none();
         if by_cookie && self.access_cookie.read(headers).is_some() {
             csrf::check_origin(headers, &self.origins)?;
+        } else if by_cookie {
+            // No cookie is set over it, whoever is let in.
+            self.check_nobody(headers, true)?;
         }
         let mut findings = CookieFindings::default();
         match self.authenticate(&Method::GET, headers, &mut findings).await {
@@ -125,11 +145,14 @@ impl Authenticator {
         }
     }
 
-    /// The refresh token that a browser's cookie carries, if the request was made by the app's own page.
+    /// The refresh token that a browser's cookie carries, if the request was made by the app's own page. A page elsewhere is refused without a
+    /// cookie too: the answer to a token that is not good takes cookies away.
     pub(super) fn refresh_token<'a>(&self, method: &Method, headers: &'a HeaderMap) -> Result<Option<&'a str>> {
         let token = self.refresh_cookie.read(headers);
         if token.is_some() {
             csrf::check(method, headers, &self.origins)?;
+        } else {
+            self.check_nobody(headers, content::is_json(headers) == Some(true))?;
         }
         Ok(token)
     }

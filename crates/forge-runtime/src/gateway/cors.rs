@@ -60,7 +60,7 @@ impl Cors {
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
             HeaderValue::from_static(
-                "x-request-id, x-trace-id, x-forge-cache, x-forge-position, x-forge-session, retry-after",
+                "x-request-id, x-trace-id, x-forge-cache, x-forge-position, x-forge-session, www-authenticate, retry-after",
             ),
         );
         if self.any {

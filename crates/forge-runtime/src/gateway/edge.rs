@@ -9,17 +9,17 @@ use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use axum::response::Response;
 use bytes::Bytes;
+use forge_core::Result;
 use forge_core::request::{RequestMetadata, TraceContext};
-use forge_core::{Error, Result};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use hyper::body::Incoming;
 use rand::Rng as _;
-use tokio::sync::Semaphore;
 use tower::Service as _;
 use tracing::Instrument as _;
 
 use super::answer::{self, Told};
 use super::cors::Cors;
+use super::room::{Place, Room};
 use super::{admin, inbox, live, page, probes, rpc, session};
 use crate::app::NodeParts;
 use crate::auth::ClientIp;
@@ -43,7 +43,7 @@ pub(super) struct Edge {
     cors: Cors,
 
     client_ip: ClientIp,
-    room: Semaphore,
+    room: Arc<Room>,
     sample_rate: f64,
     log: bool,
 }
@@ -56,7 +56,7 @@ impl Edge {
             cors: Cors::new(&config.security.cors)?,
 
             client_ip: ClientIp::new(config.gateway.trusted_proxies.clone()),
-            room: Semaphore::new(config.gateway.max_in_flight as usize),
+            room: Room::new(&config.gateway),
             sample_rate: config.observability.sample_rate,
             log: config.observability.request_log,
             router: Router::new()
@@ -99,14 +99,13 @@ impl Edge {
         let origin = request.headers().get(header::ORIGIN).cloned();
         let mut response = if let Some(preflight) = self.cors.preflight(&request) {
             preflight
-        } else if is_probe(line.route) {
-            // A node that is busy lives: whoever watches over it must not end it for that.
-            self.route(request, &metadata, &mut line.told).await
-        } else if let Ok(_room) = self.room.try_acquire() {
-            self.route(request, &metadata, &mut line.told).await
         } else {
-            let error = Error::rate_limited("the server works on as many requests as it may; try again", 1);
-            answer::failure(&error, &metadata.request_id)
+            // A node that is busy lives: whoever watches over it must not end it for that.
+            let place = if is_probe(line.route) { Ok(self.room.beside()) } else { self.room.enter() };
+            match place {
+                Ok(place) => self.route(request, &metadata, place, &mut line.told).await,
+                Err(full) => answer::failure(&full, &metadata.request_id),
+            }
         };
         self.cors.allow(origin.as_ref(), response.headers_mut());
         identify(&metadata, &line.trace, response.headers_mut());
@@ -115,15 +114,24 @@ impl Edge {
         response
     }
 
-    async fn route(&self, request: Request<Incoming>, metadata: &Arc<RequestMetadata>, told: &mut Told) -> Response {
+    async fn route(
+        &self,
+        request: Request<Incoming>,
+        metadata: &Arc<RequestMetadata>,
+        place: Place,
+        told: &mut Told,
+    ) -> Response {
         // The one span of the request; what the app logs below it carries the request's id.
         let span = tracing::info_span!("request", request_id = %metadata.request_id);
         if rpc::is_call(&request) {
             // On the heap: a connection keeps room for what it works on, and most connections are idle.
-            return Box::pin(rpc::call(&self.parts, request, metadata, told)).instrument(span).await;
+            return Box::pin(rpc::call(&self.parts, request, metadata, &place, told)).instrument(span).await;
         }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(metadata.clone());
+        // Held here as well: not every handler keeps what came with its request.
+        let place = Arc::new(place);
+        request.extensions_mut().insert(place.clone());
         let mut router = self.router.clone();
         match router.call(request).instrument(span).await {
             Ok(response) => response,

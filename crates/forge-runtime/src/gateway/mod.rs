@@ -20,12 +20,14 @@
 mod admin;
 mod answer;
 mod authenticator;
+mod content;
 mod cors;
 mod edge;
 mod inbox;
 mod live;
 mod page;
 mod probes;
+mod room;
 mod rpc;
 mod server;
 mod session;

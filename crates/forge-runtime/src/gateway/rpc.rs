@@ -6,20 +6,20 @@ use std::sync::Arc;
 use axum::Router;
 use axum::response::Response;
 use axum::routing::any;
-use bytes::Bytes;
 use forge_core::function::Access;
 use forge_core::request::RequestMetadata;
-use forge_core::{Error, ErrorKind, Result};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use forge_core::{Error, Result};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::answer::{self, Told};
 use super::authenticator::{Authenticator, CookieFindings, Identity};
+use super::content;
 use super::page::nothing_here;
+use super::room::Place;
 use crate::app::{NodeParts, Stage};
 use crate::auth::SessionChange;
 use crate::function::{Answer, Call, Caller, Looked, Written};
@@ -33,6 +33,9 @@ const CACHE: HeaderName = HeaderName::from_static("x-forge-cache");
 /// What a browser's page cannot see of the session that its cookies hold: `renew`, when the call was nobody's because the access
 /// token is over, and `POST /auth/refresh` may bring another; `started` and `ended`, when the call signed its caller in or out.
 const SESSION: HeaderName = HeaderName::from_static("x-forge-session");
+
+/// As RFC 6750 §3.1 says it. Whoever reads it knows that nothing of the call was begun, so that it can be made again with another token.
+const INVALID_TOKEN: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
 
 /// Whatever else is asked for where calls are answered is not there.
 pub(super) fn routes() -> Router<NodeParts> {
@@ -55,10 +58,11 @@ pub(super) async fn call(
     parts: &NodeParts,
     request: Request<Incoming>,
     metadata: &Arc<RequestMetadata>,
+    place: &Place,
     told: &mut Told,
 ) -> Response {
     let mut cookies = CookieFindings::default();
-    let result = run(parts, request, metadata, told, &mut cookies).await;
+    let result = run(parts, request, metadata, place, told, &mut cookies).await;
     respond(parts, result, metadata, told, cookies)
 }
 
@@ -75,6 +79,7 @@ async fn run(
     parts: &NodeParts,
     request: Request<Incoming>,
     metadata: &Arc<RequestMetadata>,
+    place: &Place,
     told: &mut Told,
     cookies: &mut CookieFindings,
 ) -> Result<Answer> {
@@ -82,24 +87,25 @@ async fn run(
     if *parts.stage.borrow() == Stage::Starting {
         return Err(Error::database_unavailable("the server is starting: the database is not ready yet"));
     }
-    let Identity { principal, lapsed } = parts.authenticator.authenticate(&head.method, &head.headers, cookies).await?;
-    told.caller = Some(principal.clone());
-    let body = read(body, &parts.config.gateway).await?;
+    let identity = parts.authenticator.authenticate(&head.method, &head.headers, cookies).await;
+    let identity = identity.inspect_err(|_| cookies.refused = true)?;
+    told.caller = Some(identity.principal.clone());
+    content::check(&head.headers)?;
+    let named = head.uri.path().strip_prefix("/rpc/").map(function_name).transpose()?;
+    // Where the path names it, it is known before the body has come whether that is worth waiting for.
+    named.as_ref().map_or(Ok(()), |function| admit(parts, function, &identity, told, cookies))?;
+    let body = place.read(body, &parts.config.gateway).await?;
     told.request_bytes = body.len();
-    let (function, args) = match head.uri.path().strip_prefix("/rpc/") {
-        Some(function) => (function_name(function)?, &body[..]),
+    let (function, args) = match named {
+        Some(function) => (function, &body[..]),
         None => {
             let envelope: Envelope<'_> = serde_json::from_slice(&body)
                 .map_err(|why| Error::invalid_argument(format!("the body is not {{\"function\", \"args\"}}: {why}")))?;
+            admit(parts, &envelope.function, &identity, told, cookies)?;
             (envelope.function, envelope.args.map_or(&b"{}"[..], |args| args.get().as_bytes()))
         }
     };
-    // A name that is no function is the client's invention, and stays out of logs and metrics.
-    let info = parts.app.functions().get(&function).map(|entry| &entry.info);
-    told.function = info.map(|info| info.name);
-    if let Some(why) = lapsed.filter(|_| info.is_none_or(|info| info.access != Access::Public)) {
-        return Err(why);
-    }
+    let principal = identity.principal;
     let caller = Arc::new(Caller {
         principal,
         request: metadata.clone(),
@@ -108,6 +114,24 @@ async fn run(
     });
     let mutation_id = head.headers.get(&MUTATION_ID).map(|id| id.to_str().unwrap_or_default().to_owned());
     parts.executor.call(Call { function: &function, args, caller, mutation_id, acknowledge: None }).await
+}
+
+/// Whether a caller may call a function, if there is one of this name.
+fn admit(
+    parts: &NodeParts,
+    function: &str,
+    identity: &Identity,
+    told: &mut Told,
+    cookies: &mut CookieFindings,
+) -> Result<()> {
+    // A name that is no function is the client's invention, and stays out of logs and metrics.
+    let info = parts.app.functions().get(function).map(|entry| &entry.info);
+    told.function = info.map(|info| info.name);
+    if let Some(why) = identity.lapsed.as_ref().filter(|_| info.is_none_or(|info| info.access != Access::Public)) {
+        cookies.refused = true;
+        return Err(why.for_another());
+    }
+    parts.executor.router().route(function, &identity.principal.auth).map(drop)
 }
 
 /// The name in a path, where it may be escaped like anything in a path.
@@ -137,7 +161,11 @@ fn respond(
         }
         Err(error) => {
             told.code = Some(error.code().to_owned());
-            (None, answer::failure(&error, &metadata.request_id))
+            let mut response = answer::failure(&error, &metadata.request_id);
+            if cookies.refused && response.status() == StatusCode::UNAUTHORIZED {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, INVALID_TOKEN);
+            }
+            (None, response)
         }
     };
     match tell_browser(&parts.authenticator, change, cookies, response.headers_mut()) {
@@ -169,24 +197,6 @@ fn tell_browser(
     }
     // Or the browser would be refused for it until it expires.
     if cookies.forged { authenticator.discard_access(headers) } else { Ok(()) }
-}
-
-/// Reads a body within its limits of size and time.
-pub(super) async fn read<B>(body: B, config: &crate::config::GatewayConfig) -> Result<Bytes>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let max = config.max_body_size;
-    let reading = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX)).collect();
-    match tokio::time::timeout(config.request_timeout, reading).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(why)) if why.is::<LengthLimitError>() => {
-            Err(Error::payload_too_large(format!("the body is larger than {max} bytes (gateway.max_body_size)")))
-        }
-        Ok(Err(_)) => Err(Error::new(ErrorKind::InvalidArgument, "the body ended early")),
-        Err(_) => Err(Error::timeout("the body did not arrive within gateway.request_timeout")),
-    }
 }
 
 fn written(headers: &HeaderMap) -> Result<Written> {

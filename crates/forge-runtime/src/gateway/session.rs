@@ -6,19 +6,19 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::post;
+use axum::{Extension, Router};
 use forge_core::request::RequestMetadata;
 use forge_core::{Error, ErrorKind, Result};
 use http::Request;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer;
-use super::rpc::read;
+use super::room::Place;
+use super::{answer, content};
 use crate::app::NodeParts;
 use crate::auth::{Refreshed, SessionTokens};
 use crate::db::error;
@@ -33,7 +33,11 @@ struct Renewal {
     refresh_token: String,
 }
 
-async fn refresh(State(parts): State<NodeParts>, request: Request<Body>) -> Response {
+async fn refresh(
+    State(parts): State<NodeParts>,
+    Extension(place): Extension<Arc<Place>>,
+    request: Request<Body>,
+) -> Response {
     let (head, body) = request.into_parts();
     let request_id = head.extensions.get::<Arc<RequestMetadata>>().map(|m| m.request_id.clone()).unwrap_or_default();
     let by_cookie = match parts.authenticator.refresh_token(&head.method, &head.headers) {
@@ -44,7 +48,8 @@ async fn refresh(State(parts): State<NodeParts>, request: Request<Body>) -> Resp
         let token = match &by_cookie {
             Some(token) => token.clone(),
             None => {
-                let body = read(body, &parts.config.gateway).await?;
+                content::check(&head.headers)?;
+                let body = place.read(body, &parts.config.gateway).await?;
                 let missing = |_| Error::unauthorized("there is no refresh token: neither a cookie nor {\"refreshToken\"}");
                 serde_json::from_slice::<Renewal>(&body).map_err(missing)?.refresh_token
             }

@@ -70,7 +70,8 @@ pub(super) fn analyse(outline: &Outline, catalogue: &Catalogue) -> Result<Readin
     walk.sources.retain(|one| {
         one.keys.is_empty() || !whole.iter().any(|other| other.table.oid == one.table.oid && other.columns == one.columns)
     });
-    Ok(Reading { sources: walk.sources, notes: walk.notes })
+    let marks = catalogue.marks.iter().map(|(name, mark)| (super::catalogue::quote(name), mark.clone())).collect();
+    Ok(Reading { sources: walk.sources, notes: walk.notes, marks })
 }
 
 fn columns(outline: &Outline, table: &Table) -> Columns {

@@ -73,6 +73,8 @@ pub(super) enum Relation {
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
     pub(super) relations: HashMap<Name, Relation>,
+    /// By which it would be noticed that a name stands for something else.
+    pub(super) marks: HashMap<Name, String>,
 }
 
 /// How deep views may stand on views.
@@ -103,7 +105,7 @@ impl Catalogue {
             if let Some(why) = unknown_function(client, &outline.functions).await? {
                 return Ok(Err(why));
             }
-            for (name, found) in relations(client, &outline, &catalogue.relations).await? {
+            for (name, found, mark) in relations(client, &outline, &catalogue.relations).await? {
                 let relation = match found {
                     Found::Relation(relation) => relation,
                     Found::View(text) => match Outline::of(&text) {
@@ -115,7 +117,8 @@ impl Catalogue {
                         Err(why) => Relation::Unfollowable(format!("of the view {}: {}", name.join("."), why.0)),
                     },
                 };
-                catalogue.relations.insert(name, relation);
+                catalogue.relations.insert(name.clone(), relation);
+                catalogue.marks.insert(name, mark);
             }
         }
         Ok(super::analyse::analyse(&statement, &catalogue))
@@ -129,7 +132,11 @@ enum Found {
 }
 
 /// What the names of a text stand for, those left out that are known already.
-async fn relations(client: &Client, outline: &Outline, known: &HashMap<Name, Relation>) -> Result<Vec<(Name, Found)>> {
+async fn relations(
+    client: &Client,
+    outline: &Outline,
+    known: &HashMap<Name, Relation>,
+) -> Result<Vec<(Name, Found, String)>> {
     let names: BTreeSet<Name> = outline.relations.iter().filter(|name| !known.contains_key(*name)).cloned().collect();
     let names: Vec<Name> = names.into_iter().collect();
     if names.is_empty() {
@@ -141,7 +148,7 @@ async fn relations(client: &Client, outline: &Outline, known: &HashMap<Name, Rel
     for row in rows {
         let place: i64 = row.try_get("place").map_err(from_driver)?;
         let Some(name) = usize::try_from(place - 1).ok().and_then(|n| names.get(n)) else { continue };
-        found.push((name.clone(), relation(&row).map_err(from_driver)?));
+        found.push((name.clone(), relation(&row).map_err(from_driver)?, row.try_get("mark").map_err(from_driver)?));
     }
     Ok(found)
 }
@@ -219,7 +226,7 @@ async fn unknown_function(client: &Client, functions: &BTreeSet<Name>) -> Result
 }
 
 /// A name as SQL.
-fn quote(name: &Name) -> String {
+pub(super) fn quote(name: &Name) -> String {
     let quoted: Vec<String> = name.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
     quoted.join(".")
 }

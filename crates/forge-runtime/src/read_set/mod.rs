@@ -45,6 +45,8 @@ pub(crate) struct Reading {
     pub(crate) sources: Vec<Source>,
     /// What did not narrow anything, and why. For people.
     pub(crate) notes: Vec<String>,
+    /// The names that lead to what is read, views included, and a mark of what each of them stood for.
+    pub(crate) marks: Vec<(String, String)>,
 }
 
 /// Rows of a table that matter. A place in a statement may have several of them: a row matters when it is in one.

@@ -38,6 +38,7 @@ fn catalogue() -> Catalogue {
             view("counts", "SELECT c.list_id, count(*) AS cards FROM cards c GROUP BY c.list_id"),
             view("both", "SELECT c.id AS id, c.title AS name FROM cards c UNION ALL SELECT l.id, l.name FROM lists l"),
         ]),
+        ..Catalogue::default()
     }
 }
 

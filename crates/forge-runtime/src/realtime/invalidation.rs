@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::apart::{Apart, Done, that_may_begin};
+use super::definitions::Definitions;
 use super::group::GroupId;
 use super::holds::Holds;
 use super::outbox::{Outbox, SessionId};
@@ -180,6 +181,7 @@ pub(crate) struct InvalidationEngine {
     subscriptions: SubscriptionManager,
     feed: ChangeFeed,
     readings: HashMap<u64, Arc<std::result::Result<Reading, Unfollowable>>>,
+    definitions: Definitions,
     watches: Watches,
     /// Slow queries.
     apart: Apart,
@@ -198,6 +200,8 @@ enum Occasion {
     Wished(Option<Wish>),
     Done(Done),
     Watched(Option<Watched>),
+    /// It is time to see whether names still stand for what they stood for.
+    Named,
 }
 
 /// What a run showed.
@@ -234,6 +238,7 @@ impl InvalidationEngine {
             subscriptions,
             feed,
             readings: HashMap::new(),
+            definitions: Definitions::new(),
             watches: Watches::default(),
             apart: Apart::new(),
             apart_waits: false,
@@ -279,6 +284,7 @@ impl InvalidationEngine {
             watched = self.watches.next(&self.database), if watching => Occasion::Watched(watched),
             () = self.live.0.wake.notified() => Occasion::Look,
             () = until(due) => Occasion::Look,
+            () = until(self.definitions.due()), if !idle => Occasion::Named,
             () = self.feed.stirred(concerns), if !idle => Occasion::Look,
         }
     }
@@ -294,6 +300,13 @@ impl InvalidationEngine {
             }
             Occasion::Watched(watched) => {
                 watched.into_iter().for_each(|watched| self.watched(watched));
+                return Ok(());
+            }
+            Occasion::Named => {
+                if self.definitions.have_changed(&self.database).await? {
+                    tracing::info!("a view or a table that live queries read was redefined: all of them run again");
+                    self.forget_schema();
+                }
                 return Ok(());
             }
             Occasion::Wished(wish) => wish.into_iter().for_each(|wish| self.grant(wish)),
@@ -365,6 +378,7 @@ impl InvalidationEngine {
     /// A table has changed under a statement: what was known of statements and tables may not be so any more.
     fn forget_schema(&mut self) {
         self.readings.clear();
+        self.definitions.forget();
         self.watches.forget();
         self.subscriptions.mark_all();
     }
@@ -376,7 +390,6 @@ impl InvalidationEngine {
         // Before anything of this snapshot is shown.
         for session in self.subscriptions.take_signed_out() {
             self.executor.signed_out(session);
-            self.subscriptions.wake(session);
         }
         crate::observability::live().batch(batch.changes.len(), batch.gap, concerned);
         self.apart.note(&batch);
@@ -393,6 +406,29 @@ impl InvalidationEngine {
             return Ok(if lost { Snapshots::Lost } else { Snapshots::Whole });
         }
         let mut deliveries = Deliveries::default();
+        let begun = match self.judge_all(finished, &mut deliveries).await {
+            // Of what is right already, nothing is shown before the rest is.
+            Ok(()) if self.subscriptions.has_dirty() => Ok(None),
+            Ok(()) => self.begin_apart(snapshot, began).await.map(Some),
+            Err(why) => Err(why),
+        };
+        let begun = match begun {
+            Ok(Some(begun)) => begun,
+            undone => {
+                // What has failed has no subscribers any more, so that nobody would tell them later.
+                deliveries.send(0);
+                return undone.map(|_| Snapshots::Whole);
+            }
+        };
+        let position = batch.snapshot.position();
+        self.subscriptions.tell(&mut deliveries);
+        self.acknowledge(|expected| batch.snapshot.sees(expected.xid), &mut deliveries).await;
+        self.deliver(deliveries, position, &begun);
+        Ok(Snapshots::Whole)
+    }
+
+    /// What the runs of a round showed. What has failed is told by `deliveries`, also when this does not get to the end.
+    async fn judge_all(&mut self, finished: Vec<Finished>, deliveries: &mut Deliveries) -> Result<()> {
         for run in finished {
             let id = run.id;
             match self.judge(run).await? {
@@ -402,20 +438,10 @@ impl InvalidationEngine {
                 }
                 Outcome::Again => {}
                 Outcome::Unwatched(tables) => self.subscriptions.park(id, tables),
-                Outcome::Failed(why) => self.subscriptions.failed(id, why, &mut deliveries),
+                Outcome::Failed(why) => self.subscriptions.failed(id, why, deliveries),
             }
         }
-        if self.subscriptions.has_dirty() {
-            // Of what is right already, nothing is shown before the rest is.
-            deliveries.send(0);
-            return Ok(Snapshots::Whole);
-        }
-        let position = batch.snapshot.position();
-        let begun = self.begin_apart(snapshot, began).await?;
-        self.subscriptions.tell(&mut deliveries);
-        self.acknowledge(|expected| batch.snapshot.sees(expected.xid), &mut deliveries).await;
-        self.deliver(deliveries, position, &begun);
-        Ok(Snapshots::Whole)
+        Ok(())
     }
 
     /// Finds out who waits for whom.
@@ -624,6 +650,9 @@ impl InvalidationEngine {
         }
         let lease = self.database.live().get().await?;
         let reading = Arc::new(Catalogue::read(lease.client(), &shape.text).await?);
+        if let Ok(reading) = &*reading {
+            self.definitions.note(reading);
+        }
         self.readings.insert(shape.id, reading.clone());
         Ok(reading)
     }

@@ -32,6 +32,7 @@
 
 mod apart;
 mod by_number;
+mod definitions;
 #[cfg(test)]
 pub(crate) mod differential;
 mod events;

@@ -44,6 +44,7 @@ impl End {
     pub(crate) const STOPPING: Self = Self { code: 1012, why: "the server stops" };
     pub(crate) const SLOW: Self = Self { code: 1013, why: "too slow" };
     pub(crate) const BUSY: Self = Self { code: 1013, why: "too many sessions" };
+    pub(crate) const OFTEN: Self = Self { code: 1013, why: "too many tokens" };
     pub(crate) const AWAY: Self = Self { code: 1013, why: "the database is away" };
     pub(crate) const TOO_LARGE: Self = Self { code: 1009, why: "the message is too large" };
     /// The client is gone: there is nobody to tell.
@@ -219,6 +220,11 @@ impl Outbox {
                 waiting.end.get_or_insert(End::SLOW);
             }
         });
+    }
+
+    /// Has whoever writes look at what the session is, though there may be nothing to write.
+    pub(crate) fn look(&self) {
+        self.change(|_| {});
     }
 
     /// The answer to a call.

@@ -19,6 +19,9 @@ use serde_json::{Map, Value, json};
 /// Above this many rows a list is compared by its ends only: finding the least number of moves is not worth more.
 const ROWS_MAX: usize = 5_000;
 
+/// Above this many moves as well: each looks through the list twice, and everybody's frames wait meanwhile.
+const MOVES_MAX: usize = 256;
+
 /// What makes `new` of `old`: the way to what changes and its patch, as JSON without brackets around it. `None` when that would not be
 /// smaller than `new` itself.
 pub(super) fn between(old: &[u8], new: &[u8]) -> Option<String> {
@@ -108,6 +111,9 @@ fn rows(old: &[Value], new: &[Value]) -> Vec<Value> {
     let staying = longest_rising(&now);
     let mut in_place: Vec<usize> = staying.iter().map(|at| now[*at]).collect();
     let mut moving: Vec<usize> = (0..now.len()).filter(|at| staying.binary_search(at).is_err()).map(|at| now[at]).collect();
+    if moving.len() > MOVES_MAX {
+        return replace_middle(old, new);
+    }
     moving.sort_unstable();
     for target in moving {
         let from = now.iter().position(|place| *place == target).unwrap_or_default();

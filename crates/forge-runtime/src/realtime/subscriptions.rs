@@ -326,15 +326,6 @@ impl SubscriptionManager {
         std::mem::take(&mut self.signed_out)
     }
 
-    /// Has whoever speaks for a session that has ended look at what it is.
-    pub(super) fn wake(&self, signed_out: Uuid) {
-        for subscriber in self.groups.values().flat_map(|group| group.subscribers.values()) {
-            if subscriber.caller.caller.principal.session == Some(signed_out) {
-                subscriber.outbox.put(0, Delivery::default());
-            }
-        }
-    }
-
     /// Everything may have changed.
     pub(super) fn mark_all(&mut self) {
         self.dirty.extend(self.groups.keys());

@@ -8,6 +8,7 @@
 use forge::prelude::*;
 
 mod checks;
+mod pages;
 mod private;
 mod streams;
 mod upserts;

@@ -7,7 +7,7 @@ use forge::testing::TestApp;
 use serde_json::json;
 
 use crate::support::http::{Connection, Request};
-use crate::support::{Gate, until};
+use crate::support::{Gate, token, until};
 
 fn hello() -> Request {
     Request::call("hello", &json!({}))
@@ -83,6 +83,48 @@ async fn who_sends_a_body_slowly_is_answered_in_time() -> Result<()> {
         slow.closed().await;
     }
     app.stop().await;
+    Ok(())
+}
+
+/// The head of a request whose body is still to come; the server says when it waits for that.
+fn head(path: &str, length: usize) -> Vec<u8> {
+    format!("POST {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n").into_bytes()
+}
+
+#[forge::test]
+async fn who_sends_no_body_keeps_nobody_from_being_answered() -> Result<()> {
+    let app = TestApp::start_with(|config| config.gateway.max_in_flight = 2).await?;
+    let mut waiting = Vec::new();
+    for path in ["/rpc/hello", "/rpc/hello", "/rpc", "/auth/refresh", "/events/x"] {
+        let mut connection = Connection::open(&app.url()).await?;
+        connection.write(&head(path, 2)).await?;
+        connection.is_waited_for().await;
+        waiting.push(connection);
+    }
+    assert_eq!(hello().send(&app.url()).await.data(), "hello");
+    // Whoever sends it in the end is answered.
+    waiting[0].write(b"{}").await?;
+    assert_eq!(waiting[0].read(false).await?.data(), "hello");
+    drop(waiting);
+    app.stop().await;
+    Ok(())
+}
+
+#[forge::test]
+async fn a_body_is_not_waited_for_where_it_would_be_for_nothing(app: TestApp) -> Result<()> {
+    let signed_in = token::of("ada", &[]);
+    for (function, token, refused) in [
+        ("no_such_function", None, (404, "NOT_FOUND")),
+        ("whoami", None, (401, "UNAUTHORIZED")),
+        ("secrets", Some(&signed_in), (403, "FORBIDDEN")),
+    ] {
+        let mut connection = Connection::open(&app.url()).await?;
+        let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let head = format!("POST /rpc/{function} HTTP/1.1\r\nhost: x\r\n{bearer}content-length: 100\r\n\r\n");
+        connection.write(head.as_bytes()).await?;
+        let (status, code) = connection.read(false).await?.failure();
+        assert_eq!((status, code.as_str()), refused);
+    }
     Ok(())
 }
 

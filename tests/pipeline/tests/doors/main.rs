@@ -8,6 +8,7 @@ use pipeline as _;
 
 mod answers;
 mod ending;
+mod foreign;
 mod headers;
 mod lapsing;
 mod limits;

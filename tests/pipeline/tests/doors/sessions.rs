@@ -202,6 +202,15 @@ async fn many_sign_ins_at_once_do_not_wait_for_each_others_connections() -> Resu
     let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [401, 429, 429, 429, 429, 429, 429, 429]);
+    // And so does forgetting them, when the password was right.
+    let names: Vec<String> = (0..6).map(|n| format!("user {n}")).collect();
+    let with = |function, name| Request::call(function, &json!({"name": name, "password": "correct horse"}));
+    for name in &names {
+        assert_eq!(with("sign_up", name).send(&url).await.status, 200);
+    }
+    let answers =
+        futures_util::future::join_all(names.iter().map(|name| async { with("sign_in", name).send(&url).await })).await;
+    assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200; 6]);
     app.stop().await;
     Ok(())
 }

@@ -131,7 +131,7 @@ fn check(case: &Case, answer: &Answer) -> Result<(), String> {
     }
     let fine = match answer.status {
         200 => json["success"] == true && fields == ["data", "requestId", "success"],
-        400 | 401 | 403 | 404 | 409 | 413 => {
+        400 | 401 | 403 | 404 | 409 | 413 | 415 => {
             let (code, message) = (json["error"]["code"].as_str(), json["error"]["message"].as_str());
             let named =
                 code.is_some_and(|code| !code.is_empty() && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'));

@@ -41,6 +41,22 @@ async fn whoever_writes_subscribers_are_told(app: TestApp) -> Result<()> {
 }
 
 #[forge::test]
+async fn a_table_that_takes_the_name_of_another_is_followed(app: TestApp) -> Result<()> {
+    let sql = app.sql().await?;
+    sql.execute("INSERT INTO counters VALUES ('a', 1)", &[]).await.unwrap();
+    let mut live = Live::open(&app.url(), None).await;
+    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "1");
+    // No statement fails of it: it is planned anew.
+    let swap = "CREATE TABLE counters_next (LIKE counters INCLUDING ALL); INSERT INTO counters_next VALUES ('a', 2);
+                BEGIN; ALTER TABLE counters RENAME TO counters_before; ALTER TABLE counters_next RENAME TO counters; COMMIT";
+    sql.batch_execute(swap).await.unwrap();
+    assert_eq!(live.next().await["results"][0]["data"], "2");
+    sql.execute("UPDATE counters SET value = 3", &[]).await.unwrap();
+    assert_eq!(live.next().await["results"][0]["data"], "3");
+    Ok(())
+}
+
+#[forge::test]
 async fn what_does_not_concern_a_query_does_not_run_it(app: TestApp) -> Result<()> {
     let (sql, url) = (app.sql().await?, app.url());
     sql.execute("INSERT INTO counters VALUES ('a', 1), ('b', 1)", &[]).await.unwrap();

@@ -105,6 +105,51 @@ async fn sessions_of_a_user_and_of_an_address() -> Result<()> {
     Ok(())
 }
 
+/// Of an IPv6 address the first 64 bits count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_of_a_block_of_addresses() -> Result<()> {
+    let app = TestApp::start_with(|config| {
+        config.gateway.max_sessions_per_address = 1;
+        config.gateway.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await?;
+    let from = |address: &str| Request::get("/events").header("x-forwarded-for", address);
+    let open = async |address: &str| Sse::request(&app.url(), &from(address)).await;
+    let _one = open("2001:db8:1:2::1").await.unwrap();
+    assert_eq!(open("2001:db8:1:2:3:4:5:6").await.err(), Some(429));
+    let _neighbour = open("2001:db8:1:3::1").await.unwrap();
+    let _other = open("1.2.3.4").await.unwrap();
+    assert_eq!(open("::ffff:1.2.3.4").await.err(), Some(429));
+    app.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_in_a_minute() -> Result<()> {
+    let (app, mut other) = limited(|_| {}).await?;
+    let auth = json!({"type": "auth", "token": token::of("ada", &[])});
+    let mut live = Live::open(&app.url(), auth["token"].as_str()).await;
+    live.subscribed(1, "my_counter", json!({})).await;
+    let mut taken = 0;
+    let refused = loop {
+        live.send(auth.clone()).await;
+        let said = live.next().await;
+        // Nothing begins anew, or it would be told again.
+        if said["type"] != "authenticated" {
+            break said;
+        }
+        taken += 1;
+        assert!(taken < 300, "some more while that takes, but not so many");
+    };
+    assert_eq!(refused["code"], "RATE_LIMITED", "{refused}");
+    assert!((1..=2).contains(&refused["retryAfter"].as_u64().unwrap()), "{refused}");
+    assert!(taken >= 30, "{taken}");
+    assert_eq!(live.next_or_close().await, Err(1013));
+    undisturbed(&app, &mut other).await?;
+    app.stop().await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_size_of_a_message() -> Result<()> {
     let (app, mut other) = limited(|config| config.gateway.max_body_size = 2_000).await?;

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::http::{Connection, Request};
 use crate::support::live::Live;
-use crate::support::token;
+use crate::support::sse::Sse;
+use crate::support::{count, token};
 
 #[forge::test]
 async fn callers_of_whom_a_function_sees_different_things_share_nothing(app: TestApp) -> Result<()> {
@@ -101,6 +102,64 @@ async fn a_session_that_is_ended_is_shown_nothing_more(app: TestApp) -> Result<(
     let said = live.next().await;
     assert_eq!(said["code"], "UNAUTHORIZED", "{said}");
     assert_eq!(live.next_or_close().await, Err(4401));
+    Ok(())
+}
+
+/// Whoever has taken a token, and waits.
+#[forge::test]
+async fn a_session_that_is_ended_calls_nothing_more(app: TestApp) -> Result<()> {
+    let (sql, url) = (app.sql().await?, app.url());
+    let signed_in = Request::call("sign_in_as", &json!({"name": "ada"})).send(&url).await.data();
+    let access = signed_in["access"].as_str().unwrap().to_owned();
+    let mut thief = Live::open(&url, Some(&access)).await;
+    assert_eq!(Request::call("sign_out", &json!({})).bearer(&access).send(&url).await.status, 200);
+    for id in 0..5 {
+        let call = json!({"type": "call", "id": id, "function": "bump", "args": {"name": "stolen"}});
+        if !thief.try_send(call).await {
+            break;
+        }
+    }
+    let end = loop {
+        match thief.next_or_close().await {
+            Ok(said) => {
+                let refused = if said["type"] == "reply" { &said["error"] } else { &said };
+                assert_eq!((&refused["code"], said.get("data")), (&json!("UNAUTHORIZED"), None), "{said}");
+            }
+            Err(end) => break end,
+        }
+    };
+    assert_eq!(end, 4401);
+    assert_eq!(count(&sql, "SELECT count(*) FROM counters").await, 0, "nothing was done");
+    Ok(())
+}
+
+#[forge::test]
+async fn whoever_is_subscribed_to_nothing_is_told_that_the_session_has_ended(app: TestApp) -> Result<()> {
+    let url = app.url();
+    // Somebody has the node follow what is committed.
+    let mut other = Live::open(&url, None).await;
+    other.subscribed(1, "counter", json!({"name": "a"})).await;
+    let signed_in = Request::call("sign_in_as", &json!({"name": "ada"})).send(&url).await.data();
+    let access = signed_in["access"].as_str().unwrap().to_owned();
+    let mut socket = Live::open(&url, Some(&access)).await;
+    let mut stream = Sse::open(&url, Some(&access)).await;
+    // One that became hers, and one that is hers by another sign-in.
+    let mut became = Live::open(&url, None).await;
+    became.send(json!({"type": "auth", "token": access})).await;
+    assert_eq!(became.next().await["type"], "authenticated");
+    let elsewhere = Request::call("sign_in_as", &json!({"name": "ada"})).send(&url).await.data();
+    let mut goes_on = Live::open(&url, elsewhere["access"].as_str()).await;
+    assert_eq!(Request::call("sign_out", &json!({})).bearer(&access).send(&url).await.status, 200);
+    for live in [&mut socket, &mut became] {
+        assert_eq!(live.next().await["code"], "UNAUTHORIZED");
+        assert_eq!(live.next_or_close().await, Err(4401));
+    }
+    assert_eq!(stream.next().await["code"], "UNAUTHORIZED");
+    assert_eq!(stream.next_or_close().await, Err(4401));
+    for live in [&mut goes_on, &mut other] {
+        live.send(json!({"type": "ping"})).await;
+        assert_eq!(live.next().await["type"], "pong");
+    }
     Ok(())
 }
 

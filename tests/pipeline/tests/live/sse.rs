@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::balancer::Balancer;
 use crate::support::http::{Connection, Request};
+use crate::support::live::Live;
 use crate::support::process::Process;
 use crate::support::server::{connect, empty_database};
 use crate::support::sse::Sse;
@@ -214,6 +215,36 @@ async fn with_cookies_only_the_apps_own_page_has_a_session(app: TestApp) -> Resu
     let mut refused = Sse::request(&url, &request).await.unwrap();
     assert_eq!(refused.next().await["code"], "UNAUTHORIZED");
     assert_eq!(refused.next_or_close().await, Err(4401));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_while_its_stream_opens_leaves_nothing_behind() -> Result<()> {
+    let app = TestApp::start_with(|config| config.gateway.max_sessions_per_address = 1).await?;
+    let (url, sql, lock) = (app.url(), app.sql().await?, app.sql().await?);
+    // Holds up what writes a session down.
+    lock.batch_execute("BEGIN; LOCK TABLE forge_live_sessions IN EXCLUSIVE MODE").await.unwrap();
+    let mut gone = Connection::open(&url).await.unwrap();
+    gone.write(&Request::get("/events").bytes()).await.unwrap();
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'forge_live_sessions'::regclass";
+    until("it waits to be written down", async || count(&sql, waits).await == 1).await;
+    drop(gone);
+    // Its place is free as soon as it is gone, while nothing can be written yet.
+    until("its place is free", async || {
+        let status = Live::try_open(&url, None).await.err();
+        assert!(matches!(status, None | Some(429)), "{status:?}");
+        status.is_none()
+    })
+    .await;
+    lock.batch_execute("COMMIT").await.unwrap();
+    until("nobody knows of it", async || count(&sql, "SELECT count(*) FROM forge_live_sessions").await == 0).await;
+    let mut next = None;
+    until("the next one has its place", async || {
+        next = Live::try_open(&url, None).await.ok();
+        next.is_some()
+    })
+    .await;
+    app.stop().await;
     Ok(())
 }
 

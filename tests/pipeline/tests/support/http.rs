@@ -173,6 +173,13 @@ impl Connection {
         self.stream.get_mut().write_all(bytes).await
     }
 
+    /// Waits until the server waits for the body of a request with `expect: 100-continue`.
+    pub(crate) async fn is_waited_for(&mut self) {
+        let told = async { (self.line().await, self.line().await) };
+        let (status, end) = tokio::time::timeout(ANSWER_MAX, told).await.expect("it waits for the body");
+        assert_eq!((status.unwrap().as_str(), end.unwrap().as_str()), ("HTTP/1.1 100 Continue", ""));
+    }
+
     /// Reads an answer; an error of the kind `UnexpectedEof` when the server ends the connection first.
     pub(crate) async fn read(&mut self, head_only: bool) -> io::Result<Answer> {
         let reading = self.read_answer(head_only);

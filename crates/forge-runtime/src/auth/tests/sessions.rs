@@ -270,5 +270,28 @@ async fn attempts_are_counted_per_account_and_address() {
         throttle.attempt(client, "ada", here).await.unwrap();
     }
     assert!(throttle.attempt(client, "ada", here).await.is_err());
-    assert_eq!(throttle.sweep(client).await.unwrap(), 2);
+    assert_eq!(throttle.sweep(client).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn one_address_cannot_try_every_account() {
+    let clients: [Client; 1] = testing_clients().await;
+    let client = &clients[0];
+    let throttle = Throttle::new(&AuthConfig { login_attempts_per_address: 20, ..config() });
+    let (here, there) = (Some("2001:db8::1".parse().unwrap()), Some("2001:db8:0:1::1".parse().unwrap()));
+    // Those who know their password use nothing up.
+    for n in 0..30 {
+        throttle.attempt(client, &format!("known {n}"), here).await.unwrap();
+        throttle.succeeded(client, &format!("known {n}"), here).await.unwrap();
+    }
+    for n in 0..20 {
+        throttle.attempt(client, &format!("guessed {n}"), here).await.unwrap();
+    }
+    let refused = throttle.attempt(client, "another", here).await.unwrap_err();
+    assert_eq!(refused.code(), "RATE_LIMITED");
+    throttle.attempt(client, "another", there).await.unwrap();
+    // Who cannot be told apart by address is not counted together.
+    for n in 0..30 {
+        throttle.attempt(client, &format!("unknown {n}"), None).await.unwrap();
+    }
 }

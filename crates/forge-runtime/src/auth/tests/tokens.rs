@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::time::Duration;
 
 use forge_core::Error;
@@ -412,14 +413,16 @@ fn what_nobody_could_accept_is_not_issued() {
 #[tokio::test]
 async fn a_session_that_ended_takes_its_tokens_with_it() {
     let (ended, alive) = (Uuid::now_v7(), Uuid::now_v7());
-    let revocations = Arc::new(RevocationCache::new(move |session| async move { Ok(session == ended) }));
+    let living = move |sessions: Vec<Uuid>| async move { Ok(sessions.into_iter().filter(|one| *one != ended).collect()) };
+    let revocations = Arc::new(RevocationCache::new(living));
     let verifier = verifier(&config()).with_revocations(revocations);
     let token = |session| issuer(&config()).issue(&Claims::builder("ada").session(session).build()).unwrap().token;
     verifier.verify(&token(alive)).await.unwrap();
     refused(&verifier.verify(&token(ended)).await.unwrap_err(), "has ended");
     // A session id in somebody else's token is not one of ours.
     let config = rsa_config();
-    let foreign = super::verifier(&config).with_revocations(Arc::new(RevocationCache::new(|_| async { Ok(true) })));
+    let foreign =
+        super::verifier(&config).with_revocations(Arc::new(RevocationCache::new(|_| async { Ok(HashSet::new()) })));
     let principal = foreign.verify(&rs256(RSA_A, Some("a"), &with(|c| c["sid"] = ended.to_string().into()))).await.unwrap();
     assert_eq!(principal.session, None);
     assert_eq!(principal.auth.user().unwrap().claims["sid"], ended.to_string());

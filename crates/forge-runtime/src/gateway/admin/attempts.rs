@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use forge_core::{Error, Result};
 use lru::LruCache;
 
+use crate::auth::client_ip::block;
+
 /// How many wrong tokens an address may show within [`WINDOW`], which begins with the first.
 const WRONG_MAX: u32 = 10;
 
@@ -22,7 +24,7 @@ const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// Wrong tokens, by address.
 #[derive(Debug)]
-pub(super) struct Attempts(Mutex<LruCache<[u8; 16], (u32, Instant)>>);
+pub(super) struct Attempts(Mutex<LruCache<Option<IpAddr>, (u32, Instant)>>);
 
 impl Default for Attempts {
     fn default() -> Self {
@@ -37,7 +39,7 @@ impl Attempts {
     /// `RATE_LIMITED`, with the seconds until it is again.
     pub(super) fn check(&self, address: Option<IpAddr>, now: Instant) -> Result<()> {
         let mut wrong = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match wrong.get(&key(address)) {
+        match wrong.get(&address.map(block)) {
             Some((count, since)) if *count >= WRONG_MAX && now.duration_since(*since) < WINDOW => {
                 let left = WINDOW - now.duration_since(*since);
                 let seconds = u32::try_from(left.as_secs()).unwrap_or(0) + 1;
@@ -50,22 +52,12 @@ impl Attempts {
     /// An address has shown a wrong one.
     pub(super) fn wrong(&self, address: Option<IpAddr>, now: Instant) {
         let mut wrong = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, since) = wrong.get_or_insert_mut(key(address), || (0, now));
+        let (count, since) = wrong.get_or_insert_mut(address.map(block), || (0, now));
         if now.duration_since(*since) >= WINDOW {
             (*count, *since) = (0, now);
         }
         *count += 1;
     }
-}
-
-fn key(address: Option<IpAddr>) -> [u8; 16] {
-    let mut key = [0; 16];
-    match address.map(|address| address.to_canonical()) {
-        Some(IpAddr::V4(address)) => key = address.to_ipv6_mapped().octets(),
-        Some(IpAddr::V6(address)) => key[..8].copy_from_slice(&address.octets()[..8]),
-        None => {}
-    }
-    key
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The doors do nothing themselves: each reads what is asked for and calls the `admin.rs` of a feature. Their shapes are told in `docs/admin.md`.
 
 mod attempts;
+mod cluster;
 mod guard;
 mod jobs;
 mod wish;
@@ -10,11 +11,11 @@ mod wish;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::any;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use forge_core::request::RequestMetadata;
 use forge_core::{Error, Result};
@@ -26,12 +27,11 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::page::nothing_here;
-use super::{answer, rpc};
+use super::{answer, room};
 use crate::admin::{Actor, Admin};
 use crate::app::{NodeParts, Stage};
-use crate::cluster::admin::ClusterView;
 use crate::cron::admin::{NEXT_MAX, Place};
-use crate::jobs::admin::Counts;
+use crate::jobs::admin::{Counts, Pause};
 use guard::Guard;
 use wish::Words;
 
@@ -70,12 +70,16 @@ pub(super) fn routes(parts: &NodeParts) -> Router<NodeParts> {
     paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(enter).with_state(desk.clone())))
 }
 
-async fn enter(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Response {
+async fn enter(
+    State(desk): State<Arc<Desk>>,
+    Extension(place): Extension<Arc<room::Place>>,
+    request: Request<Body>,
+) -> Response {
     let metadata = request.extensions().get::<Arc<RequestMetadata>>().cloned();
     let Some(metadata) = metadata else {
         return answer::failure(&Error::internal("a request came past the edge"), "");
     };
-    let mut response = match desk.answer(request, &metadata).await {
+    let mut response = match desk.answer(request, &metadata, &place).await {
         Ok(json) => answer::success(&json, &metadata.request_id),
         Err(why) => answer::failure(&why, &metadata.request_id),
     };
@@ -93,13 +97,13 @@ struct Wish {
 }
 
 impl Desk {
-    async fn answer(&self, request: Request<Body>, metadata: &RequestMetadata) -> Result<Vec<u8>> {
+    async fn answer(&self, request: Request<Body>, metadata: &RequestMetadata, place: &room::Place) -> Result<Vec<u8>> {
         let (head, body) = request.into_parts();
         let actor = self.guard.admit(&head.method, &head.headers, metadata).await?;
         if *self.parts.stage.borrow() == Stage::Starting {
             return Err(Error::database_unavailable("the server is starting: the database is not ready yet"));
         }
-        let body = rpc::read(body, &self.parts.config.gateway).await?;
+        let body = place.read(body, &self.parts.config.gateway).await?;
         let now = self.parts.clock().now();
         let wish = Wish { method: head.method, words: Words::read(head.uri.query(), now)?, body, now };
         let path: Vec<String> = head.uri.path().trim_matches('/').split('/').skip(1).map(decode).collect::<Result<_>>()?;
@@ -110,10 +114,7 @@ impl Desk {
             Some((&"jobs", rest)) => self.jobs(&actor, rest, wish).await,
             Some((&"queues", rest)) => self.queues(&actor, rest, wish).await,
             Some((&"crons", rest)) => self.crons(&actor, rest, wish).await,
-            Some((&"cluster", [])) if wish.method == Method::GET => {
-                wish.words.end()?;
-                data(&ClusterView::of(&self.parts.cluster()))
-            }
+            Some((&"cluster", rest)) => self.cluster(&actor, rest, wish).await,
             Some((&"audit", [])) if wish.method == Method::GET => self.audit(wish).await,
             _ => Err(nothing()),
         }
@@ -127,9 +128,22 @@ impl Desk {
                 data(&json!({ "queues": *jobs.queues(&self.admin, &self.counts).await? }))
             }
             (&Method::POST, [queue, word @ ("pause" | "resume")]) => {
-                wish.nothing_said()?;
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Said {
+                    #[serde(default)]
+                    force: bool,
+                }
                 let paused = *word == "pause";
-                let changed = jobs.pause_queue(&self.admin, actor, queue, paused).await?;
+                let to_do = if paused {
+                    wish.words.end()?;
+                    let Said { force } = wish::body(&wish.body)?;
+                    Pause::Pause { unknown: force }
+                } else {
+                    wish.nothing_said()?;
+                    Pause::Resume
+                };
+                let changed = jobs.pause_queue(&self.admin, actor, queue, to_do).await?;
                 self.counts.forget().await;
                 data(&json!({ "queue": queue, "paused": paused, "changed": changed }))
             }

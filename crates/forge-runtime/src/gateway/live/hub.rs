@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::limits::{Admission, Holder, Seats};
 use super::session::Session;
+use super::speakers::Speakers;
 use crate::app::{NodeParts, Stage};
 use crate::auth::Principal;
+use crate::auth::client_ip::block;
 use crate::realtime::End;
 
 /// How often it is looked for sessions whose clients take nothing.
@@ -29,6 +31,7 @@ pub(in crate::gateway) struct Hub {
     pub(super) parts: NodeParts,
     pub(super) admission: Admission,
     pub(super) seats: Arc<Seats>,
+    pub(super) speakers: Arc<Speakers>,
     /// Sessions that take messages by POST.
     posted: Mutex<HashMap<String, Arc<Session>>>,
 }
@@ -37,7 +40,7 @@ impl Hub {
     pub(in crate::gateway) fn new(parts: NodeParts) -> Arc<Self> {
         let config = &parts.config.gateway;
         let (admission, seats) = (Admission::new(config), Seats::new(config));
-        Arc::new(Self { admission, seats, posted: Mutex::default(), parts })
+        Arc::new(Self { admission, seats, speakers: Arc::default(), posted: Mutex::default(), parts })
     }
 
     /// Whether sessions can be begun.
@@ -57,7 +60,7 @@ impl Hub {
     /// `TOO_MANY_SESSIONS` when their address or their user has too many, `RATE_LIMITED` when the node has.
     pub(super) fn session(self: &Arc<Self>, metadata: Arc<RequestMetadata>, principal: Arc<Principal>) -> Result<Session> {
         let room = self.admission.session()?;
-        let address = metadata.client_ip.map(|address| self.seats.take(Holder::Address(address))).transpose()?;
+        let address = metadata.client_ip.map(|address| self.seats.take(Holder::Address(block(address)))).transpose()?;
         let user = principal.auth.user_id().map(|user| self.seats.take(Holder::User(user.to_owned()))).transpose()?;
         Ok(Session::new(self.clone(), metadata, principal, room, address, user))
     }
@@ -66,17 +69,29 @@ impl Hub {
         self.posted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A session takes messages by POST from now on, at every node.
+    /// A session takes messages by POST from now on, at every node. Whoever opens it [closes](Self::close) it, whatever comes of this.
     ///
     /// # Errors
     /// `DATABASE_UNAVAILABLE` when the others cannot be told.
     pub(super) async fn open(&self, session: &Arc<Session>) -> Result<()> {
         self.posted().insert(session.id.clone(), session.clone());
-        let opened = self.parts.live.open(&session.id, session.principal().auth.user_id()).await;
-        if opened.is_err() {
-            self.close(session);
+        self.parts.live.open(&session.id, session.principal().auth.user_id()).await
+    }
+
+    /// A session is somebody's from now on, at every node, if it takes messages by POST.
+    ///
+    /// # Errors
+    /// `DATABASE_UNAVAILABLE` when the others cannot be told.
+    pub(super) async fn belongs(&self, session: &Session, user: &str) -> Result<()> {
+        if self.find(&session.id).is_none() {
+            return Ok(());
         }
-        opened
+        let told = self.parts.live.open(&session.id, Some(user)).await;
+        if self.find(&session.id).is_none() {
+            // It has ended meanwhile, and would be on the roll for ever.
+            self.parts.live.roll().close(&session.id);
+        }
+        told
     }
 
     /// It has ended.
@@ -90,14 +105,18 @@ impl Hub {
         self.posted().get(id).cloned()
     }
 
-    /// Hands on what other nodes took in for sessions of this one, and ends sessions whose clients take nothing, until told to stop.
+    /// Hands on what other nodes took in for sessions of this one, wakes those whose sign-in has ended, and ends those whose clients take
+    /// nothing, until told to stop.
     pub(in crate::gateway) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let roll = self.parts.live.roll().clone();
+        let mut endings = self.parts.accounts.revocations.endings();
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = roll.mail() => self.hand_on().await,
+                // Of too many at a time it is not known any more which they were.
+                ended = endings.recv() => self.speakers.wake(ended.ok()),
                 _ = look.tick() => self.end_stalled().await,
             }
         }

@@ -21,6 +21,7 @@ const TURN_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Holder {
     User(String),
+    /// Of an IPv6 address, its [block](crate::auth::client_ip::block).
     Address(IpAddr),
 }
 
@@ -81,31 +82,28 @@ pub(super) fn exceeded(text: String, limit: &str, max: u32, retry_after_s: u32) 
     Error::rate_limited(text, retry_after_s).with_details(json!({"limit": limit, "max": max}))
 }
 
-/// How often a session may ask for something within a minute: as many times at once, and so many more with each minute.
+/// How often a session may do something within a minute: as many times at once, and so many more with each minute.
 #[derive(Debug)]
 pub(super) struct Pace {
+    per_minute: f32,
     left: f32,
     at: Instant,
 }
 
 impl Pace {
     pub(super) fn new(per_minute: u32) -> Self {
-        Self { left: per_minute as f32, at: Instant::now() }
+        let per_minute = per_minute as f32;
+        Self { per_minute, left: per_minute, at: Instant::now() }
     }
 
-    /// # Errors
-    /// `RATE_LIMITED` when it was too often.
-    pub(super) fn take(&mut self, per_minute: u32) -> Result<()> {
+    /// Once more. An error when it was too often: how many seconds to wait.
+    pub(super) fn take(&mut self) -> std::result::Result<(), u32> {
         let now = Instant::now();
-        let per_second = per_minute as f32 / 60.0;
-        self.left = (self.left + (now - self.at).as_secs_f32() * per_second).min(per_minute as f32);
+        let per_second = self.per_minute / 60.0;
+        self.left = (self.left + (now - self.at).as_secs_f32() * per_second).min(self.per_minute);
         self.at = now;
         if self.left < 1.0 {
-            let text = format!(
-                "a session sends at most {per_minute} messages `subscribe` and `presence` a minute (gateway.subscription_rate_limit)"
-            );
-            let wait = ((1.0 - self.left) / per_second).ceil().max(1.0) as u32;
-            return Err(exceeded(text, "gateway.subscription_rate_limit", per_minute, wait));
+            return Err(((1.0 - self.left) / per_second).ceil().max(1.0) as u32);
         }
         self.left -= 1.0;
         Ok(())
@@ -183,14 +181,13 @@ mod tests {
     #[test]
     fn a_pace_allows_a_minutes_worth_at_once_and_then_so_many_a_minute() {
         let mut pace = Pace::new(60);
-        (0..60).for_each(|_| pace.take(60).unwrap());
-        let why = pace.take(60).unwrap_err();
-        assert_eq!((why.code(), why.retry_after_s()), ("RATE_LIMITED", Some(1)));
+        (0..60).for_each(|_| pace.take().unwrap());
+        assert_eq!(pace.take(), Err(1));
         pace.at -= Duration::from_secs(2);
-        assert!(pace.take(60).is_ok() && pace.take(60).is_ok() && pace.take(60).is_err());
+        assert!(pace.take().is_ok() && pace.take().is_ok() && pace.take().is_err());
         pace.at -= Duration::from_secs(3_600);
-        (0..60).for_each(|_| pace.take(60).unwrap());
-        assert!(pace.take(60).is_err(), "what was not used does not add up");
+        (0..60).for_each(|_| pace.take().unwrap());
+        assert!(pace.take().is_err(), "what was not used does not add up");
     }
 
     #[tokio::test]

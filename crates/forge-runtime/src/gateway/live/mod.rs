@@ -13,15 +13,18 @@
 //! subscription. Both transports carry the same messages, described in `docs/live-queries-wire.md`.
 //!
 //! What is promised for both: whoever a session speaks for is known from the request's cookie or bearer token, or from a message `auth`; when
-//! that token ends, or the session it belongs to is revoked, nothing more is shown. A session ends with its connection.
+//! that token ends, or the session it belongs to is revoked, nothing more is shown and no call is begun. A session ends with its connection.
 
 mod attention;
+mod call;
 mod hub;
 mod job;
 mod limits;
 mod message;
 mod post;
 mod session;
+mod speakers;
+mod standing;
 mod stream;
 mod websocket;
 

@@ -16,20 +16,21 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use super::hub::Hub;
 use super::message::Wanted;
-use crate::gateway::answer;
 use crate::gateway::authenticator::CookieFindings;
-use crate::gateway::rpc;
+use crate::gateway::room::Place;
+use crate::gateway::{answer, content};
 
 const SESSION: HeaderName = HeaderName::from_static("x-forge-session");
 
 pub(super) async fn take(
     Extension(hub): Extension<Arc<Hub>>,
     Extension(metadata): Extension<Arc<RequestMetadata>>,
+    Extension(place): Extension<Arc<Place>>,
     Path(session): Path<String>,
     request: Request<Body>,
 ) -> Response {
     let mut findings = CookieFindings::default();
-    match taken(&hub, &session, request, &mut findings).await {
+    match taken(&hub, &session, request, &place, &mut findings).await {
         Ok(()) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -45,13 +46,14 @@ pub(super) async fn take(
     }
 }
 
-async fn taken(hub: &Hub, id: &str, request: Request<Body>, findings: &mut CookieFindings) -> Result<()> {
+async fn taken(hub: &Hub, id: &str, request: Request<Body>, place: &Place, findings: &mut CookieFindings) -> Result<()> {
     let (head, body) = request.into_parts();
     let identity = hub.parts.authenticator.authenticate(&Method::POST, &head.headers, findings).await?;
     if let Some(why) = identity.lapsed {
         return Err(why);
     }
-    let body = rpc::read(body, &hub.parts.config.gateway).await?;
+    content::check(&head.headers)?;
+    let body = place.read(body, &hub.parts.config.gateway).await?;
     let body = std::str::from_utf8(&body).map_err(|_| Error::invalid_argument("the body is not UTF-8"))?;
     // What is not understood is refused here, whichever node the session is on.
     let wanted = Wanted::read_all(body)?;

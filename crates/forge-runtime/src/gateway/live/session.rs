@@ -1,9 +1,10 @@
 //! A session: what a client has asked for, on whose behalf, and what it is still to be told. It knows no socket.
 
+mod speaker;
+
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,21 +14,22 @@ use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use uuid::Uuid;
 
+use super::call::{Calls, Wish};
 use super::hub::Hub;
 use super::job::{Follower, Following};
-use super::limits::{Holder, Pace, Seat, exceeded};
+use super::limits::{Pace, Seat, exceeded};
 use super::message::{self, Wanted};
+use super::standing;
 use crate::app::{NodeParts, Stage};
 use crate::auth::Principal;
-use crate::function::{Call, Caller, Entry, Looked, Written, permit};
+use crate::function::{Caller, Entry, Looked, Written};
 use crate::observability;
 use crate::realtime::{
-    Acknowledge, End, JobNews, MAIL_MAX, Outbox, Presence, STATE_BYTES_MAX, Subscribe, Unsubscribe, nowhere,
-    presence_entry, presence_topic,
+    End, JobNews, MAIL_MAX, Outbox, Presence, STATE_BYTES_MAX, Subscribe, Unsubscribe, nowhere, presence_entry,
+    presence_topic,
 };
 
-/// How many calls of one session are under way at a time, or answered and the answer not yet taken.
-const CALLS_MAX: usize = 16;
+use speaker::{Speaker, TOKENS_A_MINUTE};
 
 /// A session.
 #[derive(Debug)]
@@ -37,10 +39,10 @@ pub(super) struct Session {
     pub(super) outbox: Arc<Outbox>,
     hub: Arc<Hub>,
     metadata: Arc<RequestMetadata>,
-    principal: Mutex<Arc<Principal>>,
+    speaker: Mutex<Speaker>,
     /// One message after the other.
     held: tokio::sync::Mutex<Held>,
-    calls: Arc<AtomicUsize>,
+    calls: Calls,
     _room: OwnedSemaphorePermit,
     _address: Option<Seat>,
 }
@@ -50,6 +52,7 @@ pub(super) struct Session {
 struct Held {
     subscriptions: BTreeMap<u64, Subscription>,
     pace: Pace,
+    tokens: Pace,
     user: Option<Seat>,
     /// It takes nothing in any more.
     left: bool,
@@ -97,14 +100,16 @@ impl Session {
     ) -> Self {
         observability::live().session_began();
         let pace = Pace::new(hub.parts.config.gateway.subscription_rate_limit);
+        let held = Held { subscriptions: BTreeMap::new(), pace, tokens: Pace::new(TOKENS_A_MINUTE), user, left: false };
+        let outbox = Outbox::new();
         Self {
             id: URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>()),
-            outbox: Outbox::new(),
+            speaker: Mutex::new(Speaker::new(principal, &hub, &outbox)),
+            outbox,
             hub,
             metadata,
-            principal: Mutex::new(principal),
-            held: tokio::sync::Mutex::new(Held { subscriptions: BTreeMap::new(), pace, user, left: false }),
-            calls: Arc::default(),
+            held: tokio::sync::Mutex::new(held),
+            calls: Calls::default(),
             _room: room,
             _address: address,
         }
@@ -112,7 +117,11 @@ impl Session {
 
     /// Whom it speaks for.
     pub(super) fn principal(&self) -> Arc<Principal> {
-        self.principal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.speaker().principal.clone()
+    }
+
+    fn speaker(&self) -> MutexGuard<'_, Speaker> {
+        self.speaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until there may be something to write. Sees to it that the session ends when its token does, or the node stops.
@@ -126,12 +135,11 @@ impl Session {
 
     /// For how long its token is good still.
     pub(super) fn good_for(&self) -> Duration {
-        until(self.principal().expires_at)
+        standing::good_for(&self.principal())
     }
 
     pub(super) fn sign_out(&self) {
-        let why = Error::unauthorized("the token has ended; renew it and connect again");
-        self.fail(&why, End::SIGNED_OUT);
+        self.fail(&standing::has_ended(), End::SIGNED_OUT);
     }
 
     /// Ends the session, with a reason for the client.
@@ -184,16 +192,10 @@ impl Session {
 
     /// Whether the client may be shown anything more; ends the session otherwise.
     async fn may_be_shown(&self) -> bool {
-        let principal = self.principal();
-        if until(principal.expires_at).is_zero() {
-            self.sign_out();
-            return false;
-        }
-        let Some(session) = principal.session else { return true };
-        match self.hub.parts.accounts.revocations.is_revoked(session).await {
-            Ok(false) => return true,
-            Ok(true) => self.sign_out(),
-            // Perhaps ended is not alive: the client connects again, and is told then.
+        match standing::check(&self.principal(), &self.hub.parts.accounts.revocations).await {
+            Ok(()) => return true,
+            Err(why) if why.kind() == ErrorKind::Unauthorized => self.sign_out(),
+            // The client connects again, and is told then.
             Err(_) => self.outbox.end(End::AWAY),
         }
         false
@@ -296,7 +298,10 @@ impl Session {
                 Ok(job) => self.follow(id, job, held).await,
                 Err(why) => self.begin(id, Err(why), held).await,
             },
-            Wanted::Call { id, function, args, mutation_id } => self.call(id, function, args, mutation_id),
+            Wanted::Call { id, function, args, mutation_id } => {
+                let wish = Wish { id, function, args, mutation_id };
+                self.calls.begin(wish, self.caller(), &self.outbox, &self.hub.parts);
+            }
         }
     }
 
@@ -305,44 +310,16 @@ impl Session {
         Arc::new(Caller { principal, request, written: Written::default(), looked: Looked::default() })
     }
 
-    fn call(&self, id: u64, function: String, args: Option<Box<RawValue>>, mutation_id: Option<String>) {
-        // Only here are there more of them, one message after the other.
-        if self.calls.load(Ordering::Relaxed) + self.outbox.replies() >= CALLS_MAX {
-            let why = Error::rate_limited(format!("a session has at most {CALLS_MAX} calls under way"), 1);
-            return self.outbox.say(message::refusal(id, &why));
-        }
-        let (parts, outbox, caller) = (self.hub.parts.clone(), self.outbox.clone(), self.caller());
-        let (calls, metadata) = (self.calls.clone(), self.metadata.clone());
-        calls.fetch_add(1, Ordering::Relaxed);
-        let acknowledge = mutation_id.as_ref().map(|mutation| Acknowledge {
-            live: parts.live.clone(),
-            outbox: outbox.clone(),
-            mutation: mutation.clone(),
-        });
-        // It ends with its own time-out at the latest, also when the client goes away: what it has begun is finished.
-        tokio::spawn(async move {
-            let args = args.as_ref().map_or("{}", |args| args.get()).as_bytes();
-            let call = Call { function: &function, args, caller, mutation_id, acknowledge };
-            let reply = match parts.executor.call(call).await {
-                Ok(answer) => {
-                    let data = String::from_utf8_lossy(&answer.json);
-                    let position = answer.position.map(|at| format!(",\"position\":\"{at}\"")).unwrap_or_default();
-                    format!("{{\"type\":\"reply\",\"id\":{id},\"data\":{data}{position}}}")
-                }
-                Err(why) => {
-                    log(&why, &metadata);
-                    message::refusal(id, &why)
-                }
-            };
-            outbox.reply(reply);
-            calls.fetch_sub(1, Ordering::Relaxed);
-        });
-    }
-
     /// Whether there is room for one more.
     fn admit(&self, id: u64, held: &mut Held) -> Result<()> {
         let config = &self.hub.parts.config.gateway;
-        held.pace.take(config.subscription_rate_limit)?;
+        held.pace.take().map_err(|wait| {
+            let (max, limit) = (config.subscription_rate_limit, "gateway.subscription_rate_limit");
+            let text = format!(
+                "a session sends at most {max} messages `subscribe`, `presence` and `subscribeJob` a minute ({limit})"
+            );
+            exceeded(text, limit, max, wait)
+        })?;
         let max = config.max_subscriptions_per_connection;
         if held.subscriptions.len() >= max as usize && !held.subscriptions.contains_key(&id) {
             let limit = "gateway.max_subscriptions_per_connection";
@@ -440,57 +417,6 @@ impl Session {
         }
     }
 
-    /// A first token, or the next one of the same user.
-    async fn authenticate(&self, token: &str, held: &mut Held) {
-        let principal = match self.hub.parts.authenticator.verify(token).await {
-            Ok(principal) => principal,
-            Err(why) => return self.fail(&why, End::SIGNED_OUT),
-        };
-        let before = self.principal();
-        if before.auth.user_id().is_some() && before.auth.user_id() != principal.auth.user_id() {
-            let why = Error::forbidden("a session speaks for one user; connect anew for another");
-            return self.fail(&why, End::broken("another user"));
-        }
-        if let (None, Some(user)) = (before.auth.user_id(), principal.auth.user_id()) {
-            match self.hub.seats.take(Holder::User(user.to_owned())) {
-                Ok(seat) => held.user = Some(seat),
-                Err(why) => return self.fail(&why, End::BUSY),
-            }
-            // Its messages come as this user from now on, at every node.
-            if self.hub.find(&self.id).is_some()
-                && let Err(why) = self.hub.parts.live.open(&self.id, Some(user)).await
-            {
-                return self.fail(&why, End::AWAY);
-            }
-        }
-        let auth = principal.auth.clone();
-        *self.principal.lock().unwrap_or_else(PoisonError::into_inner) = principal;
-        // Roles may have changed, and with them what may be seen. Queries first: others are present at them.
-        let (queries, others): (Vec<_>, Vec<_>) =
-            held.subscriptions.clone().into_iter().partition(|(_, one)| matches!(one, Subscription::Query { .. }));
-        for (id, subscription) in queries.into_iter().chain(others) {
-            let permitted = match &subscription {
-                Subscription::Query { entry, .. } => permit(&entry.info, &auth),
-                Subscription::Presence(_) => Ok(()),
-                Subscription::Job(following) => {
-                    self.follow(id, following.job, held).await;
-                    continue;
-                }
-            };
-            match permitted {
-                Ok(()) => drop(self.subscribe(id, &subscription, held).await),
-                Err(why) => {
-                    self.hub.parts.live.unsubscribe(Unsubscribe { session: self.outbox.id, id: Some(id) }).await;
-                    for ended in held.end(id) {
-                        self.outbox.forget(ended);
-                        self.outbox.say(message::error(Some(ended), &why));
-                    }
-                }
-            }
-        }
-        self.outbox.say(r#"{"type":"authenticated"}"#.into());
-    }
-
     fn log(&self, why: &Error) {
         log(why, &self.metadata);
     }
@@ -522,14 +448,8 @@ impl Held {
     }
 }
 
-/// How long it is until a time in seconds since 1970. Far times are cut: the caller asks again.
-fn until(expires_at: i64) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let end = Duration::from_secs(u64::try_from(expires_at).unwrap_or(0));
-    end.saturating_sub(now).min(Duration::from_secs(86_400 * 365))
-}
-
-fn log(why: &Error, metadata: &RequestMetadata) {
+/// Writes down what is the server's own mistake: the client is not told.
+pub(super) fn log(why: &Error, metadata: &RequestMetadata) {
     if matches!(why.kind(), ErrorKind::Internal | ErrorKind::Database | ErrorKind::Config) {
         tracing::error!(request_id = metadata.request_id.as_str(), error = ?why, "a live query or call failed");
     }

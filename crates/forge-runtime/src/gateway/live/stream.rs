@@ -68,9 +68,11 @@ pub(super) async fn open(
 
 async fn begin(hub: &Arc<Hub>, metadata: Arc<RequestMetadata>, principal: Arc<Principal>) -> Result<Streamed> {
     let session = Arc::new(hub.session(metadata, principal)?);
-    hub.open(&session).await?;
-    session.outbox.say(message::connected(&session.id));
-    Ok(Streamed { stopping: Stopping::of(&hub.parts), session, hub: hub.clone(), ended: false })
+    // Before anybody is told of it: the client may go away while that waits, and nothing else would end it then.
+    let streamed = Streamed { stopping: Stopping::of(&hub.parts), session, hub: hub.clone(), ended: false };
+    hub.open(&streamed.session).await?;
+    streamed.session.outbox.say(message::connected(&streamed.session.id));
+    Ok(streamed)
 }
 
 /// A session whose messages are a body. Dropped with its connection, it ends.

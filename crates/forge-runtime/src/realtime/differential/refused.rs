@@ -94,3 +94,44 @@ fn what_others_may_not_see_or_watch_is_refused() {
         client.batch_execute(&format!("RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
     });
 }
+
+/// What the engine looks for, so that it reads a statement anew: each of these leaves a statement as it was, and changes what it reads.
+#[test]
+fn names_that_stand_for_something_else_have_another_mark() {
+    on_one_thread(async {
+        let place = Place::make().await;
+        let client = connect(&place.url).await;
+        client
+            .batch_execute(
+                "DROP SCHEMA IF EXISTS w CASCADE; CREATE SCHEMA w; CREATE TABLE a (id int); CREATE TABLE b (id int);
+                 CREATE VIEW inner_ AS SELECT id FROM a; CREATE VIEW outer_ AS SELECT id FROM inner_",
+            )
+            .await
+            .unwrap();
+        let marks = async || {
+            let mut marks = Catalogue::read(&client, "SELECT id FROM outer_").await.unwrap().unwrap().marks;
+            marks.sort();
+            marks
+        };
+        let mut before = marks().await;
+        assert_eq!(before.len(), 3, "{before:?}");
+        for harmless in
+            ["INSERT INTO a SELECT generate_series(1, 100)", "ANALYZE a", "CREATE INDEX ON a (id)", "TRUNCATE a"]
+        {
+            client.batch_execute(harmless).await.unwrap();
+            assert_eq!(marks().await, before, "{harmless}");
+        }
+        for change in [
+            "CREATE OR REPLACE VIEW inner_ AS SELECT id FROM b",
+            "CREATE OR REPLACE VIEW outer_ AS SELECT id FROM inner_ WHERE id > 0",
+            "ALTER TABLE b RENAME TO c; ALTER TABLE a RENAME TO b",
+            "CREATE TABLE heir () INHERITS (c)",
+            "ALTER TABLE c ADD more int",
+        ] {
+            client.batch_execute(change).await.unwrap();
+            let after = marks().await;
+            assert_ne!(after, before, "{change}");
+            before = after;
+        }
+    });
+}
