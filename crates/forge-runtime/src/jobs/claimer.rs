@@ -162,7 +162,8 @@ impl<'a> Claimer<'a> {
         while self.lanes.is_awake() && !stop.is_cancelled() {
             self.rates.fill(self.worker.jobs.pool(), &self.lanes).await?;
             let (shelf, rates) = (&self.worker.shelf, &self.rates);
-            let asks = self.lanes.ask(CLAIM_MAX, Timestamp::now(), |queue| shelf.room(queue), |kind| rates.left(kind));
+            let n = shelf.room_of_all().min(CLAIM_MAX);
+            let asks = self.lanes.ask(n, Timestamp::now(), |queue| shelf.room(queue), |kind| rates.left(kind));
             self.waker.set_room(!asks.is_empty());
             if asks.is_empty() {
                 // No room, or nothing that may be begun yet.
