@@ -81,7 +81,7 @@ impl<'a> Claimer<'a> {
         loop {
             let due_at = self.due_at.unwrap_or(self.look_at).min(self.look_at);
             let waiting = self.lanes.is_awake();
-            let open = self.rates.opens_at().unwrap_or(self.look_at);
+            let open = self.rates.opens_at(&self.lanes).unwrap_or(self.look_at);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
