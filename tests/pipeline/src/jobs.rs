@@ -169,6 +169,27 @@ pub async fn delegate(ctx: &JobContext, label: String, children: u32) -> Result<
     Ok(ended.iter().filter(|job| job.status == forge::JobStatus::Completed).count() as u32)
 }
 
+/// Dispatches children of which nothing is kept, and waits for them an hour later.
+#[forge::job(queue = "families", timeout = "20s")]
+pub async fn delegate_surveys(ctx: &JobContext, label: String) -> Result<u32> {
+    if let Some(dispatched) = ctx.saved::<Vec<forge::JobHandle>>()? {
+        let ended = ctx.wait_for_jobs(&dispatched).await?;
+        return Ok(ended.iter().filter(|job| job.status == forge::JobStatus::Completed).count() as u32);
+    }
+    let mut dispatched = Vec::new();
+    for n in 0..3 {
+        dispatched.push(ctx.dispatch_child(Survey { label: format!("{label}/{n}") }).await?);
+    }
+    ctx.save(&dispatched).await?;
+    Err(Error::retry_in(Duration::from_secs(3600)))
+}
+
+/// Dispatches it.
+#[forge::mutation(public)]
+pub async fn order_delegated_surveys(ctx: &MutationContext, label: String) -> Result<Uuid> {
+    ctx.dispatch_job(DelegateSurveys { label }).await.map(|job| job.id)
+}
+
 /// Dispatches some of them.
 #[forge::action(public)]
 pub async fn order_delegates(ctx: &ActionContext, count: u32, children: u32) -> Result<Vec<Uuid>> {

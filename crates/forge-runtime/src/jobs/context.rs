@@ -254,7 +254,8 @@ impl JobContext {
         Dispatch::new(Place::Outside(&self.jobs), &self.caller, input)
     }
 
-    /// As [`dispatch_job`](Self::dispatch_job), as a child of this one: its row says so, and [`wait_for_jobs`](Self::wait_for_jobs) can wait for it.
+    /// As [`dispatch_job`](Self::dispatch_job), as a child of this one: its row says so, and [`wait_for_jobs`](Self::wait_for_jobs) can wait for it. What
+    /// becomes of it is kept also when its kind says `retain = "0s"`.
     pub fn dispatch_child<I: JobInput>(&self, input: I) -> Dispatch<'_, I> {
         self.dispatch_job(input).parent(self.running.id)
     }
@@ -277,6 +278,8 @@ impl JobContext {
 
     /// Waits until these jobs have ended, and tells how each did. The job gives its slot away meanwhile, so that children
     /// cannot starve behind the parents that wait for them.
+    ///
+    /// A job that is no child, and whose kind says `retain = "0s"`, can be waited for as long as it has not ended: nothing is left of it then.
     ///
     /// # Errors
     /// `CANCELLED` when this one is cancelled meanwhile, `NOT_FOUND` when one of them is not there (any more).

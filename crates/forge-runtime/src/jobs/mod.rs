@@ -43,6 +43,7 @@ mod standing;
 mod store;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod wake;
 mod worker;
 

@@ -105,6 +105,8 @@ pub(super) async fn attempt(
     let (id, worker, attempt, claim) = (job.id, job.worker, job.attempt, job.claim);
     let concurrency_key = job.concurrency_key.clone();
     let waited = job.ready_at;
+    // A child's parent may ask for it later.
+    let keep = job.child || !entry.info.retain.is_zero();
     let result = if job.cancel_requested {
         Err(Error::cancel("it was cancelled before it was begun"))
     } else {
@@ -120,7 +122,7 @@ pub(super) async fn attempt(
     drop(busy);
     entry.metrics.ended(began.elapsed(), waited, result.as_ref().err());
     let end = match result {
-        Ok(output) => End::Completed { output, keep: !entry.info.retain.is_zero() },
+        Ok(output) => End::Completed { output, keep },
         Err(why) => failed(&entry.info, attempt, &why, running, id),
     };
     Ended { id, kind: entry.info.name, worker, claim, concurrency_key, end }

@@ -5,6 +5,9 @@ use pipeline as _;
 mod crons;
 mod ends;
 mod limits;
+#[path = "../support/mod.rs"]
+mod support;
+mod worker;
 
 use forge::Uuid;
 use forge::testing::TestApp;
