@@ -40,6 +40,7 @@ mod registry;
 mod run;
 mod shelf;
 mod standing;
+mod storable;
 mod store;
 #[cfg(test)]
 mod tests;
