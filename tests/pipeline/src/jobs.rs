@@ -146,7 +146,7 @@ pub async fn order_in_pairs(ctx: &MutationContext, key: String, count: u32, take
 }
 
 /// At most four are begun in a second.
-#[forge::job(rate_limit(count = 4, per = "1s"))]
+#[forge::job(rate_limit(count = 4, per = "1s"), dead_letter(retain = "1h"))]
 pub async fn slowly(ctx: &JobContext, label: String) -> Result<()> {
     follow(ctx, Orders { label, ..Orders::default() }).await.map(drop)
 }

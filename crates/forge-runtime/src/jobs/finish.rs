@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::claims::{Claim, Claims};
 use super::run::ERROR_MAX;
 use super::store::{AGAIN, BURY, COMPLETE, DROP, get, micros};
 use super::wake::Wake;
@@ -106,6 +107,7 @@ struct Wrote {
 pub(super) struct Finisher {
     pub(super) jobs: Jobs,
     pub(super) ended: mpsc::Receiver<Ended>,
+    pub(super) claims: Claims,
 }
 
 impl Finisher {
@@ -123,7 +125,7 @@ impl Finisher {
     async fn write_all(&self, worker: Uuid, how: How, mut left: Vec<Vec<Ended>>) {
         while let Some(mut these) = left.pop() {
             match self.write(worker, how, &these).await {
-                Ok(()) => {}
+                Ok(()) => self.claims.remove(these.iter().map(Ended::claim)),
                 Err(_) if these.len() > 1 => {
                     // The others are not to suffer for the one that does not fit.
                     left.push(these.split_off(these.len() / 2));
@@ -278,6 +280,21 @@ async fn again(jobs: &Jobs, lease: &Lease, worker: Uuid, ids: &[Uuid], about: Va
     Wrote::of(&answer, 6)
 }
 
+/// Gives jobs back that a worker has claimed and knows nothing of. Returns how many.
+pub(super) async fn give_back(jobs: &Jobs, worker: Uuid, claims: &[Claim]) -> Result<usize> {
+    let mut count = 0;
+    for some in claims.chunks(BATCH_MAX) {
+        let ids: Vec<Uuid> = some.iter().map(|(id, _)| *id).collect();
+        let how = |claim: i32| json!({ "claim": claim, "delay": 0, "unspent": true });
+        let about: Map<String, Value> = some.iter().map(|(id, claim)| (id.to_string(), how(*claim))).collect();
+        let lease = jobs.pool().get().await?;
+        let wrote = again(jobs, &lease, worker, &ids, Value::Object(about)).await?;
+        jobs.told(wrote.tracked);
+        count += wrote.count;
+    }
+    Ok(count)
+}
+
 /// What a statement is told of each that did not succeed, by id.
 fn about(these: &[Ended]) -> Result<Value> {
     let mut about = Map::new();
@@ -311,6 +328,10 @@ impl Wrote {
 }
 
 impl Ended {
+    fn claim(&self) -> Claim {
+        (self.id, self.claim)
+    }
+
     fn how(&self) -> How {
         match self.end {
             End::Completed { keep, .. } => How::Completed { claim: self.claim, keep },

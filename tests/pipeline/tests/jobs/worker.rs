@@ -6,7 +6,45 @@ use forge::prelude::*;
 use forge::testing::TestApp;
 use pipeline::*;
 
-use crate::support::count;
+use super::{executions, status};
+use crate::support::{count, until};
+
+/// The node that the app is.
+async fn node(sql: &tokio_postgres::Client) -> Uuid {
+    let me = "SELECT count(*) FROM forge_nodes WHERE status = 'active'";
+    until("the node is there", async || count(sql, me).await == 1).await;
+    sql.query_one("SELECT id FROM forge_nodes", &[]).await.unwrap().get(0)
+}
+
+#[forge::test]
+async fn what_a_claim_took_whose_answer_was_lost_is_given_back(app: TestApp) -> Result<()> {
+    let orders = Orders { label: "stranded".into(), ..Orders::default() };
+    let id = app.user("ada").call(order, (orders, 0, false)).await?;
+    let sql = app.sql().await?;
+    // What the database does of such a claim.
+    let claim = "UPDATE forge_jobs SET state = 2, worker = $2, attempt = 1, claims = 1, claimed_at = clock_timestamp() WHERE id = $1";
+    assert_eq!(sql.execute(claim, &[&id, &node(&sql).await]).await.unwrap(), 1);
+    app.work();
+    until("it is run", async || executions(&app, "stranded").await == [(1, true)]).await;
+    app.run_jobs().await?;
+    assert_eq!(status(&app, id).await.0, "completed");
+    Ok(())
+}
+
+#[forge::test]
+async fn a_job_that_takes_its_workers_down_is_kept_as_long_as_its_kind_says(app: TestApp) -> Result<()> {
+    app.user("ada").call(order_slowly, ("poison".to_owned(), 1)).await?;
+    let sql = app.sql().await?;
+    let lost = "UPDATE forge_jobs SET state = 2, worker = gen_random_uuid(), attempt = 1, claims = 3, crashes = 2";
+    assert_eq!(sql.execute(lost, &[]).await.unwrap(), 1);
+    app.work();
+    let dead = "SELECT count(*) FROM forge_jobs_dead";
+    until("it is a dead letter", async || count(&sql, dead).await == 1).await;
+    let text = "SELECT extract(epoch FROM expires_at - died_at)::float8 FROM forge_jobs_dead";
+    let kept: f64 = sql.query_one(text, &[]).await.unwrap().get(0);
+    assert!((3590.0..=3610.0).contains(&kept), "{kept}");
+    Ok(())
+}
 
 #[forge::test]
 async fn children_of_which_nothing_is_to_be_kept_can_be_waited_for_long_after_they_have_ended(app: TestApp) -> Result<()> {

@@ -67,6 +67,7 @@ const FAULTS: &[Fault] = &[
         "AND n.status = 'dead')\n        ORDER",
     ),
     ("nobody notices what a dead worker had", "look.sql", "n.status <> 'dead'", "true"),
+    ("nobody notices what a claim took whose answer was lost", "look.sql", "array_agg(id) AS jobs", "NULL::uuid[] AS jobs"),
 ];
 
 /// A statement's text, with the fault in it that this process is to have.

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use super::super::claims::Claims;
 use super::super::finish::{End, Ended, Finisher};
 use super::super::{JobRegistry, Jobs};
 use crate::cluster::Cluster;
@@ -31,6 +32,7 @@ const TROUBLE: &str = "
 struct Running {
     place: Place,
     jobs: Jobs,
+    claims: Claims,
     worker: Uuid,
     ended: Vec<Ended>,
 }
@@ -40,7 +42,7 @@ impl Running {
         crate::install_crypto();
         let place = Place::make().await;
         let jobs = Jobs::new(JobRegistry::default(), &JobsConfig::default(), place.database.jobs().clone(), Cluster::new());
-        Self { place, jobs, worker: Uuid::from_u128(7), ended: Vec::new() }
+        Self { place, jobs, claims: Claims::default(), worker: Uuid::from_u128(7), ended: Vec::new() }
     }
 
     /// It has one of a kind, which ends so. Returns its id.
@@ -48,6 +50,7 @@ impl Running {
         let id = Uuid::from_u128(1 + self.ended.len() as u128);
         let text = "INSERT INTO forge_jobs (id, kind, queue, state, worker, claims, attempt, claimed_at) VALUES ($1, $2, 'q', 2, $3, 4, 1, now())";
         self.sql().execute(text, &[&id, &kind, &self.worker]).await.unwrap();
+        self.claims.add([(id, 4)]);
         self.ended.push(Ended { id, kind, worker: self.worker, claim: 4, concurrency_key: None, end });
         id
     }
@@ -63,7 +66,7 @@ impl Running {
             sender.send(one).await.unwrap();
         }
         drop(sender);
-        let finishing = Finisher { jobs: self.jobs.clone(), ended }.run();
+        let finishing = Finisher { jobs: self.jobs.clone(), ended, claims: self.claims.clone() }.run();
         tokio::time::timeout(Duration::from_secs(60), finishing).await.expect("it goes on for ever");
     }
 
@@ -141,6 +144,7 @@ fn what_is_written_already_is_not_written_again_because_something_else_was_not()
         let stands = [running.found(done).await.0, running.found(later).await.0, running.found(dead).await.0];
         assert_eq!(stands, ["completed", "state 1", "dead"]);
         assert_eq!(fenced(), 0, "nobody has taken anything from this worker");
+        assert!(running.claims.all().is_empty());
         // Whereas this is nobody's any more.
         let lost = running.end("job", completed("7")).await;
         running.sql().execute("UPDATE forge_jobs SET claims = 5 WHERE id = $1", &[&lost]).await.unwrap();

@@ -62,7 +62,7 @@ impl World<'_> {
     pub(super) async fn take_over(&mut self) -> Outcome {
         self.tell("take over", String::new());
         self.model.take_over();
-        let answer = self.ask(&TAKE_OVER, &[&CRASHES_MAX, &HOUR_US, &"JOB_POISON"]).await?;
+        let answer = self.ask(&TAKE_OVER, &[&CRASHES_MAX, &HOUR_US, &"JOB_POISON", &json!({ "letter": 0 })]).await?;
         let mut wakes = Vec::new();
         for row in &answer.rows {
             let (kind, at): (String, Option<Timestamp>) = (get(row, 1).map_err(broken)?, get(row, 3).map_err(broken)?);

@@ -78,7 +78,7 @@ impl World<'_> {
         }
         drop(sender);
         // It would try for ever.
-        let finishing = Finisher { jobs: self.jobs.clone(), ended }.run();
+        let finishing = Finisher { jobs: self.jobs.clone(), ended, claims: Claims::default() }.run();
         tokio::time::timeout(Duration::from_secs(30), finishing).await.map_err(|_| "ends cannot be written down")?;
         let wakes = self.jobs.waker().next().now_or_never().unwrap_or_default();
         self.wake(wakes).await
