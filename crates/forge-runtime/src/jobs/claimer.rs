@@ -1,11 +1,12 @@
 //! The part of a worker that claims: decides when to ask for jobs, and of which lanes.
 //!
-//! It is woken when there is something to do, and looks over everything now and then, for what nobody told of (`look.rs`).
+//! It is woken when there is something to do, and looks over everything now and then, for what nobody told of (`look.rs`). How it lets jobs in that wait
+//! for a place of their key is told in `keys.rs`.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use forge_core::Result;
-use forge_core::function::Isolation;
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -13,23 +14,19 @@ use uuid::Uuid;
 
 use super::due::Due;
 use super::finish::Ended;
+use super::keys::Keys;
 use super::lanes::{LaneKind, Lanes};
 use super::rates::Rates;
-use super::store::{self, HELD, RELEASE, RELEASE_LOCK, get};
+use super::store;
 use super::wake::{Wake, Waker};
 use super::worker::Worker;
 use crate::cluster::NodeId;
-use crate::db::error::from_driver;
-use crate::db::transaction::{Purpose, Transaction};
 
 /// How many are claimed by one statement at most.
 const CLAIM_MAX: usize = 1000;
 
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// How many keys that jobs wait for are looked at in one go.
-const HELD_MAX: i32 = 200;
 
 /// How long a claimed job may wait for a slot before it is handed back, as another worker may have one.
 const SHELF_MAX: Duration = Duration::from_secs(2);
@@ -45,8 +42,7 @@ pub(super) struct Claimer<'a> {
     /// Which queues are paused may have changed.
     pub(super) queues_changed: bool,
     died: broadcast::Receiver<NodeId>,
-    /// From which key on held jobs are looked for.
-    held_from: (String, String),
+    pub(super) keys: Keys,
 }
 
 impl<'a> Claimer<'a> {
@@ -61,7 +57,7 @@ impl<'a> Claimer<'a> {
             look_at: Instant::now(),
             due: Due::default(),
             queues_changed: true,
-            held_from: Default::default(),
+            keys: Keys::default(),
         }
     }
 
@@ -75,6 +71,7 @@ impl<'a> Claimer<'a> {
                 () = stop.cancelled() => return,
                 wakes = self.waker.next() => self.take(wakes).await,
                 () = tokio::time::sleep_until(next.into()) => {}
+                () = std::future::ready(()), if self.keys.is_looking() => {}
                 () = tokio::time::sleep_until(open.into()), if waiting => {}
                 () = self.worker.shelf.roomier(), if waiting => {}
                 // Whoever it was: what it ran is looked for.
@@ -114,6 +111,7 @@ impl<'a> Claimer<'a> {
     }
 
     async fn take(&mut self, wakes: Vec<Wake>) {
+        let mut keys = BTreeSet::new();
         for wake in wakes {
             match wake {
                 Wake::Ready { kind, priority, at } => self.lanes.wake(&kind, priority, at),
@@ -123,14 +121,14 @@ impl<'a> Claimer<'a> {
                         Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default().saturating_sub(shift);
                     self.due.another(left);
                 }
-                Wake::Held { kind, key } => {
-                    if let Err(why) = self.release(&kind, &key).await {
-                        tracing::warn!(error = ?why, job = kind, "jobs that wait for a place could not be let in; trying again");
-                    }
-                }
+                Wake::Held { kind, key } => drop(keys.insert((kind, key))),
                 Wake::Cancel { id } => self.worker.cancel(id),
                 Wake::Queues | Wake::Look => (self.queues_changed, self.look_at) = (true, Instant::now()),
             }
+        }
+        if let Err(why) = self.release(keys).await {
+            tracing::warn!(error = ?why, "jobs that wait for a place could not be let in; trying again");
+            self.look_at = self.look_at.min(Instant::now() + PAUSE);
         }
     }
 
@@ -142,6 +140,9 @@ impl<'a> Claimer<'a> {
         }
         if self.look_at <= Instant::now() {
             self.look(me).await?;
+        }
+        if self.keys.is_looking() {
+            self.look_for_held().await?;
         }
         if self.worker.jobs.paused().any() {
             // A look wakes them again.
@@ -176,45 +177,6 @@ impl<'a> Claimer<'a> {
             let jobs: Vec<_> = jobs.collect();
             self.worker.claims.add(jobs.iter().map(|(_, (_, job))| (job.id, job.claim)));
             self.worker.shelf.put(jobs);
-        }
-        Ok(())
-    }
-
-    pub(super) async fn look_for_held(&mut self) -> Result<()> {
-        let lease = self.worker.jobs.pool().get().await?;
-        let answer = lease.query(&HELD, &[&self.held_from.0, &self.held_from.1, &HELD_MAX]).await.map_err(from_driver)?;
-        drop(lease);
-        self.held_from = Default::default();
-        for row in &answer.rows {
-            let (kind, key): (String, String) = (get(row, 0)?, get(row, 1)?);
-            self.release(&kind, &key).await?;
-            if answer.rows.len() >= HELD_MAX as usize {
-                self.held_from = (kind, key);
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets jobs of a key in.
-    async fn release(&mut self, kind: &str, key: &str) -> Result<()> {
-        let Some(limit) = self.worker.entries.get(kind).and_then(|entry| entry.info.concurrency) else { return Ok(()) };
-        let purpose = Purpose::Write {
-            isolation: Isolation::ReadCommitted,
-            user_id: String::new(),
-            function: "forge_jobs",
-            trace_id: String::new(),
-        };
-        let transaction = Transaction::new(
-            self.worker.jobs.pool().get().await?,
-            purpose,
-            Instant::now() + Duration::from_secs(10),
-            false,
-        );
-        transaction.query(&RELEASE_LOCK, &[&kind, &key]).await?;
-        let answer = transaction.query(&RELEASE, &[&kind, &key, &i64::from(limit.limit)]).await?;
-        transaction.commit(None, self.worker.executor.database().side()).await?;
-        for row in &answer.rows {
-            self.lanes.wake(kind, get(row, 0)?, get(row, 1)?);
         }
         Ok(())
     }

@@ -62,7 +62,7 @@ impl Claimer<'_> {
             self.take_over().await?;
         }
         if held {
-            self.look_for_held().await?;
+            self.keys.look();
         }
         let (running, _) = self.worker.shelf.counts();
         self.worker.jobs.cluster().set_jobs(u32::try_from(running).unwrap_or(u32::MAX), self.worker.config.concurrency);

@@ -33,6 +33,7 @@ mod due;
 mod enqueue;
 mod finish;
 mod follow;
+mod keys;
 mod lanes;
 mod look;
 mod maintain;

@@ -7,7 +7,7 @@ use forge::testing::TestApp;
 use pipeline::*;
 
 use super::{executions, status};
-use crate::support::{count, until};
+use crate::support::{count, until, until_within};
 
 /// The node that the app is.
 async fn node(sql: &tokio_postgres::Client) -> Uuid {
@@ -43,6 +43,19 @@ async fn a_job_that_takes_its_workers_down_is_kept_as_long_as_its_kind_says(app:
     let text = "SELECT extract(epoch FROM expires_at - died_at)::float8 FROM forge_jobs_dead";
     let kept: f64 = sql.query_one(text, &[]).await.unwrap().get(0);
     assert!((3590.0..=3610.0).contains(&kept), "{kept}");
+    Ok(())
+}
+
+#[forge::test]
+async fn jobs_of_many_keys_are_let_in_at_once(app: TestApp) -> Result<()> {
+    let sql = app.sql().await?;
+    // They end as soon as they are let in and claimed. By a few hundred in each look all of this would take two minutes.
+    let held = "INSERT INTO forge_jobs (id, kind, queue, state, concurrency_key, cancel_requested)
+                SELECT gen_random_uuid(), 'in_pairs', 'default', 3, 'key ' || n, true FROM generate_series(1, 5000) AS n";
+    assert_eq!(sql.execute(held, &[]).await.unwrap(), 5000);
+    app.work();
+    let left = "SELECT count(*) FROM forge_jobs";
+    until_within(Duration::from_secs(60), "all have ended", async || count(&sql, left).await == 0).await;
     Ok(())
 }
 

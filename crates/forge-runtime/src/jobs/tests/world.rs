@@ -11,7 +11,7 @@ use forge_core::Error;
 use forge_core::job::{Backoff, Concurrency, JobInfo, Priority, RetryPolicy};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
