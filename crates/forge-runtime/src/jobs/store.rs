@@ -117,6 +117,8 @@ pub(crate) struct Claimed {
     pub(crate) cancel_requested: bool,
     /// Somebody follows it.
     pub(crate) tracked: bool,
+    /// It is another job's child.
+    pub(crate) child: bool,
     /// Whose it is: with the claim, the fence of all that is written of it.
     pub(crate) worker: Uuid,
 }
@@ -184,6 +186,7 @@ pub(super) async fn claim(pool: &Pool, worker: Uuid, asks: &[Ask]) -> Result<Vec
                 saved: get::<Option<JsonText>>(row, 9)?.map(|json| json.0),
                 cancel_requested: get(row, 10)?,
                 tracked: get(row, 12)?,
+                child: get(row, 13)?,
                 worker,
             })
         })

@@ -6,6 +6,9 @@ mod crons;
 mod ends;
 mod limits;
 mod noted;
+#[path = "../support/mod.rs"]
+mod support;
+mod worker;
 
 use forge::Uuid;
 use forge::testing::TestApp;
