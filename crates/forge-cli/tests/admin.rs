@@ -6,11 +6,12 @@
 mod support;
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use forge::prelude::*;
 use forge::testing::TestApp;
 use serde_json::Value;
-use support::{Said, folder};
+use support::{Said, folder, terminal};
 
 /// What lets the commands in.
 const TOKEN: &str = "an-admin-token-for-tests";
@@ -35,7 +36,11 @@ pub async fn daily(_ctx: &CronContext) -> Result<()> {
 }
 
 async fn start() -> TestApp {
-    TestApp::start_with(|config| config.admin.token = Some(TOKEN.into())).await.unwrap()
+    let started = TestApp::start_with(|config| {
+        config.admin.token = Some(TOKEN.into());
+        config.cluster.heartbeat_interval = Duration::from_millis(200);
+    });
+    started.await.unwrap()
 }
 
 /// Runs the command with these words and variables, in a folder of its own and without a terminal.
@@ -112,6 +117,35 @@ async fn dead_letters_are_seen_counted_and_retried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_sits_at_a_terminal_is_asked_and_only_a_yes_is_one() {
+    let app = start().await;
+    app.anonymous().call(send_letters, 3).await.unwrap();
+    app.run_jobs().await.unwrap();
+    let (url, words) = (app.url(), ["jobs", "retry", "--kind", "send_letter"]);
+    let answered = async |answer: &'static [u8]| {
+        let (place, url) = (folder(), url.clone());
+        let mut command = support::forge(place.path());
+        command.args(words).env("FORGE_ADMIN_URL", url).env("FORGE_ADMIN_TOKEN", TOKEN);
+        tokio::task::spawn_blocking(move || terminal::answered(command, "[y/N] ", answer)).await.unwrap()
+    };
+    // No, nothing, the end of what is typed, and what is neither.
+    for no in [b"n\n".as_slice(), b"\n", b"\x04", b"yep\n"] {
+        let said = answered(no).await;
+        assert!(said.err.contains("3 jobs are meant") && said.err.contains("retry them? [y/N]"), "{no:?}: {}", said.err);
+        assert!(said.err.contains("nothing was done"), "{no:?}: {}", said.err);
+        assert_eq!((said.code, said.out.as_str()), (Some(0), ""), "{no:?}: {}", said.err);
+    }
+    let left = fine(&app, &["jobs", "list", "--status", "dead_letter"]).await.out;
+    assert_eq!(columns(&left).len(), 4, "{left}");
+    let said = answered(b"y\n").await;
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "3\n"), "{}", said.err);
+    assert!(!said.err.contains("nothing was done"), "{}", said.err);
+    app.run_jobs().await.unwrap();
+    assert_eq!(answered(b"YES\n").await.out, "3\n");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn queues_crons_and_nodes_are_shown_and_told() {
     let app = start().await;
     app.anonymous().call(send_letters, 2).await.unwrap();
@@ -121,6 +155,11 @@ async fn queues_crons_and_nodes_are_shown_and_told() {
     let mail = columns(&queues).into_iter().find(|line| line[0] == "mail").unwrap();
     assert_eq!((mail[1], *mail.last().unwrap()), ("2", "paused by token"), "{queues}");
     assert_eq!(fine(&app, &["queues", "resume", "mail"]).await.out, "mail is not paused\n");
+    let env = [("FORGE_ADMIN_URL", app.url()), ("FORGE_ADMIN_TOKEN", TOKEN.to_owned())];
+    let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let unknown = said(&["queues", "pause", "mial"], &env).await;
+    assert!(unknown.code == Some(1) && unknown.err.contains("did you mean `mail`?"), "{}", unknown.err);
+    assert_eq!(fine(&app, &["queues", "pause", "mial", "--force"]).await.out, "mial is paused\n");
 
     let next = fine(&app, &["cron", "next", "daily", "--count", "2"]).await.out;
     assert!(next.lines().count() == 2 && next.lines().all(|line| line.ends_with(" 09:00:00Z")), "{next}");
@@ -138,6 +177,15 @@ async fn queues_crons_and_nodes_are_shown_and_told() {
     let node = columns(&status)[1].clone();
     // Whether a beat has told yet that it is at work is another matter.
     assert!(["joining", "active"].contains(&node[2]) && node[3] == "gateway,function,worker,scheduler", "{status}");
+    let drain = fine(&app, &["cluster", "drain", node[0], "--dry-run"]).await;
+    assert!(drain.out.starts_with(&format!("{} ({}) would drain\nit has 0 jobs and ", node[0], node[1])), "{}", drain.out);
+    assert!(drain.err.contains("no other node is at work that is gateway,function,worker,scheduler"), "{}", drain.err);
+    // By its host, as it is the only one there.
+    let drain = fine(&app, &["cluster", "drain", node[1]]).await.out;
+    assert!(drain.starts_with(&format!("{} ({}) drains\n", node[0], node[1])), "{drain}");
+    assert!(fine(&app, &["cluster", "drain", node[0]]).await.out.contains(" drains already\n"));
+    // Whoever runs the node is told.
+    tokio::time::timeout(Duration::from_secs(60), app.parts().asked_to_drain()).await.unwrap();
     app.stop().await;
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forge::prelude::*;
 
-use crate::secrets;
+use crate::{read_gated, secrets};
 
 /// What a job is to do once it has written down that it was begun.
 #[forge::input]
@@ -166,7 +166,7 @@ pub async fn delegate(ctx: &JobContext, label: String, children: u32) -> Result<
         dispatched.push(ctx.dispatch_child(orders).await?);
     }
     let ended = ctx.wait_for_jobs(&dispatched).await?;
-    Ok(ended.iter().filter(|job| job.status == "completed").count() as u32)
+    Ok(ended.iter().filter(|job| job.status == forge::JobStatus::Completed).count() as u32)
 }
 
 /// Dispatches some of them.
@@ -174,6 +174,31 @@ pub async fn delegate(ctx: &JobContext, label: String, children: u32) -> Result<
 pub async fn order_delegates(ctx: &ActionContext, count: u32, children: u32) -> Result<Vec<Uuid>> {
     let orders = (0..count).map(|n| Delegate { label: format!("parent{n}"), children }).collect();
     Ok(ctx.dispatch_jobs(orders).await?.into_iter().map(|job| job.id).collect())
+}
+
+/// Writes down on which node it runs, as it sees the cluster itself. Nothing is kept of it.
+#[forge::job(queue = "surveys", retain = "0s")]
+pub async fn survey(ctx: &JobContext, label: String) -> Result<()> {
+    let me = ctx.cluster().me().ok_or_else(|| Error::internal("a job runs on a node that has not joined"))?;
+    ctx.mutate(begin_execution, (format!("{label} {me}"), ctx.job_id(), ctx.attempt())).await.map(drop)
+}
+
+/// Dispatches some of them.
+#[forge::mutation(public)]
+pub async fn order_surveys(ctx: &MutationContext, label: String, count: u32) -> Result<()> {
+    ctx.dispatch_jobs((0..count).map(|_| Survey { label: label.clone() }).collect()).await.map(drop)
+}
+
+/// Waits at a gate, and says nothing meanwhile.
+#[forge::job(timeout = "60s")]
+pub async fn wait_silently(ctx: &JobContext, gate: i64) -> Result<()> {
+    ctx.query(read_gated, gate).await
+}
+
+/// Dispatches it.
+#[forge::mutation(public)]
+pub async fn order_to_wait(ctx: &MutationContext, gate: i64) -> Result<Uuid> {
+    ctx.dispatch_job(WaitSilently { gate }).await.map(|job| job.id)
 }
 
 /// Every hour; what was missed is made up for.
@@ -190,6 +215,8 @@ pub async fn in_the_morning(ctx: &CronContext) -> Result<()> {
 
 async fn note_run(ctx: &CronContext) -> Result<()> {
     let label = format!("{} {} {}", ctx.cron_name(), ctx.scheduled_time(), ctx.is_catch_up());
+    // A cron knows its node as well.
+    ctx.cluster().me().ok_or_else(|| Error::internal("a cron runs on a node that has not joined"))?;
     // A function that asks for a role is open to the app itself.
     ctx.query(secrets, ()).await?;
     ctx.mutate(begin_execution, (label, ctx.job_id(), ctx.attempt())).await.map(drop)
@@ -198,5 +225,5 @@ async fn note_run(ctx: &CronContext) -> Result<()> {
 /// How a job stands.
 #[forge::query(public)]
 pub async fn job_status(ctx: &QueryContext, id: Uuid) -> Result<String> {
-    ctx.job(id).await.map(|job| job.status)
+    ctx.job(id).await.map(|job| job.status.to_string())
 }

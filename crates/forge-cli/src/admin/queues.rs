@@ -15,13 +15,16 @@ pub(crate) async fn run(command: QueuesCommand) -> Result<()> {
             let answer = Client::open(&reach)?.get(&["queues"], &[]).await?;
             show(&reach, &answer, list)
         }
-        QueuesCommand::Pause { queue, reach } => pause(&queue, "pause", &reach).await,
-        QueuesCommand::Resume { queue, reach } => pause(&queue, "resume", &reach).await,
+        QueuesCommand::Pause { queue, force, reach } => {
+            let body = if force { json!({ "force": true }) } else { json!({}) };
+            pause(&queue, "pause", &body, &reach).await
+        }
+        QueuesCommand::Resume { queue, reach } => pause(&queue, "resume", &json!({}), &reach).await,
     }
 }
 
-async fn pause(queue: &str, verb: &str, reach: &Reach) -> Result<()> {
-    let answer = Client::open(reach)?.post(&["queues", queue, verb], &json!({})).await?;
+async fn pause(queue: &str, verb: &str, body: &Value, reach: &Reach) -> Result<()> {
+    let answer = Client::open(reach)?.post(&["queues", queue, verb], body).await?;
     show(reach, &answer, |answer| {
         let stands = if answer["paused"] == true { "paused" } else { "not paused" };
         let already = if answer["changed"] == true { "" } else { " already" };
@@ -43,10 +46,9 @@ fn list(answer: &Value) -> String {
             let numbers = ["ready", "scheduled", "held", "running", "deadLetters"].map(|name| cell(&queue[name]));
             let mut row = vec![cell(&queue["queue"])];
             row.extend(numbers);
-            let done = queue["completedPerMinute"].as_f64().unwrap_or(0.0);
             row.extend([
                 seconds(&queue["oldestReadySeconds"]),
-                format!("{done:.0}"),
+                cell(&queue["completedPerMinute"]),
                 cell(&queue["diedPerMinute"]),
                 stands,
             ]);

@@ -117,6 +117,9 @@ pub(crate) enum QueuesCommand {
     Pause {
         /// The queue
         queue: String,
+        /// Also when no job of a node that lives waits in it
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         reach: Reach,
     },
@@ -200,6 +203,17 @@ pub(crate) enum ClusterCommand {
     /// Show the nodes, what they do, and who leads
     #[command(before_help = "Example: forge cluster status")]
     Status {
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Have a node finish what it has begun, hand back the rest, and end
+    #[command(before_help = "Example: forge cluster drain web-1")]
+    Drain {
+        /// The node: its id, the beginning of one, or its host's name when it is the only one there
+        node: String,
+        /// Say what it does now and who would be missing, and change nothing
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         reach: Reach,
     },

@@ -3,6 +3,8 @@
 // Each test uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod terminal;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! What the files say.
 
 use forge_codegen::{Edits, Flavour, GeneratedFile, check_edits, typescript, typescript_for};
+use forge_core::job::JobStatus;
 use forge_core::manifest::Manifest;
 use forge_core::wire::TypeRef;
 
@@ -30,6 +31,22 @@ fn an_app_without_functions_has_files_too() {
     let files = typescript(&manifest(vec![], vec![])).unwrap();
     assert!(file(&files, "api.ts").ends_with("\nexport const api = {} as const;\n"));
     assert!(file(&files, "types.ts").ends_with("\nexport {};\n"));
+}
+
+#[test]
+fn a_job_stands_in_the_same_words_here_and_there() {
+    let text = include_str!("../../../../clients/typescript/src/jobs.ts");
+    let (_, words) = text.split_once("export type JobStatus =").unwrap();
+    let mut words: Vec<&str> =
+        words.split(';').next().unwrap().split('|').map(|word| word.trim().trim_matches('\'')).collect();
+    words.retain(|word| !word.is_empty());
+    let mut all = JobStatus::ALL.map(JobStatus::as_str);
+    words.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(words, all);
+    let living: Vec<String> =
+        JobStatus::ALL.into_iter().filter(|status| !status.has_ended()).map(|status| format!("'{status}'")).collect();
+    assert!(text.contains(&format!("const done = ![{}].includes", living.join(", "))));
 }
 
 #[test]

@@ -88,6 +88,11 @@ impl NodeParts {
         self.cluster.info()
     }
 
+    /// See [`Node::asked_to_drain`].
+    pub fn asked_to_drain(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.cluster.asked_to_drain().clone().cancelled_owned()
+    }
+
     /// The clock by which things are due on this node. Tests travel with it.
     pub fn clock(&self) -> &Clock {
         self.cluster.clock()
@@ -261,7 +266,8 @@ impl Node {
         let (last_stop, last_tasks, schema) = (CancellationToken::new(), TaskTracker::new(), CancellationToken::new());
         let listens_at = address.map(|address| address.to_string());
         let options = (&config.cluster, &config.node);
-        let heart = Heart::new(cluster.clone(), &database, options, (listens_at, parts.app.version()), stage.subscribe())?;
+        let about = (listens_at, parts.app.version(), parts.app.jobs().queues().into_iter().collect());
+        let heart = Heart::new(cluster.clone(), &database, options, about, stage.subscribe())?;
         last_tasks.spawn(heart.run(schema.clone(), last_stop.clone()));
         last_tasks.spawn(cluster.bus().clone().run(database.clone(), last_stop.clone()));
         tasks.spawn(database.clone().monitor(stop.clone()));
@@ -368,6 +374,12 @@ impl Node {
             Some(why) => Err(why),
             None => std::future::pending().await,
         }
+    }
+
+    /// Waits until somebody asks this node to drain from outside, as by `forge cluster drain`. Whoever has started it then [stops](Self::stop) it, as the
+    /// program of an app does by itself.
+    pub fn asked_to_drain(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.parts.asked_to_drain()
     }
 
     /// Stops: finishes requests under way, then ends.

@@ -51,7 +51,7 @@ pub(crate) struct Heart {
 }
 
 impl Heart {
-    /// The heart of a node that listens at an address, if it does, and runs a version of its app.
+    /// The heart of a node that listens at an address, if it does, and runs a version of its app, whose jobs have these queues.
     ///
     /// # Errors
     /// When the database's URL or its TLS settings cannot be used.
@@ -59,7 +59,7 @@ impl Heart {
         cluster: Cluster,
         database: &Database,
         (config, node): (&ClusterConfig, &NodeConfig),
-        (address, version): (Option<String>, &str),
+        (address, version, queues): (Option<String>, &str, Vec<&'static str>),
         stage: watch::Receiver<Stage>,
     ) -> Result<Self> {
         let about = About {
@@ -67,6 +67,7 @@ impl Heart {
             address,
             roles: node.roles.iter().map(|role| role.as_str()).collect(),
             version: version.to_owned(),
+            queues,
             started_at: Timestamp::now(),
         };
         let connector = database.pinned("heartbeat", &settings(config))?.impatient(config.dead_threshold);
@@ -186,6 +187,10 @@ impl Heart {
             NodeStatus::Draining => Standing::Draining(id),
         };
         self.stand(standing);
+        if beat.drain && !self.cluster.asked_to_drain().is_cancelled() {
+            tracing::info!(node = %id, "somebody has asked this node to drain");
+            self.cluster.asked_to_drain().cancel();
+        }
         for died in &beat.died {
             tracing::warn!(node = %died, "a node is dead: what it had is given to others");
             self.tell_death(*died);
@@ -209,6 +214,7 @@ impl Heart {
             cpu: self.meter.cpu(),
             memory: self.meter.memory(),
             capabilities: self.cluster.capabilities(),
+            completed: serde_json::json!(self.cluster.last_minute()).to_string(),
             since_last: self.last.map_or(Duration::ZERO, |last| now - last),
             leads: self.leads.iter().map(|guard| (guard.role(), guard.term())).collect(),
         }

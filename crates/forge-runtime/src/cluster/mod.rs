@@ -1,7 +1,7 @@
 //! The cluster: which nodes there are, who leads, what time it is, and what nodes tell each other.
 //!
 //! ```text
-//!  schema found ─▶ joining ── ready ──▶ active ── told to stop ──▶ draining ── all is finished ──▶ row deleted
+//!  schema found ─▶ joining ── ready ──▶ active ── told to stop, or asked to drain ──▶ draining ── all is finished ──▶ row deleted
 //!                                         │
 //!               declared dead, or no beat for long ─▶ cut off ── database back ──▶ active, under another id (the old one stays dead)
 //! ```
@@ -32,15 +32,18 @@ mod heart;
 mod leader;
 mod load;
 mod node;
+mod pace;
 mod seats;
 mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
 
 #[cfg(test)]
 pub(crate) use bus::BusReceiver;
@@ -54,6 +57,7 @@ pub use node::{ClusterInfo, LeaderInfo, LeaderRole, NodeId, NodeInfo, NodeRole, 
 
 use load::Jobs;
 use node::View;
+use pace::Pace;
 
 /// The nodes that live, as statements have it that look for what belongs to none of them. Whoever is about to be marked dead counts as living.
 #[cfg(test)]
@@ -73,7 +77,10 @@ struct Inner {
     died: broadcast::Sender<NodeId>,
     seats: Vec<(LeaderRole, watch::Sender<Option<LeaderGuard>>)>,
     jobs: Jobs,
+    pace: Pace,
     capabilities: Mutex<Vec<String>>,
+    /// Somebody has asked this node to drain.
+    drain: CancellationToken,
     clock: Clock,
     bus: Bus,
 }
@@ -87,7 +94,9 @@ impl Cluster {
             died: broadcast::Sender::new(DEATHS_MAX),
             seats: LeaderRole::ALL.iter().map(|role| (*role, watch::Sender::new(None))).collect(),
             jobs: Jobs::default(),
+            pace: Pace::default(),
             capabilities: Mutex::default(),
+            drain: CancellationToken::new(),
             clock: Clock::default(),
             bus: Bus::new(),
         }))
@@ -146,6 +155,21 @@ impl Cluster {
     pub(crate) fn set_jobs(&self, running: u32, max: u32) {
         self.0.jobs.running.store(running, Ordering::Relaxed);
         self.0.jobs.max.store(max, Ordering::Relaxed);
+    }
+
+    /// So many jobs of a queue were completed here.
+    pub(crate) fn completed(&self, queue: &'static str, count: u64) {
+        self.0.pace.add(queue, count);
+    }
+
+    /// How many were completed here within the last minute, by queue. Said with every beat.
+    pub(crate) fn last_minute(&self) -> BTreeMap<&'static str, u64> {
+        self.0.pace.last_minute()
+    }
+
+    /// Becomes cancelled when somebody asks this node to drain.
+    pub(crate) fn asked_to_drain(&self) -> &CancellationToken {
+        &self.0.drain
     }
 
     /// What kinds of jobs this node can do: said with the next beat.

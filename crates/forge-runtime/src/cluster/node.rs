@@ -79,6 +79,8 @@ pub struct NodeInfo {
     pub cpu: f32,
     /// How much memory it has, in bytes.
     pub memory: u64,
+    /// Somebody has asked it to drain: it begins to with its next beat.
+    pub drain_asked: bool,
     /// Its session has ended.
     pub(crate) gone: bool,
 }

@@ -42,6 +42,8 @@ pub(super) struct About {
     pub(super) address: Option<String>,
     pub(super) roles: Vec<&'static str>,
     pub(super) version: String,
+    /// Those of its app's jobs.
+    pub(super) queues: Vec<&'static str>,
     pub(super) started_at: Timestamp,
 }
 
@@ -54,6 +56,8 @@ pub(super) struct Says {
     pub(super) cpu: f32,
     pub(super) memory: i64,
     pub(super) capabilities: Vec<String>,
+    /// How many jobs it has completed within the last minute: an object, by queue.
+    pub(super) completed: String,
     /// How long ago its last beat was, by its own clock.
     pub(super) since_last: Duration,
     /// What it leads, and in which terms.
@@ -65,6 +69,8 @@ pub(super) struct Says {
 pub(super) struct Beat {
     /// False when others have declared this node dead.
     pub(super) counts: bool,
+    /// Somebody has asked this node to drain.
+    pub(super) drain: bool,
     /// Whom this beat has marked dead.
     pub(super) died: Vec<NodeId>,
     /// Which leases it has renewed.
@@ -117,6 +123,7 @@ pub(super) async fn join(
         &version,
         &about.started_at,
         &before,
+        &about.queues,
     ];
     session.query(&JOIN, row).await.map(drop).map_err(from_driver)
 }
@@ -145,6 +152,7 @@ pub(super) async fn beat(session: &Connection, id: NodeId, says: &Says, config: 
         &terms,
         &config.lease().as_secs_f64(),
         &NODES_MAX,
+        &says.completed,
     ];
     let answer = session.query(&BEAT, row).await.map_err(from_driver)?;
     let row = answer.rows.first().ok_or_else(|| Error::internal("a beat has no answer"))?;
@@ -156,6 +164,7 @@ pub(super) async fn beat(session: &Connection, id: NodeId, says: &Says, config: 
         now: get(row, 3)?,
         nodes: list(row, 4)?,
         seats: list(row, 5)?,
+        drain: get(row, 6)?,
     })
 }
 

@@ -105,7 +105,7 @@ fn small(number: usize) -> u32 {
 }
 
 /// `; did you mean …?` when one of the accepted words is near, else nothing.
-pub(super) fn nearest<'a>(word: &str, accepted: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn nearest<'a>(word: &str, accepted: impl IntoIterator<Item = &'a str>) -> String {
     accepted
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))

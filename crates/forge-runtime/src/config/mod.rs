@@ -47,6 +47,7 @@ pub use database::{DatabaseConfig, MigrationsConfig};
 pub use database_url::{Endpoint, TlsMode};
 pub use explain::{Explained, Source};
 pub use mail::MailConfig;
+pub(crate) use mistakes::nearest;
 pub use mode::Mode;
 pub use read::Loaded;
 pub use secret::Secret;

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::dispatch::{Dispatch, JobHandle, Place};
 use super::{JobResult, Jobs, Worker};
+use crate::cluster::ClusterInfo;
 use crate::db::Db;
 use crate::function::{ActionContext, Caller, FunctionExecutor, HttpClient, MutationContext, QueryContext};
 use crate::mail::Mailer;
@@ -188,6 +189,12 @@ impl JobContext {
     /// Its ids and its place in the trace of whoever dispatched it.
     pub fn request(&self) -> &RequestMetadata {
         &self.caller.request
+    }
+
+    /// The nodes of the app: who is there, who leads. As the node that runs the job last saw them, at most `cluster.heartbeat_interval` ago; it
+    /// costs no statement.
+    pub fn cluster(&self) -> ClusterInfo {
+        self.jobs.cluster().info()
     }
 
     /// When this attempt has to be finished.

@@ -65,8 +65,14 @@ pub(super) enum End {
     },
 }
 
-/// Ids of jobs, and those of their results that are not null, by id.
-type Completed = (Vec<Uuid>, Map<String, Value>);
+/// Jobs that were completed.
+#[derive(Default)]
+struct Completed {
+    ids: Vec<Uuid>,
+    kinds: Vec<&'static str>,
+    /// Their results, those that are not null, by id.
+    outputs: Map<String, Value>,
+}
 
 /// Who writes.
 #[derive(Debug)]
@@ -154,25 +160,40 @@ impl Finisher {
         let mut groups: BTreeMap<(i32, bool), Completed> = BTreeMap::new();
         for one in these {
             if let End::Completed { output, keep } = &one.end {
-                let (ids, outputs) = groups.entry((one.claim, *keep)).or_default();
-                ids.push(one.id);
+                let group = groups.entry((one.claim, *keep)).or_default();
+                group.ids.push(one.id);
+                group.kinds.push(one.kind);
                 if *keep && output != "null" {
-                    outputs.insert(one.id.to_string(), serde_json::from_str(output)?);
+                    group.outputs.insert(one.id.to_string(), serde_json::from_str(output)?);
                 }
             }
         }
         let mut lost = 0;
-        for ((claim, keep), (ids, outputs)) in groups {
+        for ((claim, keep), Completed { ids, kinds, outputs }) in groups {
             let outputs = (!outputs.is_empty()).then_some(Value::Object(outputs));
             let (complete, drop): (Params<'_>, Params<'_>) = (&[&worker, &ids, &claim, &outputs], &[&worker, &ids, &claim]);
             let (statement, params) = if keep { (&COMPLETE, complete) } else { (&DROP, drop) };
             let answer = lease.query(statement, params).await.map_err(from_driver)?;
             if let Some(row) = answer.rows.first() {
-                lost += ids.len() - usize::try_from(get::<i64>(row, 0)?).unwrap_or(0).min(ids.len());
+                let written = usize::try_from(get::<i64>(row, 0)?).unwrap_or(0).min(ids.len());
+                lost += ids.len() - written;
+                // Which of them were lost is not known, and nearly always none was.
+                self.count(&kinds[..written]);
                 self.jobs.told(get::<Option<Vec<Uuid>>>(row, 1)?.unwrap_or_default());
             }
         }
         Ok(lost)
+    }
+
+    /// So many were completed, of these kinds.
+    fn count(&self, kinds: &[&'static str]) {
+        let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+        kinds.iter().for_each(|kind| *counts.entry(kind).or_default() += 1);
+        for (kind, count) in counts {
+            if let Some(info) = self.jobs.registry().info(kind) {
+                self.jobs.cluster().completed(info.queue, count);
+            }
+        }
     }
 
     /// Writes down which are to run again, and which failed for good; returns how many of them were somebody else's.

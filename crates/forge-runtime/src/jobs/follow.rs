@@ -1,16 +1,20 @@
 //! Following jobs: how one stands, told again whenever that changes, to whoever is to see it.
 //!
 //! ```text
-//!  follow(id) ─▶ TRACK ─▶ whoever writes of the job says so on the bus ─┐
-//!                                                                       ├─▶ STATUS of all that are concerned, once ─▶ their followers
-//!                  nobody has told for two seconds (a job was begun) ───┘
+//!  follow(id) ─▶ TRACK ─▶ whoever claims it, or writes of it, says so on the bus ─┐
+//!                                                                                 ├─▶ STATUS of all that are concerned, once ─▶ their followers
+//!                       nobody has told for two seconds (behind a pooler, say) ───┘
 //! ```
 //!
 //! All followers of a node share its statements: one for whatever was told meanwhile, and one in two seconds while anybody follows. A
 //! follower sees the newest only. The end of a job is the last that is told of it.
+//!
+//! A row says whether somebody follows it, and a claim gives that back with the job. So those that nobody follows cost nothing, and what a claim
+//! has of others is told together, by one notification in five milliseconds at most.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use forge_core::auth::AuthContext;
 use forge_core::function::Access;
@@ -20,11 +24,48 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::store::TRACK;
-use super::{FOLLOW_EVERY, JobResult, Jobs, PAUSE, run};
+use super::wake::CHANNEL;
+use super::{JobResult, Jobs, PAUSE};
 use crate::db::error::from_driver;
+
+/// How often a job that is followed is looked at, should nobody tell.
+const FOLLOW_EVERY: Duration = Duration::from_secs(2);
+
+/// How it is told on the bus that a job that somebody follows was begun, and that it has got on otherwise.
+const BEGUN: &str = "b ";
+const FOLLOWED: &str = "f ";
 
 /// How many are looked at by one statement.
 const LOOK_MAX: usize = 1000;
+
+/// What is told of jobs that somebody follows.
+#[derive(Debug, Clone)]
+pub(super) struct News {
+    /// Of which; of any, when none is named.
+    jobs: Arc<[Uuid]>,
+    /// They were begun: nothing to those who wait for their end.
+    begun: bool,
+}
+
+impl News {
+    /// As it was told on the bus: of those that were begun, and of those that got on otherwise.
+    fn of<'a>(told: impl Iterator<Item = &'a str> + Clone) -> impl Iterator<Item = Self> {
+        [(BEGUN, true), (FOLLOWED, false)].into_iter().filter_map(move |(what, begun)| {
+            let jobs: Arc<[Uuid]> = told.clone().filter_map(|about| about.strip_prefix(what)?.parse().ok()).collect();
+            (!jobs.is_empty()).then_some(Self { jobs, begun })
+        })
+    }
+
+    /// Whether whoever waits for the end of these is to look.
+    fn may_end(&self, these: &[Uuid]) -> bool {
+        !self.begun && (self.jobs.is_empty() || self.jobs.iter().any(|job| these.contains(job)))
+    }
+}
+
+/// Whether what was told on the bus is news of a job that is followed.
+pub(super) fn is_news(about: &str) -> bool {
+    about.starts_with(FOLLOWED) || about.starts_with(BEGUN)
+}
 
 /// What is known of a job that is followed.
 #[derive(Debug, Clone, Default)]
@@ -100,6 +141,55 @@ impl Followed {
 }
 
 impl Jobs {
+    /// Something has become of jobs that somebody follows.
+    pub(super) fn told(&self, jobs: Vec<Uuid>) {
+        self.tell(FOLLOWED, jobs);
+    }
+
+    /// Jobs that somebody follows were begun.
+    pub(super) fn begun(&self, jobs: Vec<Uuid>) {
+        self.tell(BEGUN, jobs);
+    }
+
+    fn tell(&self, what: &str, jobs: Vec<Uuid>) {
+        for job in jobs {
+            self.cluster().bus().tell(CHANNEL, &format!("{what}{job}"), 0, i64::min);
+        }
+    }
+
+    /// Hears what was told of jobs that somebody follows; see [`is_news`].
+    pub(super) fn hear_news<'a>(&self, told: impl Iterator<Item = &'a str> + Clone) {
+        for news in News::of(told) {
+            // Nobody may follow any.
+            drop(self.0.told.send(news));
+        }
+    }
+
+    /// Something may have been missed: whoever follows a job is to look.
+    pub(super) fn hear_everything(&self) {
+        drop(self.0.told.send(News { jobs: [].into(), begun: false }));
+    }
+
+    /// Waits until these have ended.
+    pub(super) async fn wait_for(&self, ids: &[Uuid]) -> Result<Vec<JobResult>> {
+        let mut told = self.0.told.subscribe();
+        self.pool().get().await?.query(&TRACK, &[&ids]).await.map_err(from_driver)?;
+        loop {
+            let found: HashMap<Uuid, JobResult> = self.status(ids).await?.into_iter().map(|one| (one.id, one)).collect();
+            if let Some(missing) = ids.iter().find(|id| !found.contains_key(id)) {
+                return Err(no_such_job(*missing));
+            }
+            if found.values().all(JobResult::has_ended) {
+                return Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect());
+            }
+            let news = async {
+                // Having missed some is news as well.
+                while told.recv().await.is_ok_and(|news| !news.may_end(ids)) {}
+            };
+            drop(tokio::time::timeout(FOLLOW_EVERY, news).await);
+        }
+    }
+
     /// Follows a job: whoever asks may see it. What is told last is how it ended, or that it is gone.
     pub(crate) fn follow(&self, id: Uuid) -> watch::Receiver<Standing> {
         let followed = &self.0.followed;
@@ -119,7 +209,7 @@ impl Jobs {
                 () = followed.more.notified() => Some(Vec::new()),
                 // To have missed some is news of all.
                 news = told.recv() => match news {
-                    Ok(jobs) if !jobs.is_empty() => Some(jobs.to_vec()),
+                    Ok(news) if !news.jobs.is_empty() => Some(news.jobs.to_vec()),
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => None,
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
@@ -156,8 +246,7 @@ impl Jobs {
 
 /// Whether somebody may know how a job stands: whoever dispatched it, who has a role that it names, and the app itself.
 pub(crate) fn may_see(jobs: &Jobs, job: &JobResult, auth: &AuthContext) -> bool {
-    let owner = job.owner.as_deref().and_then(|owner| serde_json::from_str::<run::Owner>(owner).ok());
-    let own = auth.user_id().is_some() && owner.is_some_and(|owner| owner.id.as_deref() == auth.user_id());
+    let own = auth.user_id().is_some() && job.owner.as_ref().is_some_and(|owner| owner.id.as_deref() == auth.user_id());
     let role = match jobs.registry().info(&job.kind).map(|info| info.track) {
         Some(Access::Public) => true,
         Some(Access::SignedIn) => auth.is_authenticated(),
@@ -170,4 +259,25 @@ pub(crate) fn may_see(jobs: &Jobs, job: &JobResult, auth: &AuthContext) -> bool 
 /// What is said of a job that is not there, and of one that is none of the caller's business.
 pub(crate) fn no_such_job(id: Uuid) -> Error {
     Error::not_found(format!("there is no job {id} (any more)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_the_end_of_a_job_is_not_woken_by_its_beginning() {
+        let [mine, other] = [1, 2].map(Uuid::from_u128);
+        let told =
+            [format!("{BEGUN}{mine}"), format!("{FOLLOWED}{other}"), format!("{BEGUN}{other}"), "f nothing".to_owned()];
+        assert!(told.iter().all(|about| is_news(about)) && !is_news("r 50 mail"));
+        let news: Vec<News> = News::of(told.iter().map(String::as_str)).collect();
+        let heard: Vec<(bool, &[Uuid])> = news.iter().map(|news| (news.begun, &*news.jobs)).collect();
+        assert_eq!(heard, [(true, &[mine, other][..]), (false, &[other])]);
+        assert_eq!([&news[0], &news[1]].map(|news| news.may_end(&[mine])), [false, false]);
+        assert_eq!([&news[0], &news[1]].map(|news| news.may_end(&[mine, other])), [false, true]);
+        let anything = News { jobs: [].into(), begun: false };
+        assert!(anything.may_end(&[mine]), "something may have been missed");
+        assert_eq!(News::of(["f x"].into_iter()).count(), 0);
+    }
 }

@@ -25,6 +25,7 @@
 pub(crate) mod admin;
 mod batch;
 mod cancel;
+mod claimer;
 mod context;
 mod dispatch;
 mod enqueue;
@@ -33,10 +34,12 @@ mod follow;
 mod lanes;
 mod maintain;
 mod paused;
+mod progress;
 mod rates;
 mod registry;
 mod run;
 mod shelf;
+mod standing;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -48,10 +51,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use forge_core::auth::AuthContext;
 use forge_core::job::Job;
 use forge_core::{Error, Result};
-use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -63,22 +64,18 @@ pub(crate) use dispatch::{Dispatched, Place, many};
 pub(crate) use follow::{Standing, may_see, no_such_job};
 pub(crate) use registry::JobEntry;
 pub use registry::JobRegistry;
+pub use standing::JobResult;
 use wake::{CHANNEL, Wake, Waker};
 pub(crate) use worker::Worker;
 
 use batch::{Batcher, Batches, batcher};
-use store::{IDLE, NewJob, OURS, PROGRESS, SAVE, STATUS, TRACK, WAITING, Written, get};
+use follow::News;
+use store::{IDLE, NewJob, WAITING, Written, get};
 
 use crate::cluster::{Cluster, Heard};
 use crate::config::JobsConfig;
 use crate::db::Pool;
 use crate::db::error::from_driver;
-
-/// How often a job that is waited for is looked at, should nobody tell.
-const FOLLOW_EVERY: Duration = Duration::from_secs(2);
-
-/// How it is told on the bus that a job that somebody follows has got on.
-const FOLLOWED: &str = "f ";
 
 /// How often it is looked whether anything is left to do, should nobody tell.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -88,36 +85,6 @@ const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// How a job stands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct JobResult {
-    /// Its id.
-    pub id: Uuid,
-    /// Its kind.
-    pub kind: String,
-    /// `pending`, `running`, `retry`, `completed`, `dead_letter`, `cancelled` or `discarded`.
-    pub status: String,
-    /// How often it was begun.
-    pub attempt: i32,
-    /// How far it said to be, in percent.
-    pub progress: Option<i16>,
-    /// And the words for it.
-    pub progress_message: Option<String>,
-    /// Its result, once it is completed, and as long as its history is kept.
-    pub output: Option<Value>,
-    /// What its last attempt failed with: code, message, details.
-    pub error: Option<Value>,
-    /// Who dispatched it.
-    pub(crate) owner: Option<String>,
-}
-
-impl JobResult {
-    /// Whether nothing will become of it any more by itself.
-    pub fn has_ended(&self) -> bool {
-        !matches!(self.status.as_str(), "pending" | "running" | "retry")
-    }
-}
 
 /// The queue, as this node uses it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -146,8 +113,8 @@ struct Inner {
     paused: paused::Paused,
     /// It has been written down how jobs ended.
     ended: Notify,
-    /// Jobs that somebody follows and that have got on.
-    told: broadcast::Sender<Arc<[Uuid]>>,
+    /// What jobs that somebody follows have come to.
+    told: broadcast::Sender<News>,
     /// Those that somebody on this node follows.
     followed: follow::Followed,
 }
@@ -293,24 +260,15 @@ impl Jobs {
             match heard.recv().await {
                 Heard::Everything => {
                     self.0.waker.wake(Wake::Look);
-                    self.tell_here(&[]);
+                    self.hear_everything();
                 }
                 Heard::Told(told) => {
-                    let (jobs, wakes): (Vec<_>, Vec<_>) = told.iter().partition(|(about, _)| about.starts_with(FOLLOWED));
+                    let (news, wakes): (Vec<_>, Vec<_>) = told.iter().partition(|(about, _)| follow::is_news(about));
                     wakes.into_iter().for_each(|(about, at)| self.0.waker.wake(Wake::heard(about, *at)));
-                    let jobs: Vec<Uuid> =
-                        jobs.iter().filter_map(|(about, _)| about[FOLLOWED.len()..].parse().ok()).collect();
-                    if !jobs.is_empty() {
-                        self.tell_here(&jobs);
-                    }
+                    self.hear_news(news.into_iter().map(|(about, _)| about.as_str()));
                 }
             }
         }
-    }
-
-    /// Whoever follows one of these jobs, or any when none is named, is to look.
-    fn tell_here(&self, jobs: &[Uuid]) {
-        drop(self.0.told.send(jobs.into()));
     }
 
     /// The background work of a node that dispatches: enqueues outside of transactions, and what jobs say of themselves.
@@ -334,108 +292,6 @@ impl Jobs {
             () = self.hear() => {}
             () = self.measure() => {}
             () = self.follow_all() => {}
-        }
-    }
-
-    /// A job has said how far it is.
-    fn progressed(&self, running: &Arc<Running>) {
-        self.0.progressed.lock().unwrap_or_else(PoisonError::into_inner).insert(running.id, running.clone());
-        self.0.progress.notify_one();
-    }
-
-    async fn write_progress(&self) -> Result<()> {
-        let some: Vec<Arc<Running>> =
-            self.0.progressed.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, running)| running).collect();
-        let said: Vec<_> = some.iter().filter_map(|running| Some((running, running.take_progress()?))).collect();
-        let ids: Vec<Uuid> = said.iter().map(|(running, _)| running.id).collect();
-        let about: Map<String, Value> = said
-            .iter()
-            .map(|(running, progress)| {
-                let Running { worker, claim, .. } = &***running;
-                let about =
-                    json!({ "worker": worker, "claim": claim, "percent": progress.percent, "message": progress.message });
-                (running.id.to_string(), about)
-            })
-            .collect();
-        let lease = self.0.pool.get().await?;
-        let answer = lease.query(&PROGRESS, &[&ids, &Value::Object(about)]).await.map_err(from_driver)?;
-        drop(lease);
-        let mut tracked = Vec::new();
-        for row in &answer.rows {
-            if get(row, 1)? {
-                tracked.push(get(row, 0)?);
-            }
-        }
-        self.told(tracked);
-        Ok(())
-    }
-
-    /// Something has become of jobs that somebody follows.
-    fn told(&self, jobs: Vec<Uuid>) {
-        for job in jobs {
-            self.0.cluster.bus().tell(CHANNEL, &format!("{FOLLOWED}{job}"), 0, i64::min);
-        }
-    }
-
-    async fn save(&self, running: &Running, value: &str) -> Result<()> {
-        let lease = self.0.pool.get().await?;
-        let answer =
-            lease.query(&SAVE, &[&running.id, &running.worker, &running.claim, &value]).await.map_err(from_driver)?;
-        if answer.affected == 0 { Err(lost()) } else { Ok(()) }
-    }
-
-    async fn still_ours(&self, running: &Running) -> Result<()> {
-        let lease = self.0.pool.get().await?;
-        let answer = lease.query(&OURS, &[&running.id, &running.worker, &running.claim]).await.map_err(from_driver)?;
-        if answer.rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) { Ok(()) } else { Err(lost()) }
-    }
-
-    /// How jobs stand; those that are nowhere (any more) are left out.
-    pub(crate) async fn status(&self, ids: &[Uuid]) -> Result<Vec<JobResult>> {
-        let answer = self.0.pool.get().await?.query(&STATUS, &[&ids]).await.map_err(from_driver)?;
-        let json = |text: Option<String>| text.map(|text| serde_json::from_str(&text)).transpose();
-        answer
-            .rows
-            .iter()
-            .map(|row| {
-                Ok(JobResult {
-                    id: get(row, 0)?,
-                    kind: get(row, 1)?,
-                    status: get(row, 2)?,
-                    attempt: get(row, 3)?,
-                    progress: get(row, 4)?,
-                    progress_message: get(row, 5)?,
-                    output: json(get(row, 6)?)?,
-                    error: json(get(row, 7)?)?,
-                    owner: get(row, 8)?,
-                })
-            })
-            .collect()
-    }
-
-    /// How a job stands, for somebody who may know.
-    pub(crate) async fn status_for(&self, id: Uuid, auth: &AuthContext) -> Result<JobResult> {
-        let found = self.status(&[id]).await?.pop().filter(|job| may_see(self, job, auth));
-        found.ok_or_else(|| no_such_job(id))
-    }
-
-    /// Waits until these have ended.
-    async fn wait_for(&self, ids: &[Uuid]) -> Result<Vec<JobResult>> {
-        let mut told = self.0.told.subscribe();
-        self.0.pool.get().await?.query(&TRACK, &[&ids]).await.map_err(from_driver)?;
-        loop {
-            let found: HashMap<Uuid, JobResult> = self.status(ids).await?.into_iter().map(|one| (one.id, one)).collect();
-            if let Some(missing) = ids.iter().find(|id| !found.contains_key(id)) {
-                return Err(Error::not_found(format!("there is no job {missing} (any more)")));
-            }
-            if found.values().all(JobResult::has_ended) {
-                return Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect());
-            }
-            let news = async {
-                // Having missed some is news as well.
-                while told.recv().await.is_ok_and(|jobs| !jobs.is_empty() && !jobs.iter().any(|job| ids.contains(job))) {}
-            };
-            drop(tokio::time::timeout(FOLLOW_EVERY, news).await);
         }
     }
 
@@ -475,8 +331,4 @@ impl Jobs {
         let answer = self.pool().get().await?.query(&WAITING, &[&kind]).await.map_err(from_driver)?;
         answer.rows.iter().map(|row| get(row, 0)).collect()
     }
-}
-
-fn lost() -> Error {
-    Error::cancelled()
 }

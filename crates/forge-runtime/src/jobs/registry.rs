@@ -1,7 +1,7 @@
 //! The jobs of an app, by name: those of `#[forge::job]`, and one for each cron, whose runs are jobs.
 
 use std::any::TypeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use forge_core::Result;
@@ -108,6 +108,11 @@ impl JobRegistry {
     /// What they say about themselves, by name. The runs of crons are not among them.
     pub fn infos(&self) -> impl Iterator<Item = &JobInfo> {
         self.jobs.values().filter(|entry| entry.describe.is_some()).map(|entry| &entry.info)
+    }
+
+    /// The queues that they wait in, those of runs of crons too.
+    pub(crate) fn queues(&self) -> BTreeSet<&'static str> {
+        self.entries().map(|entry| entry.info.queue).collect()
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<JobEntry>> {

@@ -29,7 +29,7 @@ const ERROR_MAX: usize = 8 * 1024;
 
 /// Whoever dispatched a job, as its row says: a user, or the app itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Owner {
+pub(crate) struct Owner {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -38,6 +38,13 @@ pub(super) struct Owner {
     claims: Map<String, Value>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     system: bool,
+}
+
+impl Owner {
+    /// As people see it: a user's id, `app`, or nobody.
+    pub(super) fn name(self) -> Option<String> {
+        self.id.or_else(|| self.system.then(|| "app".to_owned()))
+    }
 }
 
 /// What is written of whoever dispatches a job: nothing when nobody is signed in.

@@ -130,6 +130,8 @@ pub(crate) struct Claimed {
     pub(crate) concurrency_key: Option<String>,
     pub(crate) saved: Option<String>,
     pub(crate) cancel_requested: bool,
+    /// Somebody follows it.
+    pub(crate) tracked: bool,
     /// Whose it is: with the claim, the fence of all that is written of it.
     pub(crate) worker: Uuid,
 }
@@ -281,6 +283,7 @@ pub(super) async fn claim(pool: &Pool, worker: Uuid, asks: &[Ask]) -> Result<Vec
                 concurrency_key: get(row, 8)?,
                 saved: get::<Option<JsonText>>(row, 9)?.map(|json| json.0),
                 cancel_requested: get(row, 10)?,
+                tracked: get(row, 12)?,
                 worker,
             })
         })

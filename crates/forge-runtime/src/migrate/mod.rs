@@ -34,6 +34,7 @@ pub(crate) fn system() -> Result<Vec<Migration>> {
         ("0009_crons.sql", include_str!("../../migrations/0009_crons.sql")),
         ("0010_admin.sql", include_str!("../../migrations/0010_admin.sql")),
         ("0011_job_claims.sql", include_str!("../../migrations/0011_job_claims.sql")),
+        ("0013_nodes.sql", include_str!("../../migrations/0013_nodes.sql")),
     ]
     .into_iter()
     .map(|(file, sql)| Migration::parse("forge", file, sql))

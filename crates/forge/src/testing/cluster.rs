@@ -229,16 +229,24 @@ impl TestNode {
     /// # Errors
     /// When it does not run, does not end within a minute, or says that it failed; with its log.
     pub async fn stop(&self) -> Result<()> {
+        self.process.lock().await.as_ref().ok_or_else(no_process)?.terminate()?;
+        self.ended().await
+    }
+
+    /// Waits until it has ended by itself, as a node does that was asked to drain.
+    ///
+    /// # Errors
+    /// When it does not run, does not end within a minute, or says that it failed; with its log.
+    pub async fn ended(&self) -> Result<()> {
         let mut process = self.process.lock().await;
         let running = process.as_mut().ok_or_else(no_process)?;
-        running.terminate()?;
         let status = running.ended().await?;
         let log = running.last_words();
         self.bury(&mut process);
         if status.success() {
             return Ok(());
         }
-        Err(Error::internal(format!("a node that was told to stop ended with {status}; the end of its log:\n{log}")))
+        Err(Error::internal(format!("a node that was to stop ended with {status}; the end of its log:\n{log}")))
     }
 
     fn bury(&self, process: &mut Option<NodeProcess>) {

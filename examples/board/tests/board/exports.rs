@@ -3,8 +3,8 @@
 use board::boards::{RenameBoard, rename_board};
 use board::exports::{ExportBoard, StartExport, start_export};
 use board::members::{MemberRole, RemoveMember, remove_member};
-use forge::Result;
 use forge::testing::TestApp;
+use forge::{JobStatus, Result};
 
 use crate::people::{board_of, card, member, person, refused};
 
@@ -19,7 +19,7 @@ async fn a_board_becomes_a_file(app: TestApp) -> Result<()> {
     app.assert_dispatched::<ExportBoard>(|job| job.board_id == board.id).await;
     app.run_jobs().await?;
     let job = app.parts().job(id).await?;
-    assert_eq!(job.status, "completed", "{job:?}");
+    assert_eq!(job.status, JobStatus::Completed, "{job:?}");
     let file = job.output.unwrap_or_else(|| panic!("there is an output"));
     assert_eq!((file["fileName"].as_str(), file["cards"].as_u64()), (Some("Kitchen-co.csv"), Some(2)));
     let lines: Vec<&str> = file["content"].as_str().unwrap_or_default().lines().collect();

@@ -92,6 +92,7 @@ fn doors() -> Vec<(&'static str, &'static str)> {
         ("POST", "/_api/crons/hourly/pause"),
         ("POST", "/_api/crons/hourly/resume"),
         ("GET", "/_api/cluster"),
+        ("POST", "/_api/cluster/nodes/01981f0e-7a10-7c3e-9d0b-3f1f6f9f0a11/drain"),
         ("GET", "/_api/audit"),
         ("GET", "/_api"),
         ("GET", "/_api/"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use forge::testing::TestApp;
-use forge::{App, Node};
+use forge::{App, JobStatus, Node};
 use forge_runtime::config::{Config, Mode, Role, Secret};
 use pipeline::*;
 use serde_json::{Value, json};
@@ -49,36 +49,92 @@ async fn a_queue_is_shown_as_it_stands() {
     assert_eq!(again["changed"], false);
     assert_eq!(post(&app, "/_api/queues/default/resume", json!({})).await.data()["changed"], true);
     app.run_jobs().await.unwrap();
+    until("what was completed is counted", async || queue(&app, "default").await["completedPerMinute"] == 4).await;
     let stands = queue(&app, "default").await;
-    assert_eq!(
-        (&stands["ready"], &stands["held"], &stands["completedPerMinute"]),
-        (&json!(0), &json!(0), &json!(4.0)),
-        "{stands}"
-    );
+    assert_eq!((&stands["ready"], &stands["held"]), (&json!(0), &json!(0)), "{stands}");
     assert_eq!(audit(&app).await, [done("queues.pause", Some("default"), 1), done("queues.resume", Some("default"), 1)]);
     app.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn paused_at_one_node_a_queue_rests_at_all() {
-    // One node that answers, another one that works.
+/// A node that answers, and another one that works.
+async fn apart() -> (TestApp, Node) {
     let started = TestApp::start_with(|config| {
         config.admin.token = Some(TOKEN.into());
         config.node.roles = vec![Role::Gateway, Role::Function];
+        config.cluster.heartbeat_interval = Duration::from_millis(200);
     });
     let app = started.await.unwrap();
     let mut config = Config::load_for(None, &|_| None, Mode::Test).unwrap().config;
     config.database.url = Some(Secret::new(app.database_url()));
     config.node.roles = vec![Role::Worker];
+    config.cluster.heartbeat_interval = Duration::from_millis(200);
     config.security.auth.secret = Some(Secret::new(token::SECRET));
     let mut worker = Node::start(App::linked(&[]).unwrap(), config).await.unwrap();
     worker.ready().await.unwrap();
+    (app, worker)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_completed_is_told_wherever_it_was_and_whether_or_not_it_is_kept() {
+    let (app, mut worker) = apart().await;
+    app.anonymous().call(order_surveys, ("elsewhere".to_owned(), 30)).await.unwrap();
+    app.anonymous().call(order_many, ("kept".to_owned(), 20)).await.unwrap();
+    let done = async || {
+        (
+            queue(&app, "surveys").await["completedPerMinute"].as_i64(),
+            queue(&app, "default").await["completedPerMinute"].as_i64(),
+        )
+    };
+    until("the other node has told of all", async || done().await == (Some(30), Some(20))).await;
+    assert_eq!(count(&app, "SELECT count(*) FROM forge_jobs_done WHERE kind = 'survey'").await, 0);
+    worker.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_nobody_knows_is_not_paused_by_mistake() {
+    let app = start().await;
+    for verb in ["pause", "resume"] {
+        let refused = post(&app, &format!("/_api/queues/familys/{verb}"), json!({})).await;
+        assert_eq!(refused.failure(), (404, "NOT_FOUND".into()), "{verb}");
+        let text = refused.text();
+        assert!(
+            text.contains("did you mean `families`?") && text.contains("default, families, lasting, surveys"),
+            "{text}"
+        );
+    }
+    assert_eq!(count(&app, "SELECT count(*) FROM forge_job_queues").await, 0);
+    // Those of another app's nodes, and whatever has jobs, are known.
+    let sql = app.sql().await.unwrap();
+    let joins =
+        "INSERT INTO forge_nodes (id, hostname, roles, capabilities, status, version, forge_version, started_at, queues)
+                 VALUES (gen_random_uuid(), 'other', '{worker}', '{general}', 'active', '2', '1', now(), '{tomorrow}')";
+    sql.batch_execute(joins).await.unwrap();
+    bury(&app, "obey", 1, "AS_TOLD").await;
+    sql.batch_execute("UPDATE forge_jobs_dead SET queue = 'yesterday'").await.unwrap();
+    for name in ["tomorrow", "yesterday"] {
+        assert_eq!(post(&app, &format!("/_api/queues/{name}/pause"), json!({})).await.data()["changed"], true, "{name}");
+    }
+    // So are those that are paused all the same, until they go on.
+    let forced = post(&app, "/_api/queues/next-week/pause", json!({"force": true})).await.data();
+    assert_eq!(forced, json!({"queue": "next-week", "paused": true, "changed": true}));
+    assert_eq!(post(&app, "/_api/queues/next-week/resume", json!({})).await.data()["changed"], true);
+    assert_eq!(post(&app, "/_api/queues/next-week/resume", json!({})).await.status, 404);
+    let audited: Vec<_> = audit(&app).await.into_iter().map(|(_, action, target, _)| (action, target.unwrap())).collect();
+    let wanted = [("pause", "tomorrow"), ("pause", "yesterday"), ("pause", "next-week"), ("resume", "next-week")];
+    assert_eq!(audited, wanted.map(|(verb, queue)| (format!("queues.{verb}"), queue.to_owned())));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paused_at_one_node_a_queue_rests_at_all() {
+    let (app, mut worker) = apart().await;
     let ada = app.user("ada");
     let order_one = async |label: &str| {
         let orders = Orders { label: label.to_owned(), ..Orders::default() };
         ada.call(order, (orders, 0, false)).await.unwrap()
     };
-    let completed = async |id| app.parts().job(id).await.unwrap().status == "completed";
+    let completed = async |id| app.parts().job(id).await.unwrap().status == JobStatus::Completed;
     let before = order_one("before").await;
     until("the other node works", async || completed(before).await).await;
     assert_eq!(post(&app, "/_api/queues/default/pause", json!({})).await.status, 200);
@@ -88,7 +144,7 @@ async fn paused_at_one_node_a_queue_rests_at_all() {
         let other = app.user("ada").call(order_delegates, (1, 0)).await.unwrap()[0];
         until("other queues go on", async || completed(other).await).await;
     }
-    assert_eq!(app.parts().job(held).await.unwrap().status, "pending");
+    assert_eq!(app.parts().job(held).await.unwrap().status, JobStatus::Pending);
     assert_eq!(post(&app, "/_api/queues/default/resume", json!({})).await.status, 200);
     until("it goes on", async || completed(held).await).await;
     worker.stop().await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use forge::JobStatus;
 use forge::prelude::*;
 use forge::testing::TestApp;
 use pipeline::*;
@@ -22,7 +23,7 @@ async fn a_job_exists_exactly_if_its_mutation_commits(app: TestApp) -> Result<()
     assert_eq!(executions(&app, "kept").await, [(1, true)]);
     assert_eq!(executions(&app, "lost").await, []);
     let job = app.parts().job(id).await?;
-    assert_eq!((job.status.as_str(), job.output), ("completed", Some(serde_json::json!("ada did kept"))));
+    assert_eq!((job.status, job.output), (JobStatus::Completed, Some(serde_json::json!("ada did kept"))));
     Ok(())
 }
 
@@ -66,7 +67,7 @@ async fn one_that_gives_up_is_cancelled_and_not_tried_again(app: TestApp) -> Res
     let id = app.user("ada").call(order, (orders, 0, false)).await?;
     app.run_jobs().await?;
     let job = app.parts().job(id).await?;
-    assert_eq!((job.status.as_str(), job.error.unwrap()["message"].as_str()), ("cancelled", Some("the card is gone")));
+    assert_eq!((job.status, job.error.unwrap()["message"].as_str()), (JobStatus::Cancelled, Some("the card is gone")));
     Ok(())
 }
 
@@ -97,6 +98,15 @@ async fn one_that_is_delayed_runs_when_it_is_due(app: TestApp) -> Result<()> {
     assert_eq!(executions(&app, "tomorrow").await, []);
     app.advance(Duration::from_secs(11)).await?;
     assert_eq!(executions(&app, "tomorrow").await, [(1, true)]);
+    Ok(())
+}
+
+#[forge::test]
+async fn a_job_sees_the_cluster_that_it_runs_in(app: TestApp) -> Result<()> {
+    app.anonymous().call(order_surveys, ("here".to_owned(), 1)).await?;
+    app.run_jobs().await?;
+    let me = app.parts().cluster().me().unwrap();
+    assert_eq!(executions(&app, &format!("here {me}")).await, [(1, false)]);
     Ok(())
 }
 

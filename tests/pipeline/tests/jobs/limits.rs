@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use forge::JobStatus;
 use forge::prelude::*;
 use forge::testing::TestApp;
 use pipeline::*;
@@ -70,7 +71,7 @@ async fn parents_that_wait_leave_their_places_to_their_children() {
     app.run_jobs().await.unwrap();
     for parent in parents {
         let job = app.parts().job(parent).await.unwrap();
-        assert_eq!((job.status.as_str(), job.output), ("completed", Some(serde_json::json!(3))));
+        assert_eq!((job.status, job.output), (JobStatus::Completed, Some(serde_json::json!(3))));
     }
     app.stop().await;
 }

@@ -22,5 +22,5 @@ async fn executions(app: &TestApp, label: &str) -> Vec<(i32, bool)> {
 /// How a job stands: its status, and the code of its error.
 async fn status(app: &TestApp, id: Uuid) -> (String, Option<String>) {
     let job = app.parts().job(id).await.unwrap();
-    (job.status, job.error.and_then(|error| error["code"].as_str().map(str::to_owned)))
+    (job.status.to_string(), job.error.and_then(|error| error["code"].as_str().map(str::to_owned)))
 }

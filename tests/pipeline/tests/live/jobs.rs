@@ -2,15 +2,17 @@
 
 use forge::prelude::*;
 use forge::testing::TestApp;
-use pipeline::{Orders, order};
+use pipeline::{Orders, order, order_to_wait};
 use serde_json::{Value, json};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio_postgres::{AsyncMessage, Client};
 
 use crate::support::http::{Connection, Request};
 use crate::support::live::Live;
 use crate::support::process::Process;
 use crate::support::server::empty_database;
 use crate::support::sse::Sse;
-use crate::support::{count, token};
+use crate::support::{Gate, PATIENCE, count, token};
 
 fn orders(label: &str) -> Orders {
     Orders { label: label.into(), ..Orders::default() }
@@ -66,6 +68,49 @@ async fn whoever_dispatched_a_job_is_told_how_it_gets_on_until_it_ends(app: Test
     // It is over: the number is free, and one that has ended before is told at once.
     live.send(follow(8, quick)).await;
     assert_eq!(told(&mut live, is("completed")).await["id"], 8);
+    Ok(())
+}
+
+/// What nodes tell each other of jobs, from now on, and the session that hears it.
+async fn hear(url: &str) -> (Client, UnboundedReceiver<String>) {
+    let (client, mut connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let (heard, hearing) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notification(told) = message {
+                // The test may be over.
+                let _ = heard.send(told.payload().to_owned());
+            }
+        }
+    });
+    client.batch_execute("LISTEN forge_jobs").await.unwrap();
+    (client, hearing)
+}
+
+#[forge::test]
+async fn that_a_job_was_begun_is_told_of_those_that_somebody_follows(app: TestApp) -> Result<()> {
+    let gate = Gate::shut(app.sql().await?, 8_100).await;
+    let (_session, mut hearing) = hear(&app.database_url()).await;
+    let ada = app.user("ada");
+    app.work();
+    let alone = ada.call(order_to_wait, 8_100).await?;
+    gate.until_waiting(1).await;
+    app.parts().hold_jobs(true);
+    let followed = ada.call(order_to_wait, 8_100).await?;
+    let mut live = Live::open(&app.url(), Some(&token::of("ada", &[]))).await;
+    live.send(follow(1, followed)).await;
+    told(&mut live, is("pending")).await;
+    app.work();
+    told(&mut live, is("running")).await;
+    // Not by a look now and then: its worker has said so, and nothing of the other one.
+    let mut said = String::new();
+    while !said.contains(&format!("b {followed}")) {
+        let more = tokio::time::timeout(PATIENCE, hearing.recv()).await;
+        said += &more.unwrap_or_else(|_| panic!("nobody tells that it was begun: {said}")).unwrap();
+    }
+    assert!(!said.contains(&alone.to_string()), "{said}");
+    gate.open().await;
+    told(&mut live, is("completed")).await;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ WITH session AS MATERIALIZED (
     SELECT greatest(now() - last_heartbeat - make_interval(secs => $10), '0') AS jump FROM forge_nodes WHERE id = $1
 ), me AS (
     UPDATE forge_nodes SET
-        last_heartbeat = now(), status = $2, connections = $3, jobs = $4, jobs_max = $5, cpu = $6, memory = $7, capabilities = $8,
+        last_heartbeat = now(), status = $2, connections = $3, jobs = $4, jobs_max = $5, cpu = $6, memory = $7, capabilities = $8, completed = $19::text::json,
         backend_pid = (SELECT pid FROM session), backend_start = (SELECT backend_start FROM session)
     WHERE id = $1 AND status <> 'dead'
     RETURNING id
@@ -38,6 +38,12 @@ WITH session AS MATERIALIZED (
     RETURNING id
 ), swept AS (
     DELETE FROM forge_nodes WHERE status = 'dead' AND last_heartbeat < now() - interval '1 hour' AND EXISTS (SELECT FROM me)
+), drained AS (
+    -- Somebody may have asked a node to drain at the moment at which it left.
+    DELETE FROM forge_node_drains WHERE node_id IN (
+        SELECT d.node_id FROM forge_node_drains d
+        WHERE NOT EXISTS (SELECT FROM forge_nodes n WHERE n.id = d.node_id) FOR UPDATE SKIP LOCKED
+    )
 ), held AS MATERIALIZED (
     -- Whose session has the lock of a role.
     SELECT k.role, l.pid FROM unnest($13::text[], $14::int8[]) AS k (role, class)
@@ -62,7 +68,7 @@ SELECT
     (SELECT json_agg(n)::text FROM (
         SELECT id, hostname, address, roles, capabilities, status, version, forge_version, started_at, last_heartbeat,
             (extract(epoch FROM now() - last_heartbeat) * 1000)::int8 AS silent_ms, id = ANY (ARRAY(SELECT id FROM gone)) AS gone,
-            connections, jobs, jobs_max, cpu, memory
+            connections, jobs, jobs_max, cpu, memory, id = ANY (ARRAY(SELECT node_id FROM forge_node_drains)) AS drain_asked
         FROM forge_nodes ORDER BY (status = 'dead'), started_at, id LIMIT $18
     ) n),
     (SELECT json_agg(r)::text FROM (
@@ -70,4 +76,5 @@ SELECT
             (extract(epoch FROM l.lease_until - now() + coalesce((SELECT jump FROM jump), '0')) * 1000)::int8 AS lease_left_ms,
             h.pid AS lock_pid, h.pid = pg_backend_pid() AS lock_mine
         FROM unnest($13::text[]) AS k (role) LEFT JOIN forge_leaders l USING (role) LEFT JOIN held h USING (role)
-    ) r)
+    ) r),
+    EXISTS (SELECT FROM forge_node_drains WHERE node_id = $1)

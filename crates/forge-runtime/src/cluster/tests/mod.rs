@@ -39,7 +39,10 @@ impl Place {
                 Templates::new(&PrivateServer::ensure(Options::test(workspace.canonicalize().unwrap())).await.unwrap())
             }
         };
-        let tables = include_str!("../../../migrations/0007_cluster.sql");
+        let tables = concat!(
+            include_str!("../../../migrations/0007_cluster.sql"),
+            include_str!("../../../migrations/0013_nodes.sql")
+        );
         let migrate = async |url: String| {
             connect(&url).await.batch_execute(tables).await.unwrap();
             Ok::<_, forge_core::Error>(())
@@ -62,7 +65,7 @@ impl Place {
             cluster.clone(),
             &self.reached_at(url),
             (&defaults.cluster, &defaults.node),
-            (Some("127.0.0.1:8080".into()), "1.2.3"),
+            (Some("127.0.0.1:8080".into()), "1.2.3", vec!["default", "mail"]),
             seen,
         );
         Node { cluster, heart: heart.unwrap(), stage }

@@ -92,6 +92,40 @@ async fn a_silent_node_is_dead_and_comes_back_as_another() {
 }
 
 #[tokio::test]
+async fn who_is_asked_to_drain_hears_of_it_with_a_beat_also_under_another_id() {
+    let place = Place::make().await;
+    let (mut one, mut two, mut three) = (place.node(), place.node(), place.node());
+    for node in [&mut one, &mut two, &mut three] {
+        node.beats().await;
+    }
+    let (asked, old) = (two.id(), three.id());
+    let ask = "INSERT INTO forge_node_drains (node_id) SELECT unnest($1::uuid[])";
+    place.sql.execute(ask, &[&vec![asked, old]]).await.unwrap();
+    one.beats().await;
+    let seen: Vec<_> = one.cluster.info().nodes().iter().filter(|node| node.drain_asked).map(|node| node.id).collect();
+    assert_eq!(seen, [asked, old]);
+    assert!(!two.cluster.asked_to_drain().is_cancelled());
+    two.beats().await;
+    let heard = |node: &super::Node| node.cluster.asked_to_drain().is_cancelled();
+    assert!(heard(&two) && !heard(&one));
+    // Taken for dead before it could hear of it, it is asked still.
+    place.age(&three, 16).await;
+    one.beats().await;
+    assert_eq!(place.status(old).await, "dead");
+    three.beats().await;
+    assert!(!heard(&three));
+    three.beats().await;
+    assert!(heard(&three) && three.id() != old);
+    // What was asked of a node goes with its row.
+    let left = "SELECT string_agg(node_id::text, ' ' ORDER BY node_id) FROM forge_node_drains";
+    two.heart.leave().await;
+    one.beats().await;
+    assert_eq!(place.text(left).await, format!("{old} {}", three.id()));
+    assert_eq!(place.text("SELECT DISTINCT queues FROM forge_nodes").await, "{default,mail}");
+    place.database.remove().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_node_whose_session_has_ended_is_dead_after_one_interval_and_a_quarter() {
     let place = Place::make().await;
     let (mut one, mut two) = (place.node(), place.node());

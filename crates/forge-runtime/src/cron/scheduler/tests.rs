@@ -58,7 +58,7 @@ impl Scheduler {
         let (stage, seen) = watch::channel(Stage::Ready);
         let cluster = Cluster::new();
         let options = (&defaults.cluster, &defaults.node);
-        let heart = Heart::new(cluster.clone(), &place.database, options, (None, "1"), seen).unwrap();
+        let heart = Heart::new(cluster.clone(), &place.database, options, (None, "1", Vec::new()), seen).unwrap();
         let pool = place.database.jobs().clone();
         let jobs = Jobs::new(JobRegistry::default(), &JobsConfig::default(), pool, cluster.clone());
         let crons = [CronEntry::of::<Hourly<true>>(), CronEntry::of::<Hourly<false>>()];

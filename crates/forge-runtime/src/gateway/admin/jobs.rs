@@ -1,5 +1,6 @@
 //! `/_api/jobs`.
 
+use forge_core::job::JobStatus;
 use forge_core::{Error, Result};
 use http::Method;
 use serde::Deserialize;
@@ -9,7 +10,7 @@ use uuid::Uuid;
 use super::wish::{self, SaidFilter};
 use super::{Desk, Wish, data, nothing};
 use crate::admin::Actor;
-use crate::jobs::admin::{Bulk, STATUSES, Verb};
+use crate::jobs::admin::{Bulk, Verb};
 
 /// What a job that is cancelled is told when nobody gives a reason.
 const NO_REASON: &str = "somebody has called it off";
@@ -45,7 +46,7 @@ impl Desk {
         match (&wish.method, path) {
             (&Method::GET, []) => {
                 let filter = wish.words.filter()?;
-                filter.check_statuses(&STATUSES)?;
+                filter.check_statuses(&JobStatus::ALL)?;
                 let (before, limit) = (wish.words.id("before")?, wish.words.limit()?);
                 wish.words.end()?;
                 data(&jobs.list(admin, &filter, before, limit).await?)

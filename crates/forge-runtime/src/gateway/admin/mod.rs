@@ -3,6 +3,7 @@
 //! The doors do nothing themselves: each reads what is asked for and calls the `admin.rs` of a feature. Their shapes are told in `docs/admin.md`.
 
 mod attempts;
+mod cluster;
 mod guard;
 mod jobs;
 mod wish;
@@ -29,9 +30,8 @@ use super::page::nothing_here;
 use super::{answer, room};
 use crate::admin::{Actor, Admin};
 use crate::app::{NodeParts, Stage};
-use crate::cluster::admin::ClusterView;
 use crate::cron::admin::{NEXT_MAX, Place};
-use crate::jobs::admin::Counts;
+use crate::jobs::admin::{Counts, Pause};
 use guard::Guard;
 use wish::Words;
 
@@ -114,10 +114,7 @@ impl Desk {
             Some((&"jobs", rest)) => self.jobs(&actor, rest, wish).await,
             Some((&"queues", rest)) => self.queues(&actor, rest, wish).await,
             Some((&"crons", rest)) => self.crons(&actor, rest, wish).await,
-            Some((&"cluster", [])) if wish.method == Method::GET => {
-                wish.words.end()?;
-                data(&ClusterView::of(&self.parts.cluster()))
-            }
+            Some((&"cluster", rest)) => self.cluster(&actor, rest, wish).await,
             Some((&"audit", [])) if wish.method == Method::GET => self.audit(wish).await,
             _ => Err(nothing()),
         }
@@ -131,9 +128,22 @@ impl Desk {
                 data(&json!({ "queues": *jobs.queues(&self.admin, &self.counts).await? }))
             }
             (&Method::POST, [queue, word @ ("pause" | "resume")]) => {
-                wish.nothing_said()?;
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Said {
+                    #[serde(default)]
+                    force: bool,
+                }
                 let paused = *word == "pause";
-                let changed = jobs.pause_queue(&self.admin, actor, queue, paused).await?;
+                let to_do = if paused {
+                    wish.words.end()?;
+                    let Said { force } = wish::body(&wish.body)?;
+                    Pause::Pause { unknown: force }
+                } else {
+                    wish.nothing_said()?;
+                    Pause::Resume
+                };
+                let changed = jobs.pause_queue(&self.admin, actor, queue, to_do).await?;
                 self.counts.forget().await;
                 data(&json!({ "queue": queue, "paused": paused, "changed": changed }))
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::auth::AuthContext;
+use forge_core::job::JobStatus;
 use forge_core::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use tokio::task::AbortHandle;
@@ -93,7 +94,7 @@ impl Follower {
     }
 
     fn message(&self, job: &JobResult) -> Result<String> {
-        let completed = job.status == "completed";
+        let completed = job.status == JobStatus::Completed;
         let mut message = json!({
             "type": "job",
             "id": self.id,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use forge_core::job::JobStatus;
 use forge_core::{Error, Result};
 use serde::Serialize;
 use serde_json::json;
@@ -50,10 +51,10 @@ impl Verb {
     }
 
     /// To jobs that stand so.
-    pub(crate) const fn statuses(self) -> &'static [&'static str] {
+    pub(crate) const fn statuses(self) -> &'static [JobStatus] {
         match self {
-            Self::Retry | Self::Discard => &["dead_letter"],
-            Self::Cancel => &["pending", "running", "retry"],
+            Self::Retry | Self::Discard => &[JobStatus::DeadLetter],
+            Self::Cancel => &[JobStatus::Pending, JobStatus::Running, JobStatus::Retry],
         }
     }
 }
@@ -158,7 +159,7 @@ impl Jobs {
         }
         act.undo().await;
         let job = self.status(&[id]).await?.pop().ok_or_else(|| no_such_job(id))?;
-        if verb == Verb::Cancel && job.status == "running" {
+        if verb == Verb::Cancel && job.status == JobStatus::Running {
             // Somebody has asked it to already.
             return Ok("cancelling");
         }

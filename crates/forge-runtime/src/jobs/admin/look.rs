@@ -1,13 +1,15 @@
 //! Jobs in a list, and one as a whole.
 
 use forge_core::Result;
-use forge_core::job::Priority;
+use forge_core::job::{JobStatus, Priority};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::super::run::Owner;
+use super::super::standing::{json, owner, status};
 use super::super::store::get;
 use super::super::{Jobs, no_such_job};
 use super::{CHILDREN, Filter, LIST, SHOW};
@@ -20,7 +22,7 @@ pub(crate) struct JobView {
     pub(crate) id: Uuid,
     kind: String,
     queue: String,
-    status: String,
+    status: JobStatus,
     /// What it waits for, while it is `pending` or `retry`: a `worker`, its `time`, or a place of its `key`.
     waits_for: Option<String>,
     priority: Value,
@@ -95,14 +97,11 @@ impl Jobs {
         let job = self.views(&look, &Filter::default(), just_it, 1).await?.pop().ok_or_else(|| no_such_job(id))?;
         let answer = look.run(&SHOW, &[&id]).await?;
         let row = answer.rows.first().ok_or_else(|| no_such_job(id))?;
-        let json = |at| -> Result<Option<Value>> {
-            Ok(get::<Option<String>>(row, at)?.map(|text| serde_json::from_str(&text)).transpose()?)
-        };
         let whole = WholeJob {
             job,
-            input: json(0)?.unwrap_or(Value::Null),
-            output: json(1)?,
-            saved: json(2)?,
+            input: json(row, 0)?.unwrap_or(Value::Null),
+            output: json(row, 1)?,
+            saved: json(row, 2)?,
             trace: get(row, 3)?,
             unique_key: get(row, 4)?,
             concurrency_key: get(row, 5)?,
@@ -121,14 +120,12 @@ impl Jobs {
 
     fn view(&self, row: &Row) -> Result<JobView> {
         let (kind, priority): (String, i16) = (get(row, 1)?, get(row, 5)?);
-        let owner: Option<String> = get(row, 17)?;
-        let error: Option<String> = get(row, 18)?;
         Ok(JobView {
             id: get(row, 0)?,
             max_attempts: self.registry().info(&kind).map(|info| info.retry.max_attempts),
             kind,
             queue: get(row, 2)?,
-            status: get(row, 3)?,
+            status: status(row, 3)?,
             waits_for: get(row, 4)?,
             priority: Priority::of_number(priority).map_or(priority.into(), |priority| priority.as_str().into()),
             attempt: get(row, 6)?,
@@ -142,8 +139,8 @@ impl Jobs {
             progress: get(row, 14)?,
             progress_message: get(row, 15)?,
             cancel_requested: get(row, 16)?,
-            owner: owner.map(|owner| owner_of(&owner)).transpose()?.flatten(),
-            error: error.map(|error| serde_json::from_str(&error)).transpose()?,
+            owner: owner(row, 17)?.and_then(Owner::name),
+            error: json(row, 18)?,
         })
     }
 }
@@ -151,10 +148,4 @@ impl Jobs {
 /// The id before one.
 pub(super) fn before(id: Uuid) -> Uuid {
     Uuid::from_u128(id.as_u128().saturating_sub(1))
-}
-
-fn owner_of(owner: &str) -> Result<Option<String>> {
-    let owner: Value = serde_json::from_str(owner)?;
-    let app = owner["system"].as_bool().unwrap_or(false).then(|| "app".to_owned());
-    Ok(owner["id"].as_str().map(str::to_owned).or(app))
 }

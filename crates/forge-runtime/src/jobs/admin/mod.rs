@@ -6,6 +6,7 @@ mod queues;
 
 use std::sync::{Arc, LazyLock};
 
+use forge_core::job::JobStatus;
 use forge_core::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -13,13 +14,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub(crate) use act::{Bulk, Verb};
-pub(crate) use queues::Counts;
+pub(crate) use queues::{Counts, Pause};
 
 use crate::db::Shape;
-
-/// The words for how a job may stand.
-pub(crate) const STATUSES: [&str; 7] =
-    ["pending", "running", "retry", "dead_letter", "completed", "cancelled", "discarded"];
 
 /// By how much the clocks of nodes, which ids are made by, and the database's, which says when a job was dispatched, may differ.
 const CLOCKS: SignedDuration = SignedDuration::from_mins(10);
@@ -46,6 +43,9 @@ statements! {
     PAUSED = "paused.sql";
     PAUSE = "pause.sql";
     RESUME = "resume.sql";
+    KNOWN = "known.sql";
+    ANY = "any.sql";
+    COMPLETED = "completed.sql";
 }
 
 /// Which jobs are meant. What is not said does not matter.
@@ -72,7 +72,8 @@ impl Filter {
     ///
     /// # Errors
     /// When one of those that are named is none.
-    pub(crate) fn check_statuses(&self, known: &[&str]) -> Result<()> {
+    pub(crate) fn check_statuses(&self, known: &[JobStatus]) -> Result<()> {
+        let known: Vec<&str> = known.iter().map(|status| status.as_str()).collect();
         match self.statuses.iter().flatten().find(|status| !known.contains(&status.as_str())) {
             Some(other) => {
                 Err(Error::invalid_argument(format!("`{other}` is not a status here; there are: {}", known.join(", "))))
@@ -125,7 +126,7 @@ pub(crate) struct QueueView {
     pub(crate) oldest_ready_seconds: Option<f64>,
     /// How long until the next scheduled one is due; negative when it is.
     pub(crate) next_due_seconds: Option<f64>,
-    pub(crate) completed_per_minute: f64,
+    pub(crate) completed_per_minute: i64,
     pub(crate) died_per_minute: i64,
 }
 
@@ -156,6 +157,6 @@ mod tests {
         assert_eq!(filter.as_json(), json!({"kind": "mail"}));
         assert!(filter.says_something() && !Filter::default().says_something());
         let wrong = Filter { statuses: Some(vec!["done".into()]), ..Filter::default() };
-        assert!(wrong.check_statuses(&STATUSES).unwrap_err().message().contains("`done` is not a status here"));
+        assert!(wrong.check_statuses(&JobStatus::ALL).unwrap_err().message().contains("`done` is not a status here"));
     }
 }

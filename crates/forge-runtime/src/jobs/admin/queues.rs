@@ -1,27 +1,19 @@
 //! Queues: how deep they are, and pausing them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forge_core::{Error, Result};
-use jiff::ToSpan as _;
-use jiff::tz::TimeZone;
 
 use super::super::Jobs;
 use super::super::store::get;
-use super::{DEAD, DEPTHS, PAUSE, PAUSED, QueueView, RESUME};
+use super::{ANY, COMPLETED, DEAD, DEPTHS, KNOWN, PAUSE, PAUSED, QueueView, RESUME};
 use crate::admin::{Actor, Admin, Done, Look};
-use crate::db::Shape;
+use crate::config::nearest;
 
 /// How long a count is good, at least; one that took long is good for ten times as long as it took.
 const GOOD_FOR: Duration = Duration::from_secs(1);
-
-/// How many pages at the end of a day's history are looked through for how many jobs were completed in the last minute: 16 MiB, some 50,000 jobs.
-const PAGES: i64 = 2048;
-
-/// The last minute, in seconds.
-const MINUTE: f64 = 60.0;
 
 /// The longest name of a queue that can be paused, in bytes.
 const NAME_MAX: usize = 200;
@@ -54,8 +46,8 @@ impl Jobs {
 
     async fn count_queues(&self, admin: &Admin) -> Result<Vec<QueueView>> {
         let mut queues = Queues::default();
-        for entry in self.registry().entries() {
-            queues.of(entry.info.queue.to_owned());
+        for queue in self.registry().queues() {
+            queues.of(queue.to_owned());
         }
         let look = admin.look().await?;
         for row in &look.run(&DEPTHS, &[&self.shift()]).await?.rows {
@@ -77,53 +69,77 @@ impl Jobs {
         Ok(queues.0.into_values().collect())
     }
 
-    /// How many were completed in the last minute, by the end of the history.
+    /// How many were completed in the last minute: here up to now, elsewhere up to the last beat.
     async fn completed(&self, look: &Look, queues: &mut Queues) -> Result<()> {
-        let today = self.cluster().clock().now().to_zoned(TimeZone::UTC).date();
-        let yesterday = today.checked_sub(1.day()).map_err(|why| Error::internal(why.to_string()))?;
-        // After midnight the last minute is of two days.
-        for day in [yesterday, today] {
-            let history = format!("forge_jobs_done_{}", day.strftime("%Y%m%d"));
-            let size = "SELECT (pg_relation_size(to_regclass($1)) / current_setting('block_size')::int8)::int8";
-            let answer = look.run(&Shape::of(size), &[&history]).await?;
-            let Some(pages) = answer.rows.first().map(|row| get::<Option<i64>>(row, 0)).transpose()?.flatten() else {
-                continue;
-            };
-            let begin = (pages - PAGES).max(0);
-            let text = include_str!("sql/ended.sql").replace("{history}", &history);
-            let rows = look.run(&Shape::of(&text), &[&begin]).await?.rows;
-            let (mut seconds, mut completed) = (MINUTE, Vec::new());
-            for row in &rows {
-                match get::<Option<String>>(row, 0)? {
-                    Some(queue) => completed.push((queue, get::<i64>(row, 1)?)),
-                    // All that was looked at is younger than a minute, and there is more.
-                    None if begin > 0 => seconds = get::<Option<f64>>(row, 2)?.unwrap_or(MINUTE).clamp(1.0, MINUTE),
-                    None => {}
-                }
-            }
-            for (queue, count) in completed {
-                queues.of(queue).completed_per_minute += (count as f64 * MINUTE / seconds).round();
-            }
+        for (queue, count) in self.cluster().last_minute() {
+            queues.of(queue.to_owned()).completed_per_minute += i64::try_from(count).unwrap_or(i64::MAX);
+        }
+        for row in &look.run(&COMPLETED, &[&self.cluster().info().me()]).await?.rows {
+            queues.of(get(row, 0)?).completed_per_minute += get::<i64>(row, 1)?;
         }
         Ok(())
     }
 
     /// Pauses a queue everywhere, or lets it go on. Returns whether that changed anything.
-    pub(crate) async fn pause_queue(&self, admin: &Admin, actor: &Actor, queue: &str, paused: bool) -> Result<bool> {
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when no job waits in a queue of that name, unless it is to be paused all the same: those who use it may not have begun yet.
+    pub(crate) async fn pause_queue(&self, admin: &Admin, actor: &Actor, queue: &str, wish: Pause) -> Result<bool> {
         if queue.is_empty() || queue.len() > NAME_MAX || queue.contains('\0') {
             return Err(Error::invalid_argument(format!("the name of a queue has 1 to {NAME_MAX} bytes, and no NUL")));
         }
+        if wish != (Pause::Pause { unknown: true }) {
+            self.check_queue(admin, queue).await?;
+        }
         let act = admin.act(actor).await?;
-        let answer = if paused { act.run(&PAUSE, &[&queue, &actor.who]).await } else { act.run(&RESUME, &[&queue]).await }?;
+        let (action, answer) = match wish {
+            Pause::Pause { .. } => ("queues.pause", act.run(&PAUSE, &[&queue, &actor.who]).await?),
+            Pause::Resume => ("queues.resume", act.run(&RESUME, &[&queue]).await?),
+        };
         if answer.affected == 0 {
             act.undo().await;
             return Ok(false);
         }
-        let action = if paused { "queues.pause" } else { "queues.resume" };
         act.done(&Done { action, target: Some(queue), count: 1, details: None }).await?;
         self.queues_changed();
         Ok(true)
     }
+
+    /// Whether there is such a queue: a job of this app or of another node's waits in it, it is paused, or something is in it.
+    async fn check_queue(&self, admin: &Admin, queue: &str) -> Result<()> {
+        let mut known: BTreeSet<String> = self.registry().queues().into_iter().map(str::to_owned).collect();
+        if known.contains(queue) {
+            return Ok(());
+        }
+        let look = admin.look().await?;
+        for row in &look.run(&KNOWN, &[]).await?.rows {
+            known.insert(get(row, 0)?);
+        }
+        let is_known =
+            known.contains(queue) || look.run(&ANY, &[&queue]).await?.rows.first().map_or(Ok(false), |row| get(row, 0))?;
+        look.end().await;
+        if is_known {
+            return Ok(());
+        }
+        let near = nearest(queue, known.iter().map(String::as_str));
+        let known: Vec<String> = known.into_iter().collect();
+        Err(Error::not_found(format!(
+            "there is no queue `{}`: no job of a node that lives waits in one of that name{near}; there are: {}. If those that use it have not begun yet, say that \
+             it is to be paused all the same (`force`)",
+            queue.escape_debug(),
+            known.join(", ")
+        )))
+    }
+}
+
+/// What is to become of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pause {
+    Pause {
+        /// Also when nobody knows it.
+        unknown: bool,
+    },
+    Resume,
 }
 
 /// Queues, by name.

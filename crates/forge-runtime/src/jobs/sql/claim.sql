@@ -18,4 +18,4 @@ WHERE id = ANY (ARRAY(
     ) j
     WHERE NOT EXISTS (SELECT FROM forge_job_queues q WHERE q.queue = lane.queue AND q.paused)
 ))
-RETURNING id, kind, priority, ready_at, attempt, input, owner, trace, concurrency_key, saved, cancel_requested, claims
+RETURNING id, kind, priority, ready_at, attempt, input, owner, trace, concurrency_key, saved, cancel_requested, claims, tracked

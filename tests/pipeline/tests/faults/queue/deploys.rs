@@ -1,10 +1,12 @@
 //! Nodes that are replaced one by one while they work.
 
 use forge::prelude::*;
+use serde_json::json;
 
-use super::{Crowd, cluster};
+use super::{Crowd, cluster, until_known};
 use crate::is_long;
-use crate::support::until;
+use crate::support::http::Request;
+use crate::support::{count, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deploy_spends_no_attempt_and_loses_nothing() -> Result<()> {
@@ -32,5 +34,54 @@ async fn a_deploy_spends_no_attempt_and_loses_nothing() -> Result<()> {
         assert_eq!((record.taken_over, record.repeated), (0, 0), "no crash, and no attempt");
     }
     assert!(slow.executions > i64::from(size / 20), "none was handed back, which proves little");
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_asked_to_drain_does_what_one_does_that_is_told_to_stop() -> Result<()> {
+    const TOKEN: &str = "an-admin-token-for-tests";
+    const SIZE: u32 = 30;
+    let cluster = cluster().setting("FORGE_ADMIN_TOKEN", TOKEN).setting("FORGE_WORKER_CONCURRENCY", "8").start(2).await?;
+    let sql = cluster.sql().await?;
+    until_known(&sql, cluster.nodes()).await;
+    let (stays, leaves) = (cluster.node(0), cluster.node(1));
+    let ask = async |node: Uuid, dry_run: bool| {
+        let path = format!("/_api/cluster/nodes/{node}/drain");
+        Request::post(&path, &json!({"dryRun": dry_run})).bearer(TOKEN).send(&stays.url()).await
+    };
+    let slow = Crowd::dispatch(&sql, leaves, "slow", SIZE, 3_000).await?;
+    let id = leaves.id().await?;
+    until("it is at work", async || slow.begun_by(id).await > 0).await;
+    let plan = ask(id, true).await.data();
+    assert_eq!((&plan["status"], &plan["changed"], &plan["onlyOneFor"]), (&json!("active"), &json!(false), &json!([])));
+    assert!(plan["jobs"].as_i64() > Some(0) && plan["roles"].as_array().unwrap().len() == 4, "{plan}");
+    let asked = "SELECT (SELECT count(*) FROM forge_node_drains) + (SELECT count(*) FROM forge_admin_audit WHERE action = 'nodes.drain')";
+    assert_eq!(count(&sql, asked).await, 0, "nothing was done");
+    assert_eq!(ask(id, false).await.data()["changed"], true);
+    assert_eq!(ask(id, false).await.data()["changed"], false, "it was asked before");
+    let draining = format!("SELECT count(*) FROM forge_nodes WHERE id = '{id}' AND status = 'draining'");
+    until("it drains", async || count(&sql, &draining).await == 1).await;
+    assert_ne!(leaves.readiness().await, 200);
+    // That its process is told to stop as well is nothing new to it: what it has begun, it finishes.
+    leaves.stop().await?;
+    assert_eq!(slow.held_by(id).await, 0, "it left nothing behind");
+    let record = slow.judge().await;
+    assert_eq!((record.executions, record.taken_over, record.repeated), (i64::from(SIZE), 0, 0), "{record:?}");
+    until("nothing is left of it", async || count(&sql, "SELECT count(*) FROM forge_node_drains").await == 0).await;
+    assert_eq!(ask(id, false).await.failure(), (404, "NOT_FOUND".into()));
+
+    // One that is gone cannot drain; and without a signal it ends as well.
+    leaves.restart().await?;
+    let id = leaves.id().await?;
+    leaves.kill().await?;
+    let dead = format!("SELECT count(*) FROM forge_nodes WHERE id = '{id}' AND status = 'dead'");
+    until("it is dead", async || count(&sql, &dead).await == 1).await;
+    assert_eq!(ask(id, false).await.failure(), (409, "CONFLICT".into()));
+    leaves.restart().await?;
+    assert_eq!(ask(leaves.id().await?, false).await.data()["changed"], true);
+    leaves.ended().await?;
+    let alone = ask(stays.id().await?, true).await.data();
+    assert_eq!(alone["onlyOneFor"], json!(["gateway", "function", "worker", "scheduler"]), "{alone}");
+    assert_eq!(count(&sql, "SELECT count(*) FROM forge_admin_audit WHERE action = 'nodes.drain'").await, 2);
     cluster.stop().await
 }

@@ -1,5 +1,7 @@
 //! What happens around jobs: queues are paused, workers die, time passes, dead letters are put back, keys get places.
 
+use forge_core::job::JobStatus;
+
 use super::*;
 
 impl World<'_> {
@@ -147,10 +149,10 @@ impl World<'_> {
         let known = self.model.known();
         for found in self.jobs.status(&known).await.map_err(broken)? {
             let right = self.model.status(found.id);
-            let said = match found.status.as_str() {
-                "pending" | "retry" => "waiting",
-                "dead_letter" => "dead",
-                other => other,
+            let said = match found.status {
+                JobStatus::Pending | JobStatus::Retry => "waiting",
+                JobStatus::DeadLetter => "dead",
+                other => other.as_str(),
             };
             if right != Some(said) {
                 return Err(format!("{} is said to be {said}, not {right:?}", found.id));
