@@ -10,11 +10,16 @@
 //! else. It is no mailbox: who is not connected misses it, and so does everybody of a node that was cut off from the database for longer
 //! than the feed is kept. What must not be missed belongs into a table.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use forge_core::function::ForgeQuery;
 use forge_core::wire::{self, WireType};
 use forge_core::{Error, Result};
 use serde_json::{Value, json};
 
+use super::by_number::ByNumber;
+use super::outbox::News;
 use crate::feed::EventNote;
 use crate::function::{QueryContext, canonical};
 
@@ -23,6 +28,9 @@ const DATA_BYTES_MAX: usize = 8 * 1024;
 
 /// How long an event's name may be, in bytes.
 const NAME_BYTES_MAX: usize = 64;
+
+/// How many events may wait for a client; at one more, the oldest goes.
+pub(super) const EVENTS_MAX: usize = 100;
 
 /// What is told of an event.
 #[derive(Debug)]
@@ -37,6 +45,46 @@ impl Event {
     pub(super) fn message(&self, id: u64, missed: u64) -> String {
         let missed = if missed == 0 { String::new() } else { format!(",\"missed\":{missed}") };
         format!("{{\"type\":\"event\",\"id\":{id},\"name\":{},\"data\":{}{missed}}}", json!(self.name), self.data)
+    }
+}
+
+/// Events that wait, each with the number of its subscription. The newest hundred are kept.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    waiting: VecDeque<(u64, Arc<Event>)>,
+    /// How many went since the last one that was taken.
+    missed: u64,
+}
+
+impl Events {
+    pub(super) fn push(&mut self, subscription: u64, event: Arc<Event>) {
+        self.waiting.push_back((subscription, event));
+        if self.waiting.len() > EVENTS_MAX {
+            self.waiting.pop_front();
+            self.missed += 1;
+        }
+    }
+
+    /// Takes in what a later round has, along with its news.
+    pub(super) fn then(&mut self, later: Self, news: &ByNumber<News>) {
+        // What may not be seen any more is not told any more.
+        self.waiting.retain(|(id, _)| !matches!(news.get(*id), Some(News::Failed(_))));
+        self.missed += later.missed;
+        later.waiting.into_iter().for_each(|(id, event)| self.push(id, event));
+    }
+
+    pub(super) fn forget(&mut self, subscription: u64) {
+        self.waiting.retain(|(of, _)| *of != subscription);
+    }
+    /// Takes the oldest.
+    pub(super) fn oldest(&mut self) -> Option<Arc<Event>> {
+        self.waiting.pop_front().map(|(_, event)| event)
+    }
+
+    /// Takes all of them, as messages.
+    pub(super) fn messages(&mut self) -> Vec<String> {
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_iter().map(|(id, event)| event.message(id, std::mem::take(&mut self.missed))).collect()
     }
 }
 

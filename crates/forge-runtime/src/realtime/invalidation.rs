@@ -1,24 +1,24 @@
 //! The engine: round by round from what was committed to what clients are told.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use forge_core::function::TrackingMode;
 use forge_core::{Error, ErrorKind, Result};
 use futures_util::StreamExt as _;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::apart::{Apart, Done, that_may_begin};
 use super::definitions::Definitions;
 use super::group::GroupId;
 use super::holds::Holds;
-use super::outbox::{Outbox, SessionId};
-use super::roll::Roll;
+use super::live::{Expected, Live, Wish, Wishes};
+use super::outbox::SessionId;
 use super::run::{Finished, Job};
-use super::subscriptions::{Deliveries, Ran, Subscribe, SubscriptionManager, Unsubscribe, not_live};
+use super::subscriptions::{Deliveries, Ran, SubscriptionManager, not_live};
 use super::version::Versions;
 use super::watches::{Watched, Watches};
 use crate::db::transaction::Transaction;
@@ -43,133 +43,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// How long to wait for the answer to a COMMIT that has taken effect.
 const KNOWN_WITHIN: Duration = Duration::from_secs(1);
 
-/// How many wishes may wait for the engine; whoever has another one waits with it.
-const WISHES_MAX: usize = 1024;
-
 /// How many statements' readings are remembered.
 const READINGS_MAX: usize = 10_000;
-
-/// The engine as others see it. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(crate) struct Live(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    wishes: mpsc::Sender<Wish>,
-    wake: Notify,
-    roll: Roll,
-    /// Whether anybody is subscribed.
-    active: AtomicBool,
-    /// Mutations whose effect sessions wait for. Not among the wishes: what is said before a COMMIT has to be known to a round that begins after
-    /// it.
-    expected: Mutex<Vec<Expected>>,
-}
-
-#[derive(Debug)]
-enum Wish {
-    Subscribe(Box<Subscribe>),
-    Unsubscribe(Unsubscribe),
-}
-
-/// A session that waits for the effect of a mutation.
-#[derive(Debug, Clone)]
-struct Expected {
-    outbox: Arc<Outbox>,
-    mutation: String,
-    xid: u64,
-    /// Whether it was committed, once that is known.
-    committed: watch::Receiver<Option<bool>>,
-}
-
-/// Whom to acknowledge a mutation to.
-#[derive(Debug, Clone)]
-pub(crate) struct Acknowledge {
-    pub(crate) live: Live,
-    pub(crate) outbox: Arc<Outbox>,
-    pub(crate) mutation: String,
-}
-
-impl Acknowledge {
-    /// Said before COMMIT is sent, so that no frame shows the effect without the acknowledgement.
-    pub(crate) fn expect(&self, xid: u64) -> Pledge {
-        let (pledge, committed) = watch::channel(None);
-        let expected = Expected { outbox: self.outbox.clone(), mutation: self.mutation.clone(), xid, committed };
-        self.live.expected().push(expected);
-        Pledge { live: self.live.clone(), committed: pledge }
-    }
-}
-
-/// A commit that is on its way. Dropped, it has come to nothing.
-#[derive(Debug)]
-pub(crate) struct Pledge {
-    live: Live,
-    committed: watch::Sender<Option<bool>>,
-}
-
-impl Pledge {
-    /// What it did write is there.
-    pub(crate) fn kept(self) {
-        self.committed.send_replace(Some(true));
-        self.live.0.wake.notify_one();
-    }
-}
-
-impl Live {
-    /// An engine's two ends.
-    pub(crate) fn new() -> (Self, Wishes) {
-        let (wishes, waiting) = mpsc::channel(WISHES_MAX);
-        (
-            Self(Arc::new(Shared {
-                wishes,
-                wake: Notify::new(),
-                roll: Roll::new(),
-                active: AtomicBool::new(false),
-                expected: Mutex::default(),
-            })),
-            Wishes(waiting),
-        )
-    }
-
-    fn expected(&self) -> MutexGuard<'_, Vec<Expected>> {
-        self.0.expected.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What the other nodes have to know of this one's sessions.
-    pub(crate) fn roll(&self) -> &Roll {
-        &self.0.roll
-    }
-
-    /// A session takes messages by POST. Once this returns, they may be sent to any node.
-    pub(crate) async fn open(&self, session: &str, user: Option<&str>) -> Result<()> {
-        self.0.roll.open(session, user).await?;
-        self.0.wake.notify_one();
-        Ok(())
-    }
-
-    /// This node has committed something.
-    pub(crate) fn committed(&self) {
-        if self.0.active.load(Ordering::Relaxed) {
-            self.0.wake.notify_one();
-        }
-    }
-
-    pub(crate) async fn subscribe(&self, wish: Subscribe) {
-        self.wish(Wish::Subscribe(Box::new(wish))).await;
-    }
-
-    pub(crate) async fn unsubscribe(&self, wish: Unsubscribe) {
-        self.wish(Wish::Unsubscribe(wish)).await;
-    }
-
-    async fn wish(&self, wish: Wish) {
-        // It fails only when the node stops, and with it every session.
-        let _ = self.0.wishes.send(wish).await;
-    }
-}
-
-/// What is wished of an engine that is not running yet.
-#[derive(Debug)]
-pub(crate) struct Wishes(mpsc::Receiver<Wish>);
 
 /// Runs live queries when what they read has changed.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use forge_core::wire::{self, WireType};
 use forge_core::{Error, Result};
 
 use super::events::ReceivedEvent;
-use super::invalidation::Live;
+use super::live::Live;
 use super::outbox::{News, Outbox};
 use super::subscriptions::{Subscribe, Unsubscribe};
 

@@ -8,18 +8,16 @@
 //!
 //! Beside results there are answers, of which a client gets no more than it asked for, and events, of which the newest hundred wait.
 
-use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use forge_core::Error;
-use serde_json::json;
 
 use super::by_number::ByNumber;
-use super::events::Event;
+use super::events::{Event, Events};
+use super::frame::Frame;
 use super::group::Told;
 use super::version::Held;
 
@@ -28,9 +26,6 @@ pub(crate) type SessionId = u64;
 
 /// How many answers may wait for a client that goes on asking without reading them; at one more, its session ends.
 const ANSWERS_MAX: usize = 256;
-
-/// How many events may wait for a client; at one more, the oldest goes.
-const EVENTS_MAX: usize = 100;
 
 /// Why a session ends: a close code of the WebSocket protocol, 4400 and above being our own, and a few words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,36 +123,6 @@ impl Delivery {
         self.events.then(later.events, &later.news);
         self.news.extend(later.news);
         self.acks.extend(later.acks);
-    }
-}
-
-/// Events that wait, each with the number of its subscription. The newest hundred are kept.
-#[derive(Debug, Default)]
-pub(super) struct Events {
-    waiting: VecDeque<(u64, Arc<Event>)>,
-    /// How many went since the last one that was taken.
-    missed: u64,
-}
-
-impl Events {
-    pub(super) fn push(&mut self, subscription: u64, event: Arc<Event>) {
-        self.waiting.push_back((subscription, event));
-        if self.waiting.len() > EVENTS_MAX {
-            self.waiting.pop_front();
-            self.missed += 1;
-        }
-    }
-
-    /// Takes in what a later round has, along with its news.
-    fn then(&mut self, later: Self, news: &ByNumber<News>) {
-        // What may not be seen any more is not told any more.
-        self.waiting.retain(|(id, _)| !matches!(news.get(*id), Some(News::Failed(_))));
-        self.missed += later.missed;
-        later.waiting.into_iter().for_each(|(id, event)| self.push(id, event));
-    }
-
-    pub(super) fn forget(&mut self, subscription: u64) {
-        self.waiting.retain(|(of, _)| *of != subscription);
     }
 }
 
@@ -336,7 +301,7 @@ impl Outbox {
     /// Takes the oldest event. When there is none, [`ready`](Self::ready) waits for something else.
     pub(super) fn event(&self) -> Option<Arc<Event>> {
         let mut waiting = self.waiting();
-        let event = waiting.events.waiting.pop_front().map(|(_, event)| event);
+        let event = waiting.events.oldest();
         waiting.since = waiting.since.filter(|_| event.is_some());
         event
     }
@@ -368,9 +333,7 @@ impl Outbox {
             }
         }
         outgoing.frame = frame.text(waiting.position, &std::mem::take(&mut waiting.acks));
-        for (id, event) in std::mem::take(&mut waiting.events.waiting) {
-            outgoing.events.push(event.message(id, std::mem::take(&mut waiting.events.missed)));
-        }
+        outgoing.events = waiting.events.messages();
         for (id, job) in waiting.jobs.iter_mut() {
             outgoing.jobs.extend(job.news.take().map(|news| (*id, job.turn, news)));
         }
@@ -378,54 +341,11 @@ impl Outbox {
     }
 }
 
-/// A frame that is being written.
-#[derive(Debug, Default)]
-struct Frame {
-    /// With commas between them.
-    results: String,
-    /// Some of them are no patches.
-    whole: bool,
-}
-
-impl Frame {
-    /// A result, for a client that has `held` of it.
-    fn add(&mut self, id: u64, told: &Told, held: Option<Held>) {
-        let Self { results, whole } = self;
-        if !results.is_empty() {
-            results.push(',');
-        }
-        let had = |version| held.is_some_and(|held| held.is(version));
-        // Writing to a text does not fail.
-        let _ = match &told.patch {
-            Some((base, patch)) if had(*base) && !had(told.version) => write!(results, "[{id}{patch}"),
-            _ => {
-                *whole = true;
-                let version = told.version.brief();
-                if had(told.version) {
-                    write!(results, "{{\"id\":{id},\"version\":\"{version}\",\"current\":true}}")
-                } else {
-                    write!(results, "{{\"id\":{id},\"version\":\"{version}\",\"data\":{}}}", told.json)
-                }
-            }
-        };
-    }
-
-    /// The frame as JSON, if there is anything in it. Patches are many and small: nothing goes with them that nobody needs.
-    fn text(self, position: u64, acks: &[String]) -> Option<String> {
-        let Self { results, whole } = self;
-        if results.is_empty() && acks.is_empty() {
-            return None;
-        }
-        let position = if whole { format!("\"position\":\"{position}\",") } else { String::new() };
-        let acks = if acks.is_empty() { String::new() } else { format!(",\"acks\":{}", json!(acks)) };
-        Some(format!("{{\"type\":\"frame\",{position}\"results\":[{results}]{acks}}}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
+    use super::super::events::EVENTS_MAX;
     use super::super::version::Versions;
     use super::*;
 

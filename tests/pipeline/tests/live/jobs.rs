@@ -90,7 +90,7 @@ async fn hear(url: &str) -> (Client, UnboundedReceiver<String>) {
 #[forge::test]
 async fn that_a_job_was_begun_is_told_of_those_that_somebody_follows(app: TestApp) -> Result<()> {
     let gate = Gate::shut(app.sql().await?, 8_100).await;
-    let (_session, mut hearing) = hear(&app.database_url()).await;
+    let (_session, mut hearing) = hear(app.database_url()).await;
     let ada = app.user("ada");
     app.work();
     let alone = ada.call(order_to_wait, 8_100).await?;

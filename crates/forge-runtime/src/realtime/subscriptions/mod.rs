@@ -1,18 +1,22 @@
 //! Who is subscribed to what: sessions' subscriptions, and the groups that share a result.
 
+mod deliveries;
+mod turns;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use forge_core::{Error, ErrorKind};
 use uuid::Uuid;
 
+pub(super) use self::deliveries::Deliveries;
 use super::events::Event;
 use super::group::{Group, GroupId, Scope, Subscribed, Subscriber, SubscriptionKey, Told};
 use super::holds::Holds;
 use super::index::Index;
 use super::outbox::{Delivery, News, Outbox, SessionId};
-use super::pace::{Paces, that_may_run};
+use super::pace::Paces;
 use super::presence::{Presence, Presences, nowhere};
 use super::roll::Roll;
 use super::run::Job;
@@ -274,37 +278,6 @@ impl SubscriptionManager {
         self.index.concerns(change)
     }
 
-    /// Notes whose time has come, to run although nothing has changed, or because something has.
-    pub(super) fn mark_due(&mut self, now: Instant) {
-        self.paces.wake(now);
-        while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
-            self.due.remove(&(at, id));
-            self.dirty.insert(id);
-        }
-    }
-
-    /// When the next one's time comes.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        let due = self.due.first().map(|(at, _)| *at);
-        due.into_iter().chain(self.paces.next(&self.dirty)).min()
-    }
-
-    /// Has those groups wait that would otherwise never be run together with others that their sessions are shown. `slow` are those that could begin to
-    /// run apart.
-    pub(super) fn line_up(&mut self, slow: &[GroupId]) {
-        if self.paces.is_idle() {
-            return;
-        }
-        let interval = |id: &GroupId| self.groups.get(id).and_then(|group| group.entry.info.min_interval);
-        let marked = self.dirty.iter().filter(|id| !self.parked.contains_key(*id) && !self.running.contains(*id));
-        let (resting, awake): (Vec<_>, Vec<_>) =
-            marked.filter_map(|id| Some((interval(id)?, *id))).partition(|(_, id)| self.paces.rests(*id));
-        let awake = awake.into_iter().filter(|(_, id)| !self.runs_apart(*id));
-        let all: Vec<_> = awake.chain(slow.iter().map(|id| (Duration::MAX, *id))).collect();
-        let may: HashSet<_> = that_may_run(all.iter().copied(), resting, |id| self.shown(id)).into_iter().collect();
-        self.paces.hold(all.into_iter().map(|(_, id)| id).filter(|id| !may.contains(id)));
-    }
-
     /// Takes in what was said.
     fn hear(&mut self, batch: &Batch) {
         if batch.gap {
@@ -331,109 +304,10 @@ impl SubscriptionManager {
         self.dirty.extend(self.groups.keys());
     }
 
-    /// What is to run: in the round, and apart from it.
-    pub(super) fn to_run(&self) -> (Vec<GroupId>, Vec<GroupId>) {
-        let free = |id: &&GroupId| !self.parked.contains_key(*id) && !self.running.contains(*id) && !self.paces.waits(**id);
-        self.dirty.iter().filter(free).partition(|id| !self.runs_apart(**id))
-    }
-
-    fn runs_apart(&self, id: GroupId) -> bool {
-        self.groups.get(&id).is_some_and(|group| group.apart)
-    }
-
-    /// Whether a group that runs in rounds is still to run.
-    pub(super) fn has_dirty(&self) -> bool {
-        self.dirty.iter().any(|id| !self.parked.contains_key(id) && !self.runs_apart(*id) && !self.paces.waits(*id))
-    }
-
-    /// Whether there is anything to do without anything having changed. `apart_waits` when those that run apart cannot begin now.
-    pub(super) fn has_work(&self, apart_waits: bool) -> bool {
-        let waits = |id: &GroupId| {
-            self.parked.contains_key(id)
-                || self.running.contains(id)
-                || (self.dirty.contains(id) && (self.paces.waits(*id) || (apart_waits && self.runs_apart(*id))))
-        };
-        self.dirty.iter().chain(&self.untold).any(|id| !waits(id))
-    }
-
-    /// These groups begin to run apart from the rounds. What changes from now on makes them dirty again.
-    pub(super) fn begin_apart(&mut self, ids: impl IntoIterator<Item = GroupId>) {
-        for id in ids {
-            self.dirty.remove(&id);
-            self.running.insert(id);
-        }
-    }
-
-    /// A group's run has ended.
-    pub(super) fn ended_apart(&mut self, id: GroupId) {
-        self.running.remove(&id);
-    }
-
-    /// Where a group is to run from now on, by how its last run by itself went.
-    pub(super) fn measured(&mut self, id: GroupId, quick: bool) {
-        if let Some(group) = self.groups.get_mut(&id) {
-            group.apart = !quick;
-            if quick {
-                self.slow.remove(group.entry.info.name);
-            } else {
-                self.slow.insert(group.entry.info.name);
-            }
-        }
-    }
-
-    /// A group has to run again.
-    pub(super) fn mark_one(&mut self, id: GroupId) {
-        if self.groups.contains_key(&id) {
-            self.dirty.insert(id);
-        }
-    }
-
-    /// A group is right, once it gets its result.
-    pub(super) fn clean(&mut self, id: GroupId) {
-        self.dirty.remove(&id);
-    }
-
-    /// A group waits until these tables are watched.
-    pub(super) fn park(&mut self, id: GroupId, tables: BTreeSet<u32>) {
-        if self.groups.contains_key(&id) {
-            self.dirty.insert(id);
-            self.parked.insert(id, tables);
-        }
-    }
-
-    /// A table is watched: the groups that waited for no other one run again.
-    pub(super) fn watched(&mut self, table: u32) {
-        self.parked.retain(|_, tables| {
-            tables.remove(&table);
-            !tables.is_empty()
-        });
-    }
-
-    /// The groups that wait for a table.
-    pub(super) fn waiting_for(&self, table: u32) -> Vec<GroupId> {
-        self.parked.iter().filter(|(_, tables)| tables.contains(&table)).map(|(id, _)| *id).collect()
-    }
-
-    /// Sessions that are shown nothing at the moment: one of their results, which they or others have had before, is being made anew
-    /// apart from the rounds, or is to be in a while.
-    pub(super) fn unsettled(&self) -> HashSet<SessionId> {
-        let later = |id: &&GroupId| self.parked.contains_key(*id) || self.runs_apart(**id) || self.paces.waits(**id);
-        let later = self.dirty.iter().filter(later);
-        let groups = later.chain(&self.running).filter_map(|id| self.groups.get(id));
-        let again = groups.filter(|group| group.result.is_some());
-        again.flat_map(|group| group.subscribers.keys().map(|(session, _)| *session)).collect()
-    }
-
     /// A group's query, to be run.
     pub(super) fn job(&self, id: GroupId, began: Instant) -> Option<Job> {
         let group = self.groups.get(&id)?;
         Some(Job { id, entry: group.entry.clone(), args: group.args.clone(), caller: group.runner.for_run(), began })
-    }
-
-    /// The sessions that are shown a group's result together with others. A first result waits for nothing and nothing for it.
-    pub(super) fn shown(&self, id: GroupId) -> Vec<SessionId> {
-        let had = self.groups.get(&id).is_some_and(|group| group.result.is_some());
-        if had { self.sessions(id) } else { Vec::new() }
     }
 
     /// The sessions of a group's subscribers.
@@ -588,45 +462,6 @@ impl SubscriptionManager {
             && group.tell(|outbox, number, news| holds.put(outbox.id, id, number, news))
         {
             self.untold.remove(&id);
-        }
-    }
-}
-
-/// What a round has for each session.
-#[derive(Debug, Default)]
-pub(super) struct Deliveries {
-    /// As it comes: mostly in the order of the sessions, and not looked up.
-    all: Vec<(Arc<Outbox>, Delivery)>,
-}
-
-impl Deliveries {
-    pub(super) fn of(&mut self, outbox: &Arc<Outbox>) -> &mut Delivery {
-        let last = self.all.len();
-        let same = self.all.last().is_some_and(|(of, _)| Arc::ptr_eq(of, outbox));
-        if !same {
-            self.all.push((outbox.clone(), Delivery::default()));
-        }
-        &mut self.all[last - usize::from(same)].1
-    }
-
-    /// One for each session.
-    pub(super) fn into_each(self) -> impl Iterator<Item = (Arc<Outbox>, Delivery)> {
-        let mut all = self.all;
-        // What came later stays behind what came before.
-        all.sort_by_key(|(outbox, _)| outbox.id);
-        all.dedup_by(|(later, delivery), (outbox, before)| {
-            let same = later.id == outbox.id;
-            if same {
-                before.then(std::mem::take(delivery));
-            }
-            same
-        });
-        all.into_iter()
-    }
-
-    pub(super) fn send(self, position: u64) {
-        for (outbox, delivery) in self.into_each() {
-            outbox.put(position, delivery);
         }
     }
 }
