@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use forge_core::Result;
-use forge_core::function::Isolation;
 use futures_util::future::try_join_all;
 use serde_json::{Map, Value};
 
@@ -108,14 +107,8 @@ impl Claimer<'_> {
     }
 
     async fn release_some(&mut self, some: &[(Key, i64)]) -> Result<()> {
-        let purpose = Purpose::Write {
-            isolation: Isolation::ReadCommitted,
-            user_id: String::new(),
-            function: "forge_jobs",
-            trace_id: String::new(),
-        };
         let jobs = &self.worker.jobs;
-        let transaction = Transaction::new(jobs.pool().get().await?, purpose, Instant::now() + RELEASE_WITHIN, false);
+        let transaction = Transaction::lazy(jobs.pool(), Purpose::Own, Instant::now() + RELEASE_WITHIN, false);
         let (kinds, keys): (Vec<&str>, Vec<&str>) =
             some.iter().map(|((kind, key), _)| (kind.as_str(), key.as_str())).unzip();
         transaction.query(&RELEASE_LOCK, &[&kinds, &keys]).await?;
