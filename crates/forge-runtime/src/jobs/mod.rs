@@ -10,7 +10,8 @@
 //!
 //! What it promises, and under which failure:
 //!
-//! - **A job dispatched in a mutation exists exactly if that commits**; one dispatched outside of one is written down when the dispatch returns.
+//! - **A job dispatched in a mutation exists exactly if that commits** ([`noted`]); one dispatched outside of one is written down when the dispatch
+//!   returns.
 //! - **A job is run at least once, and its end written by one owner.** A worker's right to its jobs is that its node is alive ([`crate::cluster`]);
 //!   every write of a running job is fenced by worker and claim, so that a worker that was taken for dead and comes back writes nothing.
 //! - **The end of a worker costs seconds and no attempt.** A job that has taken its worker down three times becomes a dead letter.
@@ -26,14 +27,19 @@ pub(crate) mod admin;
 mod batch;
 mod cancel;
 mod claimer;
+mod claims;
 mod context;
 mod depth;
 mod dispatch;
+mod due;
 mod enqueue;
 mod finish;
 mod follow;
+mod keys;
 mod lanes;
+mod look;
 mod maintain;
+mod noted;
 mod paused;
 mod progress;
 mod rates;
@@ -41,11 +47,14 @@ mod registry;
 mod run;
 mod shelf;
 mod standing;
+mod storable;
 mod store;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod wake;
 mod worker;
+mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,17 +71,17 @@ pub use context::JobContext;
 use context::Running;
 pub(crate) use depth::Depth;
 pub use dispatch::{Dispatch, JobHandle};
-pub(crate) use dispatch::{Dispatched, Place, many};
+pub(crate) use dispatch::{Place, many};
 pub(crate) use follow::{Standing, may_see, no_such_job};
+pub(crate) use noted::Dispatched;
 pub(crate) use registry::JobEntry;
 pub use registry::JobRegistry;
 pub use standing::JobResult;
 use wake::{CHANNEL, Wake, Waker};
 pub(crate) use worker::Worker;
 
-use batch::{Batcher, Batches, batcher};
 use follow::News;
-use store::{IDLE, NewJob, WAITING, Written, get};
+use store::{IDLE, NewJob, WAITING, get};
 
 use crate::cluster::{Cluster, Heard};
 use crate::config::JobsConfig;
@@ -98,10 +107,8 @@ struct Inner {
     pool: Pool,
     cluster: Cluster,
     waker: Waker,
-    enqueue: Batcher<Vec<NewJob>, Vec<Written>>,
-    /// Those with unique keys by themselves: each may have to wait for whoever has its key, and who shares its commit waits as well.
-    enqueue_keyed: Batcher<Vec<NewJob>, Vec<Written>>,
-    enqueued: Mutex<Option<[Batches<Vec<NewJob>, Vec<Written>>; 2]>>,
+    desk: enqueue::Desk,
+    backroom: Mutex<Option<enqueue::Backroom>>,
     max_pending: u64,
     /// Queues that are full, as of the last count.
     deep: RwLock<Vec<(String, i64)>>,
@@ -126,16 +133,14 @@ struct Inner {
 impl Jobs {
     /// The queue for these jobs.
     pub(crate) fn new(registry: JobRegistry, config: &JobsConfig, pool: Pool, cluster: Cluster) -> Self {
-        let (enqueue, enqueued) = batcher(enqueue::BATCH_MAX, enqueue::WAITING_MAX);
-        let (enqueue_keyed, enqueued_keyed) = batcher(enqueue::BATCH_MAX, enqueue::WAITING_MAX);
+        let (desk, backroom) = enqueue::desk();
         Self(Arc::new(Inner {
             registry,
             pool,
             cluster,
             waker: Waker::default(),
-            enqueue,
-            enqueue_keyed,
-            enqueued: Mutex::new(Some([enqueued, enqueued_keyed])),
+            desk,
+            backroom: Mutex::new(Some(backroom)),
             max_pending: config.max_pending,
             deep: RwLock::default(),
             dispatching: AtomicBool::new(false),
@@ -226,12 +231,6 @@ impl Jobs {
         }
     }
 
-    /// Writes jobs down by a commit that many share.
-    async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<Written>> {
-        let keyed = jobs.iter().any(|job| job.unique_key.is_some());
-        if keyed { &self.0.enqueue_keyed } else { &self.0.enqueue }.submit(jobs).await
-    }
-
     /// Tells of what a transaction that has committed has dispatched.
     pub(crate) fn committed(&self, dispatched: &Dispatched) {
         let noted = dispatched.take();
@@ -285,11 +284,8 @@ impl Jobs {
 
     /// The background work of a node that dispatches: enqueues outside of transactions, and what jobs say of themselves.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let batches = self.0.enqueued.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some([plain, keyed]) = batches else { return };
-        let enqueueing = async {
-            tokio::join!(enqueue::run(&self, plain), enqueue::run(&self, keyed));
-        };
+        let backroom = self.0.backroom.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(backroom) = backroom else { return };
         let progressing = async {
             loop {
                 self.0.progress.notified().await;
@@ -302,7 +298,7 @@ impl Jobs {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = enqueueing => {}
+            () = enqueue::run(&self, backroom) => {}
             () = progressing => {}
             () = self.hear() => {}
             () = self.measure() => {}

@@ -68,6 +68,8 @@ const FAULTS: &[Fault] = &[
         "AND n.status = 'dead')\n        ORDER",
     ),
     ("nobody notices what a dead worker had", "look.sql", "n.status <> 'dead'", "true"),
+    ("nobody notices what a claim took whose answer was lost", "look.sql", "array_agg(id) AS jobs", "NULL::uuid[] AS jobs"),
+    ("a free place of a key is overlooked", "held.sql", "j.state < 3", "j.state < 4"),
 ];
 
 /// A statement's text, with the fault in it that this process is to have.
