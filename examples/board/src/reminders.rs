@@ -32,8 +32,8 @@ struct Due {
     email: Option<String>,
 }
 
-/// Reminds whoever a card was given to, else whoever made it, if they are still a member of its board. It is tried again for what may pass, not when
-/// the mail itself is refused.
+/// Reminds whoever a card was given to, else whoever made it, if they are still a member of its board.
+// It is tried again for what may pass, not when the mail itself is refused.
 #[forge::job(
     queue = "mail",
     timeout = "1m",
