@@ -222,7 +222,7 @@ mod tests {
         let place = room.enter().unwrap();
         assert_eq!(room.enter().unwrap_err().code(), "RATE_LIMITED");
         let (parts, body) = in_parts();
-        let mut reading = pin!(place.read(body, &config));
+        let mut reading = Box::pin(place.read(body, &config));
         assert!(poll!(&mut reading).is_pending());
         assert_eq!(room.enter().unwrap_err().code(), "RATE_LIMITED", "it may be there in a moment");
         assert!(poll!(&mut reading).is_pending());
@@ -245,7 +245,7 @@ mod tests {
         let (config, room) = (config(), Room::new(&config()));
         let place = room.enter().unwrap();
         let (parts, body) = in_parts();
-        let mut reading = pin!(place.read(body, &config));
+        let mut reading = Box::pin(place.read(body, &config));
         assert!(poll!(&mut reading).is_pending() && poll!(&mut reading).is_pending());
         let other = room.enter().unwrap();
         drop(parts);
@@ -253,7 +253,7 @@ mod tests {
         drop(other);
         // A body that is there already is never waited for.
         let place = room.enter().unwrap();
-        let mut reading = pin!(place.read(Full::new(Bytes::from_static(b"{}")), &config));
+        let mut reading = Box::pin(place.read(Full::new(Bytes::from_static(b"{}")), &config));
         assert!(poll!(&mut reading).is_ready());
         assert!(room.enter().is_err());
     }
@@ -267,7 +267,7 @@ mod tests {
         let hog = room.aside.clone().try_acquire_many_owned(u32::try_from(ASIDE_BYTES_MAX - 3).unwrap()).unwrap();
         let place = room.beside();
         let (parts, body) = in_parts();
-        let mut reading = pin!(place.read(body, &config));
+        let mut reading = Box::pin(place.read(body, &config));
         parts.send("abc").await.unwrap();
         assert!(poll!(&mut reading).is_pending() && poll!(&mut reading).is_pending());
         parts.send("d").await.unwrap();
