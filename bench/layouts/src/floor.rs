@@ -58,6 +58,15 @@ impl Floor {
         self.pgbench("ins_j.sql", clients, rows).await
     }
 
+    /// Transactions a second that insert a row of something else and one of these.
+    ///
+    /// # Errors
+    /// When it cannot be measured.
+    pub async fn beside_rows(&self, clients: usize, rows: usize) -> Result<f64> {
+        fresh(&self.url, SCHEMA).await?;
+        self.pgbench("ins_bj.sql", clients, rows).await
+    }
+
     /// B: rows a second of COPY from a file on the server.
     ///
     /// # Errors

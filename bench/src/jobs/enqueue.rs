@@ -1,6 +1,8 @@
-//! Dispatching: one job a transaction, coalesced, and in bulk. A worker of another node listens, and can do none of these.
+//! Dispatching: one job a mutation, beside a row, coalesced, and in bulk. A worker of another node listens, and can do none of these.
 
 use std::time::Instant;
+
+use layouts::database::connect;
 
 use super::node::{Node, Role};
 use super::{ROUNDS, Stage, others, ratios, tell};
@@ -11,6 +13,7 @@ use crate::{Result, say};
 /// Of one caller, altogether.
 const SINGLE: usize = 48_000;
 const COALESCED: usize = 96_000;
+const BESIDE: usize = 24_000;
 const BULK: usize = 50_000;
 
 pub(super) async fn measure(stage: &Stage<'_>, figures: &mut Figures) -> Result<()> {
@@ -20,11 +23,16 @@ pub(super) async fn measure(stage: &Stage<'_>, figures: &mut Figures) -> Result<
     let listening = Node::start(stage, Role::All)?;
     let (mut e16, mut e64, mut b) = (Vec::new(), Vec::new(), Vec::new());
     let (mut single, mut few, mut many, mut bulk) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut two, mut beside) = (Vec::new(), Vec::new());
+    let rows = "CREATE TABLE IF NOT EXISTS bench_rows (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int NOT NULL)";
+    connect(&stage.url).await?.batch_execute(rows).await?;
     for _ in 0..ROUNDS {
         figures.others(others()?);
         e16.push(stage.floor.enqueue(16, SINGLE).await?);
         single.push(dispatched(stage, &node, 16, "single", SINGLE).await?);
         few.push(dispatched(stage, &node, 16, "coalesced", COALESCED).await?);
+        two.push(stage.floor.beside_rows(16, BESIDE).await?);
+        beside.push(dispatched(stage, &node, 16, "beside_rows", BESIDE).await?);
         e64.push(stage.floor.enqueue(64, SINGLE).await?);
         many.push(dispatched(stage, &node, 64, "coalesced", COALESCED).await?);
         b.push(stage.floor.copy(i64::try_from(BULK)?).await?);
@@ -37,11 +45,14 @@ pub(super) async fn measure(stage: &Stage<'_>, figures: &mut Figures) -> Result<
     tell("E: pgbench, 16 clients", &e16)?;
     tell("pgbench, 64 clients", &e64)?;
     tell("B: COPY from a file", &b)?;
-    tell("one a transaction, 16 callers", &single)?;
+    tell("a row and a job: pgbench, 16 clients", &two)?;
+    tell("one a mutation, 16 callers", &single)?;
+    tell("a row and a job, 16 callers", &beside)?;
     tell("coalesced, 16 callers", &few)?;
     tell("coalesced, 64 callers", &many)?;
     tell("a thousand at a time", &bulk)?;
     figures.ratio("enqueue_E", ratios(&single, &e16), Aim::AtLeast(0.85))?;
+    figures.figure("enqueue_beside_row", ratios(&beside, &two), Aim::None)?;
     figures.ratio("coalesced16_E", ratios(&few, &e16), Aim::AtLeast(1.4))?;
     figures.ratio("coalesced64_pgbench", ratios(&many, &e64), Aim::AtLeast(3.5))?;
     figures.ratio("bulk_B", ratios(&bulk, &b), Aim::AtLeast(0.42))?;

@@ -101,6 +101,8 @@ pub struct FunctionInfo {
     pub snapshot: bool,
     /// A live query is also run again after this time, whatever has changed; it may then read what cannot be followed.
     pub refresh_every: Option<Duration>,
+    /// How far apart the runs of a live query are at least, counted from the beginning of one to that of the next.
+    pub min_interval: Option<Duration>,
     /// Which changes concern a live query.
     pub tracking: TrackingMode,
     /// Whether a query's results are kept for the next callers.

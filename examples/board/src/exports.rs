@@ -1,6 +1,8 @@
 //! Exports: a board as a table for a spreadsheet, made by a job whose progress the page shows.
 //!
-//! The file is the job's output, which only whoever dispatched it can see (see `trackJob`), for as long as its history is kept: an hour.
+//! The file is the job's output. Of the app's users only whoever dispatched it sees it (see `trackJob`), and goes on seeing what the board said then, also
+//! after they have left it; whoever operates the app sees outputs as well (`/_api/jobs/{id}`). It is kept with the job's history: an hour at least,
+//! and until its day is dropped, some days later.
 
 use forge::prelude::*;
 

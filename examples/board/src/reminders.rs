@@ -8,6 +8,10 @@ use forge::WriteDb;
 use forge::prelude::*;
 
 use crate::cards::Card;
+use crate::text::shortened;
+
+/// How much of a card's title the subject of a mail says, in characters: with what is before it, it has to be 500 bytes at most, and a character takes up to four.
+const SUBJECT_MAX: usize = 120;
 
 /// A card that is due.
 #[forge::input]
@@ -28,8 +32,14 @@ struct Due {
     email: Option<String>,
 }
 
-/// Reminds whoever a card was given to, else whoever made it, if they are still a member of its board.
-#[forge::job(queue = "mail", timeout = "1m", idempotent, retry(max_attempts = 8, initial = "30s", max_backoff = "1h"))]
+/// Reminds whoever a card was given to, else whoever made it, if they are still a member of its board. It is tried again for what may pass, not when
+/// the mail itself is refused.
+#[forge::job(
+    queue = "mail",
+    timeout = "1m",
+    idempotent,
+    retry(max_attempts = 8, initial = "30s", max_backoff = "1h", on = ["MAIL_UNAVAILABLE", "DATABASE_UNAVAILABLE", "TIMEOUT"])
+)]
 pub async fn remind_of_card(ctx: &JobContext, input: RemindOfCard) -> Result<()> {
     let card_id = input.card_id;
     let found = sql!(
@@ -48,7 +58,8 @@ pub async fn remind_of_card(ctx: &JobContext, input: RemindOfCard) -> Result<()>
         return Ok(());
     }
     let text = format!("Hello {name},\n\n“{title}” on the board “{board}” is due now.\n");
-    ctx.mail().send(Mail::to_person(name, email).subject(format!("Due now: {title}")).text(text)).await
+    let subject = format!("Due now: {}", shortened(&title, SUBJECT_MAX));
+    ctx.mail().send(Mail::to_person(name, email).subject(subject).text(text)).await
 }
 
 /// Sees to it that a card is reminded of when it is due, and at no other time.

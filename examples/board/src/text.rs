@@ -27,6 +27,15 @@ pub(crate) fn said(text: &str) -> Result<(), String> {
     plain(text)
 }
 
+/// A text as far as it fits, with a sign that there is more.
+pub(crate) fn shortened(text: &str, characters: usize) -> String {
+    if text.chars().count() <= characters {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(characters.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
+}
+
 /// A text as part of HTML.
 pub(crate) fn in_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -48,6 +57,13 @@ mod tests {
     #[test]
     fn what_is_text_in_html() {
         assert_eq!(in_html("<b>\"a\" & b</b>"), "&lt;b&gt;&quot;a&quot; &amp; b&lt;/b&gt;");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_between_characters() {
+        assert_eq!(shortened("牛乳 🥛", 4), "牛乳 🥛");
+        assert_eq!(shortened("牛乳 🥛 と卵", 6), "牛乳 🥛…");
+        assert_eq!(shortened("", 0), "");
     }
 
     #[test]

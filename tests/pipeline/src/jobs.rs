@@ -146,7 +146,7 @@ pub async fn order_in_pairs(ctx: &MutationContext, key: String, count: u32, take
 }
 
 /// At most four are begun in a second.
-#[forge::job(rate_limit(count = 4, per = "1s"))]
+#[forge::job(rate_limit(count = 4, per = "1s"), dead_letter(retain = "1h"))]
 pub async fn slowly(ctx: &JobContext, label: String) -> Result<()> {
     follow(ctx, Orders { label, ..Orders::default() }).await.map(drop)
 }
@@ -167,6 +167,27 @@ pub async fn delegate(ctx: &JobContext, label: String, children: u32) -> Result<
     }
     let ended = ctx.wait_for_jobs(&dispatched).await?;
     Ok(ended.iter().filter(|job| job.status == forge::JobStatus::Completed).count() as u32)
+}
+
+/// Dispatches children of which nothing is kept, and waits for them an hour later.
+#[forge::job(queue = "families", timeout = "20s")]
+pub async fn delegate_surveys(ctx: &JobContext, label: String) -> Result<u32> {
+    if let Some(dispatched) = ctx.saved::<Vec<forge::JobHandle>>()? {
+        let ended = ctx.wait_for_jobs(&dispatched).await?;
+        return Ok(ended.iter().filter(|job| job.status == forge::JobStatus::Completed).count() as u32);
+    }
+    let mut dispatched = Vec::new();
+    for n in 0..3 {
+        dispatched.push(ctx.dispatch_child(Survey { label: format!("{label}/{n}") }).await?);
+    }
+    ctx.save(&dispatched).await?;
+    Err(Error::retry_in(Duration::from_secs(3600)))
+}
+
+/// Dispatches it.
+#[forge::mutation(public)]
+pub async fn order_delegated_surveys(ctx: &MutationContext, label: String) -> Result<Uuid> {
+    ctx.dispatch_job(DelegateSurveys { label }).await.map(|job| job.id)
 }
 
 /// Dispatches some of them.

@@ -6,6 +6,7 @@ use forge::prelude::*;
 
 mod accounts;
 mod cached;
+mod dispatching;
 mod gates;
 mod jobs;
 mod kept;
@@ -14,6 +15,7 @@ mod stars;
 
 pub use accounts::*;
 pub use cached::*;
+pub use dispatching::*;
 pub use gates::*;
 pub use jobs::*;
 pub use kept::*;

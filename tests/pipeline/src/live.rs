@@ -97,6 +97,19 @@ pub async fn counter_now_and_then(ctx: &QueryContext, name: String) -> Result<Op
     forge::sql!(i64, "SELECT value FROM counters WHERE name = {name}").fetch_optional(ctx.db()).await
 }
 
+/// A counter, looked at now and then.
+#[forge::query(public)]
+#[min_interval = "400ms"]
+pub async fn paced_counter(ctx: &QueryContext, name: String) -> Result<Option<i64>> {
+    forge::sql!(i64, "SELECT value FROM counters WHERE name = {name}").fetch_optional(ctx.db()).await
+}
+
+/// All that is counted, looked at somewhat more often.
+#[forge::query(public, min_interval = "220ms")]
+pub async fn paced_total(ctx: &QueryContext) -> Result<i64> {
+    forge::sql!(i64, "SELECT coalesce(sum(value), 0)::bigint FROM counters").fetch_one(ctx.db()).await
+}
+
 /// Counters from a value on, and how many there are in all.
 #[forge::query(public)]
 pub async fn counters_above(ctx: &QueryContext, value: i64) -> Result<Vec<(String, i64)>> {

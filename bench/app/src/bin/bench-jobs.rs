@@ -89,7 +89,24 @@ pub async fn enqueue_one(ctx: &MutationContext, n: i32) -> Result<()> {
     Ok(())
 }
 
-/// One caller who dispatches in a transaction each.
+/// Writes a row and dispatches a job: what most mutations that dispatch do.
+#[forge::mutation(public)]
+pub async fn write_and_enqueue(ctx: &MutationContext, n: i32) -> Result<()> {
+    sql!("INSERT INTO bench_rows (n) VALUES ({n})").execute(ctx.db()).await?;
+    ctx.dispatch_job(Elsewhere { n }).await?;
+    Ok(())
+}
+
+/// One caller who does that again and again.
+#[forge::action(public, timeout = "5m")]
+pub async fn beside_rows(ctx: &ActionContext, count: i32) -> Result<()> {
+    for n in 0..count {
+        ctx.mutate(write_and_enqueue, WriteAndEnqueue { n }).await?;
+    }
+    Ok(())
+}
+
+/// One caller who dispatches by a mutation each.
 #[forge::action(public, timeout = "5m")]
 pub async fn single(ctx: &ActionContext, count: i32) -> Result<()> {
     for n in 0..count {

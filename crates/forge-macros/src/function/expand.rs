@@ -86,6 +86,7 @@ fn info(kind: Kind, options: &Options, doc: &str) -> TokenStream {
     };
     let timeout = written::optional_duration(options.timeout_ms);
     let refresh_every = written::optional_duration(options.refresh_every_ms);
+    let min_interval = written::optional_duration(options.min_interval_ms);
     let place = written::place();
     let tracking = match options.tracking {
         Tracking::Auto => quote!(Auto),
@@ -111,6 +112,7 @@ fn info(kind: Kind, options: &Options, doc: &str) -> TokenStream {
             isolation: ::forge::__rt::Isolation::#isolation,
             snapshot: #snapshot,
             refresh_every: #refresh_every,
+            min_interval: #min_interval,
             tracking: ::forge::__rt::TrackingMode::#tracking,
             cache: #cache,
             #place

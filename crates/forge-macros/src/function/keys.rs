@@ -7,7 +7,7 @@ use syn::{Attribute, LitStr, Meta};
 use super::Kind;
 use crate::durations::milliseconds;
 use crate::handler::keys::{Access, check_roles, read_name, read_timeout};
-use crate::keys::Grammar;
+use crate::keys::{Grammar, Keys};
 use crate::mistakes::Mistakes;
 use crate::types::string_literal;
 
@@ -15,7 +15,18 @@ const PLANNED: &[&str] = &["rate_limit", "retry", "log", "tables"];
 
 const QUERY: Grammar = Grammar {
     attribute: "#[forge::query]",
-    accepted: &["public", "role", "timeout", "name", "snapshot", "cache", "register", "refresh_every", "tracking"],
+    accepted: &[
+        "public",
+        "role",
+        "timeout",
+        "name",
+        "snapshot",
+        "cache",
+        "register",
+        "refresh_every",
+        "min_interval",
+        "tracking",
+    ],
     planned: PLANNED,
 };
 
@@ -45,6 +56,7 @@ pub(super) struct Options {
     /// Whether linking the function registers it.
     pub(super) register: bool,
     pub(super) refresh_every_ms: Option<u64>,
+    pub(super) min_interval_ms: Option<u64>,
     pub(super) tracking: Tracking,
 }
 
@@ -58,6 +70,10 @@ pub(super) enum Tracking {
 
 /// How often a live query may be run for no reason at most.
 const REFRESH_MIN_MS: u64 = 100;
+
+/// How far apart the runs of a live query may be kept at most. A page that follows it shows everything that much later; two such queries
+/// may wait for each other, and what is expected to show is given up two seconds after an answer that no frame confirms.
+const INTERVAL_MAX_MS: u64 = 1_000;
 
 /// How long results are kept.
 pub(super) struct Cache {
@@ -148,7 +164,47 @@ pub(super) fn read(
             }
         },
     };
-    Options { name, access, timeout_ms, read_committed, snapshot, cache, register, refresh_every_ms, tracking }
+    let min_interval_ms = read_min_interval(&mut keys, refresh_every_ms, tracking, mistakes);
+    Options {
+        name,
+        access,
+        timeout_ms,
+        read_committed,
+        snapshot,
+        cache,
+        register,
+        refresh_every_ms,
+        min_interval_ms,
+        tracking,
+    }
+}
+
+/// `min_interval = "200ms"`; zero when not said.
+fn read_min_interval(
+    keys: &mut Keys,
+    refresh_every_ms: Option<u64>,
+    tracking: Tracking,
+    mistakes: &mut Mistakes,
+) -> Option<u64> {
+    let text = keys.text("min_interval", "200ms", mistakes)?;
+    let why = match milliseconds(&text.value()) {
+        Ok(0) => "a live query without an interval runs whenever something has changed; leave `min_interval` out".to_owned(),
+        Ok(ms) if ms > INTERVAL_MAX_MS => {
+            "the runs of a live query are kept \"1s\" apart at most, as pages wait for them with all that they show; for what may be \
+             older, write `tracking = \"none\", refresh_every = \"1m\"`"
+                .to_owned()
+        }
+        Ok(_) if tracking == Tracking::None => {
+            "with `tracking = \"none\"` its runs are as far apart as `refresh_every` says; leave `min_interval` out".to_owned()
+        }
+        Ok(ms) if refresh_every_ms.is_some_and(|every| every < ms) => {
+            "`refresh_every` is shorter than `min_interval`, so it would not be kept; make it as long or longer".to_owned()
+        }
+        Ok(ms) => return Some(ms),
+        Err(why) => why,
+    };
+    mistakes.add(&text, why);
+    None
 }
 
 /// `cache = "30s"` or `cache(ttl = "30s", follow = false)`.

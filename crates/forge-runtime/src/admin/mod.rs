@@ -143,7 +143,7 @@ impl Act {
         let address = self.actor.address.map(|address| address.to_string());
         let params: Params<'_> =
             &[&entry, &self.actor.who, &done.action, &done.target, &done.count, &details, &self.actor.request_id, &address];
-        self.transaction.commit(Some((&audit::ADD, params)), &self.side).await?;
+        self.transaction.commit(Some((&*audit::ADD, params)), &self.side).await?;
         tracing::info!(
             who = self.actor.who,
             action = done.action,

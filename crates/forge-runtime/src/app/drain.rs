@@ -21,7 +21,7 @@ pub(super) async fn until_told(mut node: Node) -> Result<()> {
         () = told(&mut terminate, &mut interrupt) => false,
         () = asked => true,
     };
-    let force_after = node.config().shutdown.force_after;
+    let force_after = node.config().force_after();
     tracing::info!("stopping: finishing what is under way; a second signal ends it at once");
     let told_again = async {
         if asked {

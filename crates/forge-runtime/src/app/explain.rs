@@ -83,6 +83,9 @@ fn head(entry: &Entry) -> String {
     if let Some(every) = info.refresh_every {
         let _ = writeln!(text, "runs again every {every:?} while it is live, and may read what cannot be followed");
     }
+    if let Some(interval) = info.min_interval {
+        let _ = writeln!(text, "runs at most once in {interval:?} while it is live");
+    }
     match info.tracking {
         TrackingMode::Auto => {}
         TrackingMode::Table => text.push_str("tracking = \"table\": every change of a table below runs it again\n"),

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use forge_core::human::format_duration;
+
 use super::database_url::TlsMode;
 use super::mistakes::{At, Mistakes};
 use super::{AuthConfig, Config, MailConfig, Role, Secret};
@@ -48,9 +50,17 @@ fn contradictions(config: &Config, report: Report<'_>) {
             "must be at least three times cluster.heartbeat_interval, or a node that misses one beat is taken for dead";
         report("cluster.dead_threshold", INVALID, text.into());
     }
-    if config.shutdown.force_after < config.shutdown.unready_for + config.shutdown.request_drain_timeout {
-        let text = "must not be below shutdown.unready_for and shutdown.request_drain_timeout together";
-        report("shutdown.force_after", INVALID, text.into());
+    let least = config.drain_max() + super::HAND_BACK_MAX;
+    if let Some(said) = config.shutdown.force_after.filter(|said| *said < least) {
+        let drain = if config.node.has(Role::Worker) { " or worker.drain_timeout, whichever is longer," } else { "" };
+        let text = format!(
+            "must not be below {}: shutdown.unready_for, shutdown.request_drain_timeout{drain} and {} for handing back what is left; \
+             the process would end ({}) while that goes on. Leave it out, and it follows from them",
+            format_duration(least),
+            format_duration(super::HAND_BACK_MAX),
+            format_duration(said)
+        );
+        report("shutdown.force_after", INVALID, text);
     }
     if let Some(Err(why)) = config.mail.url.as_ref().map(MailConfig::check_url) {
         report("mail.url", INVALID, why.into());

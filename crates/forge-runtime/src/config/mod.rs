@@ -37,6 +37,7 @@ mod units;
 mod worker;
 
 use std::path::Path;
+use std::time::Duration;
 
 use forge_core::Result;
 
@@ -61,6 +62,9 @@ pub use server::{
 pub use worker::{JobsConfig, QueueConfig, WorkerConfig};
 
 use table::{Key, Section};
+
+/// How much longer than draining a node has to be given, so that what it could not finish is handed back and not taken for crashed.
+const HAND_BACK_MAX: Duration = Duration::from_secs(15);
 
 /// Everything that can be configured. [`Default`] is what a developer's machine has when nothing is said.
 #[derive(Debug, Clone)]
@@ -151,6 +155,17 @@ impl Config {
         let mut mistakes = mistakes::Mistakes::default();
         check::check(self, &|_| mistakes::At::Nowhere, &mut mistakes);
         mistakes.into_error(None).map_or(Ok(()), Err)
+    }
+
+    /// How long draining takes at most, from the signal to stop until what is left is handed back.
+    pub(crate) fn drain_max(&self) -> Duration {
+        let jobs = if self.node.has(Role::Worker) { self.worker.drain_timeout } else { Duration::ZERO };
+        self.shutdown.unready_for + self.shutdown.request_drain_timeout.max(jobs)
+    }
+
+    /// When a node that was told to stop ends no matter what is still running: as `shutdown.force_after` says, else a minute after it should have.
+    pub fn force_after(&self) -> Duration {
+        self.shutdown.force_after.unwrap_or_else(|| self.drain_max() + Duration::from_secs(60))
     }
 
     /// The reference page of all keys, as Markdown.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Mode;
 use super::cidr::Cidr;
-use super::kind::{Choice, Kind, choice, duration, int, list, parsed, share, size, switch, text};
+use super::kind::{Choice, Kind, choice, duration, int, list, optional, parsed, share, size, switch, text};
 use super::table::section;
 use super::units::{hours, ki, mb, mi, mins, ms, secs};
 
@@ -207,7 +207,9 @@ section! {
         unready_for: Duration = if mode.is_production() { secs(3) } else { ms(0) }, duration(ms(0)..=mins(10));
         /// How long requests under way may take to finish after the signal to stop.
         request_drain_timeout: Duration = secs(30), duration(ms(0)..=hours(1));
-        /// When the process ends no matter what is still running. Not below `request_drain_timeout`.
-        force_after: Duration = secs(90), duration(secs(1)..=hours(2));
+        /// When the process ends no matter what is still running, and jobs are taken for crashed. Not below `unready_for` and the longer one of
+        /// `request_drain_timeout` and, on workers, `worker.drain_timeout`, together with 15 s in which what is left is handed back. A minute longer
+        /// than those two when not said. Whatever stops the process (`terminationGracePeriodSeconds`, `TimeoutStopSec`) has to wait for as long.
+        force_after: Option<Duration> = None, optional(duration(secs(1)..=hours(26)));
     }
 }

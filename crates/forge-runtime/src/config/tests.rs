@@ -41,9 +41,22 @@ fn nothing_said_gives_the_defaults_of_the_mode() {
     assert_eq!(config.database.pool_size, 20);
     assert_eq!(config.security.auth.cookie_name, "forge_session");
     assert!(config.node.has(Role::Scheduler));
+    assert_eq!(config.force_after(), Duration::from_secs(90));
     let production = Config::defaults(Mode::Production);
+    assert_eq!(production.force_after(), Duration::from_secs(93));
     assert_eq!(production.gateway.host, "0.0.0.0");
     assert_eq!(production.security.auth.cookie_name, "__Host-forge_session");
+}
+
+#[test]
+fn a_node_is_given_the_time_that_its_jobs_are() {
+    let slow = "[worker]\ndrain_timeout = \"20h\"\n";
+    assert_eq!(load(slow).force_after(), Duration::from_secs(20 * 3600 + 60));
+    // What runs no jobs has none to wait for.
+    let gateway = format!("{slow}[node]\nroles = [\"gateway\", \"function\"]\n[shutdown]\nforce_after = \"45s\"");
+    assert_eq!(load(&gateway).force_after(), Duration::from_secs(45));
+    let enough = format!("{slow}[shutdown]\nforce_after = \"21h\"");
+    assert_eq!(load(&enough).force_after(), Duration::from_secs(21 * 3600));
 }
 
 #[test]
@@ -239,9 +252,10 @@ fn wrong_types_and_limits_say_expected_and_found() {
         ("[auth]\ncookie_name = \"__Host-x\"", vec!["browsers accept with TLS only"]),
         ("[auth]\nleeway = 1\n[security.auth]\nleeway = 2", vec!["[auth] is another name of [security.auth]"]),
         (
-            "[shutdown]\nforce_after = \"5s\"",
-            vec!["must not be below shutdown.unready_for and shutdown.request_drain_timeout together"],
+            "[shutdown]\nforce_after = \"44s\"",
+            vec!["must not be below 45s: shutdown.unready_for, shutdown.request_drain_timeout or worker.drain_timeout"],
         ),
+        ("[worker]\ndrain_timeout = \"10m\"\n[shutdown]\nforce_after = \"90s\"", vec!["must not be below 10m15s"]),
         ("[project]\nname = \"\"", vec!["is empty"]),
         ("[observability]\nlog_level = \"loud=extreme\"", vec!["is not a log filter"]),
     ] {

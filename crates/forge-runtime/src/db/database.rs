@@ -28,6 +28,7 @@ struct Inner {
     live: Pool,
     looks: Pool,
     jobs: Pool,
+    claims: Pool,
     /// To the server itself, for the change feed's stream.
     log: Connector,
     /// To `direct_url`, past a pooler.
@@ -49,9 +50,16 @@ const SIDE_CONNECTIONS: usize = 2;
 /// they need to know about the schema and for making triggers. Calls and live queries never wait for each other's connections.
 const LIVE_CONNECTIONS: usize = 3 + crate::realtime::LANES;
 
-/// How many connections the queue has: one to claim, one to write down how jobs ended, one to dispatch, one for the rest. Opened only where
-/// there are jobs.
-const JOB_CONNECTIONS: usize = 4;
+/// How many connections the queue has: four to dispatch, two of which for what has unique keys, which may have to wait for whoever has those; one to
+/// write down how jobs ended, one for the rest. Opened only where there are jobs, and when they are needed.
+const JOB_CONNECTIONS: usize = 6;
+
+/// And how many to claim: a worker claims once at a time.
+const CLAIM_CONNECTIONS: usize = 1;
+
+/// How claims are planned: once, by lane. Planned anew each time, as the server would for a claim of few, half of a claim's time is planning; and
+/// planned while the queue is small, it might go over all of it for ever.
+const CLAIM_SETTINGS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
 
 /// How many connections the query cache has: one to look at the change feed, one for what it needs to know about the schema. Opened only
 /// where there are queries with `cache`.
@@ -121,6 +129,7 @@ impl Database {
             None => None,
         };
         let main = connect(primary_url, &route, "main", &[])?;
+        let claims = CLAIM_SETTINGS.map(|(name, value)| (name, value.to_owned()));
         let log = connect(config.direct_url.as_ref().unwrap_or(primary_url), &Route::default(), "change feed", &[])?;
         Ok(Self(Arc::new(Inner {
             primary: Pool::new(main, config.pool_size as usize, config.pool_timeout),
@@ -131,6 +140,7 @@ impl Database {
             log,
             live: Pool::new(connect(primary_url, &route, "live queries", &[])?, LIVE_CONNECTIONS, config.pool_timeout),
             jobs: Pool::new(connect(primary_url, &route, "jobs", &[])?, JOB_CONNECTIONS, config.pool_timeout),
+            claims: Pool::new(connect(primary_url, &route, "claims", &claims)?, CLAIM_CONNECTIONS, config.pool_timeout),
             looks: Pool::new(connect(primary_url, &route, "query cache", &[])?, LOOK_CONNECTIONS, config.pool_timeout),
             shared: SharedReads::new(
                 connect(primary_url, &route, "shared reads", &[read_only, short])?,
@@ -158,6 +168,11 @@ impl Database {
     /// The connections of the queue.
     pub(crate) fn jobs(&self) -> &Pool {
         &self.0.jobs
+    }
+
+    /// The connection that jobs are claimed on.
+    pub(crate) fn claims(&self) -> &Pool {
+        &self.0.claims
     }
 
     /// The connections of live queries.
@@ -327,7 +342,12 @@ impl Database {
         }
     }
 
-    /// A transaction for a mutation, or over one snapshot for a query. `fresh` as in [`Transaction::new`].
+    /// A transaction for a mutation, which takes a connection once it has something to send. `fresh` as in [`Transaction::new`].
+    pub(crate) fn mutation(&self, purpose: Purpose, deadline: Instant, fresh: bool) -> Transaction {
+        Transaction::lazy(&self.0.primary, purpose, self.limit(deadline), fresh)
+    }
+
+    /// A transaction on a connection that is taken now. `fresh` as in [`Transaction::new`].
     pub(crate) async fn begin(&self, purpose: Purpose, deadline: Instant, fresh: bool) -> Result<Transaction> {
         Ok(Transaction::new(self.0.primary.get().await?, purpose, self.limit(deadline), fresh))
     }

@@ -10,8 +10,9 @@
 //! nowhere else.
 //!
 //! Round trips: a short read 1; a read of its own 1 (BEGIN, setting, statement and ROLLBACK leave together); a mutation
-//! 1 per statement, the first of which takes BEGIN and the audit context along, and 1 for COMMIT. A statement's first use
-//! on a connection costs 1 more, to prepare it.
+//! 1 per statement, the first of which takes BEGIN and the audit context along, and 1 for COMMIT, which takes along what is written
+//! last: the jobs that were dispatched, and the answer under the mutation's id. A statement's first use on a connection costs 1 more, to
+//! prepare it.
 //!
 //! Not here: which function may do what (see [`crate::function`]), and the schema of the framework's own tables (see
 //! [`crate::migrate`]).
@@ -24,6 +25,7 @@ pub(crate) mod error;
 pub(crate) mod lexer;
 mod model;
 mod nulls;
+mod outcome;
 mod pool;
 mod pooler;
 mod query;
@@ -241,6 +243,14 @@ impl Db {
                 transaction.nested(body(WriteDb::new(transaction.clone(), self.deadline))).await
             }
             Access::Read { .. } | Access::ReadIn(_) => Err(Error::internal("a query cannot call a mutation")),
+        }
+    }
+
+    /// Runs what must not be left half done: dropped before its end, it takes a mutation's whole transaction with it.
+    pub(crate) async fn whole<T>(&self, body: impl Future<Output = T>) -> T {
+        match &self.access {
+            Access::Write(transaction, _) => transaction.whole(body).await,
+            Access::Read { .. } | Access::ReadIn(_) => body.await,
         }
     }
 

@@ -5,14 +5,16 @@
 //! says nothing about the next moment); a connection that has ended is simply not lent.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use forge_core::{Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::Statement as Prepared;
 
-use super::connect::{Connection, Connector};
+use super::connect::{Answer, Connection, Connector, Params};
+use super::statement::Shape;
 
 /// After a failed attempt to connect, further ones fail at once for so long: a server that is away is not hammered,
 /// and callers get their 503 without waiting.
@@ -104,7 +106,13 @@ impl Pool {
     }
 
     fn lease(&self, connection: Connection, slot: OwnedSemaphorePermit) -> Lease {
-        Lease { connection: Some(connection), state: AtomicU8::new(CLEAN), pool: self.0.clone(), slot: Some(slot) }
+        Lease {
+            connection: Some(connection),
+            state: AtomicU8::new(CLEAN),
+            running: AtomicU32::new(0),
+            pool: self.0.clone(),
+            slot: Some(slot),
+        }
     }
 
     /// Closes the idle connections: after a failover they may all be dead without knowing it.
@@ -128,11 +136,35 @@ const COMMITTING: u8 = 2;
 pub(crate) struct Lease {
     connection: Option<Connection>,
     state: AtomicU8,
+    /// How much it was asked, outside of a transaction, that nobody has had the answer of.
+    running: AtomicU32,
     pool: Arc<Inner>,
     slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {
+    /// Runs a statement and collects what comes back. Whoever stops waiting for it stops it: it is cancelled, and the connection discarded with the
+    /// lease, so that nobody finds it in the middle of something.
+    pub(crate) async fn query(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer, tokio_postgres::Error> {
+        self.whole(self.deref().query(shape, params)).await
+    }
+
+    /// The statement, prepared; as [`query`](Self::query) when nobody waits for it any more.
+    pub(crate) async fn prepare(&self, shape: &Arc<Shape>) -> Result<Prepared, tokio_postgres::Error> {
+        self.whole(self.deref().prepare(shape)).await
+    }
+
+    /// Waits for something that the connection is asked by itself. In a transaction it is busy already, for as long as that goes on.
+    async fn whole<T>(&self, asked: impl Future<Output = T>) -> T {
+        if self.state.load(Ordering::Relaxed) != CLEAN {
+            return asked.await;
+        }
+        self.running.fetch_add(1, Ordering::Relaxed);
+        let answer = asked.await;
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        answer
+    }
+
     /// From here on the connection is in the middle of something: if the lease is dropped now, that is cancelled and the
     /// connection discarded.
     pub(crate) fn busy(&self) {
@@ -169,13 +201,63 @@ impl Deref for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
+        let running = self.running.load(Ordering::Relaxed) > 0;
         match self.state.load(Ordering::Relaxed) {
             BUSY => connection.cancel_and_discard(),
+            CLEAN if running => connection.cancel_and_discard(),
             CLEAN if !connection.is_closed() => {
                 self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             }
             // The driver sends what is queued before it says good-bye.
             _ => drop(connection),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::realtime::differential::{Place, on_one_thread};
+
+    /// Whose connection it is, on the server.
+    async fn backend(lease: &Lease) -> i32 {
+        lease.query(&Shape::of("SELECT pg_backend_pid()"), &[]).await.unwrap().rows[0].get(0)
+    }
+
+    #[test]
+    fn a_statement_that_nobody_waits_for_is_cancelled_and_its_connection_not_lent_again() {
+        on_one_thread(async {
+            let place = Place::make().await;
+            let pool = place.database.jobs().clone();
+            let lease = pool.get().await.unwrap();
+            let first = backend(&lease).await;
+            drop(lease);
+            let lease = pool.get().await.unwrap();
+            assert_eq!(backend(&lease).await, first, "what has been answered leaves the connection as it was");
+            let active =
+                "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND query LIKE '%pg_sleep%' AND state = 'active'";
+            let until_active = async |is: bool| {
+                while place.client.query_one(active, &[&first]).await.unwrap().get::<_, i64>(0) != i64::from(is) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let slow = Shape::of("SELECT pg_sleep(600)");
+            tokio::select! {
+                answer = lease.query(&slow, &[]) => panic!("{answer:?}"),
+                () = until_active(true) => {}
+            }
+            drop(lease);
+            let lease = pool.get().await.unwrap();
+            let next = tokio::time::timeout(Duration::from_secs(30), backend(&lease)).await;
+            assert_ne!(next.expect("it is in the middle of something"), first);
+            until_active(false).await;
+            // In a transaction it is the transaction that says when the connection is as it was.
+            lease.busy();
+            let answered = backend(&lease).await;
+            lease.clean();
+            drop(lease);
+            assert_eq!(backend(&pool.get().await.unwrap()).await, answered);
+            place.remove().await;
+        });
     }
 }

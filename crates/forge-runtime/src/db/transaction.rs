@@ -1,11 +1,13 @@
 //! A transaction of a function, from its first statement to its commit.
 //!
 //! ```text
-//!  lent ──first statement──▶ open ──commit──▶ committed
-//!   │    (BEGIN, audit and        │ └─error──▶ rolled back
-//!   │     it: one round trip)     └─dropped──▶ cancelled on the server, connection discarded
-//!   └──never used──▶ nothing was sent
+//!  new ──first statement──▶ open ──commit──▶ committed
+//!   │    (BEGIN, audit and       │ └─error──▶ rolled back
+//!   │     it: one round trip)    └─dropped──▶ cancelled on the server, connection discarded
+//!   └──never used──▶ nothing was sent; a mutation's has not even taken a connection
 //! ```
+//!
+//! What is to be written at the very end goes along with COMMIT, in its round trip.
 //!
 //! What it promises: nothing of it is visible before `commit` returned `Ok`, everything is after. When the answer to
 //! COMMIT is lost, the outcome is asked for by transaction id; only when that fails too, or when the server was restarted in
@@ -18,6 +20,7 @@ use std::time::{Duration, Instant};
 use forge_core::function::Isolation;
 use forge_core::{Error, ErrorKind, Result};
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use postgres_types::Type;
 use tokio_postgres::error::SqlState;
 
@@ -41,14 +44,22 @@ pub(crate) enum Purpose {
         /// `forge.trace_id`.
         trace_id: String,
     },
+    /// What FORGE writes by itself, on nobody's behalf.
+    Own,
     /// A query over one snapshot.
     Snapshot,
 }
 
+/// A statement that goes along with COMMIT, and its arguments.
+pub(crate) type Last<'a> = (&'a Arc<Shape>, Params<'a>);
+
 /// A transaction.
 #[derive(Debug)]
 pub(crate) struct Transaction {
-    lease: Lease,
+    /// Its connection, once it has one.
+    pub(super) lease: tokio::sync::OnceCell<Lease>,
+    /// Where that comes from, when it is not there from the start.
+    pool: Option<Pool>,
     purpose: Purpose,
     /// When a statement of it has to end, seen from its begin.
     limit: Instant,
@@ -68,7 +79,7 @@ pub(crate) struct Transaction {
     /// The cursors that streams have open in it.
     pub(super) cursors: Seats,
     /// The transaction's id, once begun: what is asked for when the answer to COMMIT is lost.
-    xid: std::sync::OnceLock<String>,
+    pub(super) xid: std::sync::OnceLock<String>,
 }
 
 macro_rules! statements {
@@ -84,6 +95,7 @@ statements! {
     // Assigning the id here costs nothing: the first write of the mutation would assign it.
     SET_WRITE = "SELECT pg_current_xact_id()::text, set_config('statement_timeout', $1, true), set_config('forge.user_id', $2, true), \
                  set_config('forge.function_name', $3, true), set_config('forge.trace_id', $4, true)";
+    SET_OWN = "SELECT pg_current_xact_id()::text, set_config('statement_timeout', $1, true)";
     SET_READ = "SELECT set_config('statement_timeout', $1, true)";
     BEGIN_READ = "BEGIN READ ONLY";
     NOTHING = "SELECT";
@@ -93,7 +105,6 @@ statements! {
     RELEASE = "RELEASE SAVEPOINT forge_nested";
     ROLLBACK_TO = "ROLLBACK TO SAVEPOINT forge_nested";
     EXPORT = "SELECT pg_export_snapshot()";
-    XACT_STATUS = "SELECT pg_xact_status($1::text::xid8)";
 }
 
 impl Transaction {
@@ -103,8 +114,18 @@ impl Transaction {
         if fresh {
             lease.forget_statements();
         }
+        Self::of(tokio::sync::OnceCell::new_with(Some(lease)), None, purpose, limit, fresh)
+    }
+
+    /// The same, with a connection that is taken from the pool once there is something to send.
+    pub(crate) fn lazy(pool: &Pool, purpose: Purpose, limit: Instant, fresh: bool) -> Self {
+        Self::of(tokio::sync::OnceCell::new(), Some(pool.clone()), purpose, limit, fresh)
+    }
+
+    fn of(lease: tokio::sync::OnceCell<Lease>, pool: Option<Pool>, purpose: Purpose, limit: Instant, fresh: bool) -> Self {
         Self {
             lease,
+            pool,
             purpose,
             limit,
             begun: AtomicBool::new(false),
@@ -138,6 +159,31 @@ impl Transaction {
         Ok(transaction)
     }
 
+    /// Its connection.
+    ///
+    /// # Errors
+    /// `DATABASE_UNAVAILABLE` when none is to be had. Then nothing of it can be kept, also when whoever asked goes on.
+    pub(super) async fn lease(&self) -> Result<&Lease> {
+        let taking = self.lease.get_or_try_init(async || {
+            let pool = self.pool.as_ref().ok_or_else(|| Error::internal("a transaction without a connection"))?;
+            let lease = pool.get().await?;
+            if self.fresh {
+                lease.forget_statements();
+            }
+            Ok(lease)
+        });
+        let taken = taking.await;
+        if taken.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Whether nothing was done with it: not even its connection is taken.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.lease.get().is_none() && !self.has_failed()
+    }
+
     /// What other transactions need to see the same.
     pub(crate) async fn export(&self) -> Result<String> {
         let answer = self.query(&EXPORT, &[]).await?;
@@ -155,21 +201,22 @@ impl Transaction {
         if self.ended.load(Ordering::Acquire) {
             return Err(Error::internal("the transaction has ended; ctx.db() cannot be used after the function returned"));
         }
+        let lease = self.lease().await?;
         match &self.guarded {
-            None => self.query_inner(shape, params).await.map_err(|why| self.failed(why, shape)),
+            None => self.query_inner(lease, shape, params).await.map_err(|why| self.failed(why, shape)),
             Some(turn) => {
                 let _turn = turn.lock().await;
-                self.guarded_query(shape, params).await
+                self.guarded_query(lease, shape, params).await
             }
         }
     }
 
     /// A statement with a savepoint of its own.
-    async fn guarded_query(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer> {
+    async fn guarded_query(&self, lease: &Lease, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer> {
         let control =
-            async |shape: &Arc<Shape>| self.lease.query(shape, &[]).await.map(drop).map_err(|why| self.failed(why, shape));
+            async |shape: &Arc<Shape>| lease.query(shape, &[]).await.map(drop).map_err(|why| self.failed(why, shape));
         control(&SAVEPOINT).await?;
-        match self.lease.query(shape, params).await {
+        match lease.query(shape, params).await {
             Ok(answer) => control(&RELEASE).await.map(|()| answer),
             Err(why) => {
                 let why = self.failed(why, shape);
@@ -180,53 +227,50 @@ impl Transaction {
         }
     }
 
-    async fn query_inner(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer, tokio_postgres::Error> {
+    async fn query_inner(
+        &self,
+        lease: &Lease,
+        shape: &Arc<Shape>,
+        params: Params<'_>,
+    ) -> Result<Answer, tokio_postgres::Error> {
         if self.begun.load(Ordering::Relaxed) {
-            return self.lease.query(shape, params).await;
+            return lease.query(shape, params).await;
         }
         // Preparing needs no transaction. Doing it first means that BEGIN and the statement leave together.
         if !self.fresh {
-            self.lease.prepare(shape).await?;
+            lease.prepare(shape).await?;
         }
         let (begin_shape, set_shape) = match &self.purpose {
             Purpose::Write { isolation: Isolation::Serializable, .. } => (&BEGIN_SERIALIZABLE, &SET_WRITE),
             Purpose::Write { isolation: Isolation::ReadCommitted, .. } => (&BEGIN_READ_COMMITTED, &SET_WRITE),
+            Purpose::Own => (&BEGIN_READ_COMMITTED, &SET_OWN),
             Purpose::Snapshot => (&BEGIN_SNAPSHOT, &SET_READ),
         };
-        if matches!(self.purpose, Purpose::Write { .. }) && !self.lease.knows_life() {
-            Box::pin(self.lease.life()).await?;
+        let writes = !matches!(self.purpose, Purpose::Snapshot);
+        if writes && !lease.knows_life() {
+            Box::pin(lease.life()).await?;
         }
-        let begin = self.lease.prepare(begin_shape).await?;
-        let set = self.lease.prepare(set_shape).await?;
+        let begin = lease.prepare(begin_shape).await?;
+        let set = lease.prepare(set_shape).await?;
         if self.begun.swap(true, Ordering::AcqRel) {
-            return self.lease.query(shape, params).await;
+            return lease.query(shape, params).await;
         }
-        self.lease.busy();
+        lease.busy();
         let timeout = remaining_ms(self.limit);
         // Polled in this order, the three are sent in this order; nothing else is sent on this connection meanwhile.
         let (begun, set, rows) = match &self.purpose {
             Purpose::Write { user_id, function, trace_id, .. } => {
                 let audit: Params<'_> = &[&timeout, user_id, function, trace_id];
-                futures_util::join!(
-                    self.lease.run(&begin, &[]),
-                    self.lease.run(&set, audit),
-                    self.lease.query(shape, params)
-                )
+                futures_util::join!(lease.run(&begin, &[]), lease.run(&set, audit), lease.query(shape, params))
             }
-            Purpose::Snapshot => {
+            Purpose::Own | Purpose::Snapshot => {
                 let settings: Params<'_> = &[&timeout];
-                futures_util::join!(
-                    self.lease.run(&begin, &[]),
-                    self.lease.run(&set, settings),
-                    self.lease.query(shape, params)
-                )
+                futures_util::join!(lease.run(&begin, &[]), lease.run(&set, settings), lease.query(shape, params))
             }
         };
         begun?;
         let set = set?;
-        if matches!(self.purpose, Purpose::Write { .. })
-            && let Some(xid) = set.rows.first().and_then(|row| row.try_get::<_, String>(0).ok())
-        {
+        if writes && let Some(xid) = set.rows.first().and_then(|row| row.try_get::<_, String>(0).ok()) {
             // Set once: `begun` lets only one caller come here.
             let _ = self.xid.set(xid);
         }
@@ -235,28 +279,33 @@ impl Transaction {
 
     /// Prepares a statement that is for this transaction only, on behalf of another one.
     pub(super) async fn prepare(&self, text: &str, of: &Shape) -> Result<tokio_postgres::Statement> {
-        self.lease.client().prepare(text).await.map_err(|why| self.failed(why, of))
+        self.lease().await?.client().prepare(text).await.map_err(|why| self.failed(why, of))
     }
 
     /// Runs a statement from [`prepare`](Self::prepare).
     pub(super) async fn run(&self, prepared: &tokio_postgres::Statement, of: &Shape) -> Result<Vec<tokio_postgres::Row>> {
-        Ok(self.lease.run(prepared, &[]).await.map_err(|why| self.failed(why, of))?.rows)
+        Ok(self.lease().await?.run(prepared, &[]).await.map_err(|why| self.failed(why, of))?.rows)
     }
 
     /// Sends a statement whose answer nobody waits for. What is sent later on this connection runs after it.
     pub(super) fn send_and_forget(&self, text: &str) {
-        if !self.ended.load(Ordering::Acquire) && !self.failed.load(Ordering::Relaxed) {
+        if !self.ended.load(Ordering::Acquire)
+            && !self.failed.load(Ordering::Relaxed)
+            && let Some(lease) = self.lease.get()
+        {
             // Being polled once sends it; the driver reads the answer and drops it.
-            let _ = self.lease.client().batch_execute(text).now_or_never();
+            let _ = lease.client().batch_execute(text).now_or_never();
         }
     }
 
     /// Notes what a failed statement means for the transaction.
-    fn failed(&self, why: tokio_postgres::Error, shape: &Shape) -> Error {
+    pub(super) fn failed(&self, why: tokio_postgres::Error, shape: &Shape) -> Error {
         let failed_before = self.failed.swap(true, Ordering::Relaxed);
         if error::is_stale_plan(&why) {
             // The whole transaction is run again; by then the connection knows the new schema.
-            self.lease.forget_statements();
+            if let Some(lease) = self.lease.get() {
+                lease.forget_statements();
+            }
             self.stale.store(true, Ordering::Relaxed);
             self.conflict.store(true, Ordering::Relaxed);
         }
@@ -276,12 +325,12 @@ impl Transaction {
 
     /// Which life of the server it runs in.
     pub(crate) async fn life(&self) -> Result<String> {
-        self.lease.life().await.map(str::to_owned).map_err(error::from_driver)
+        self.lease().await?.life().await.map(str::to_owned).map_err(error::from_driver)
     }
 
     /// The types of a statement's parameters.
     pub(crate) async fn parameters(&self, shape: &Arc<Shape>) -> Result<Vec<Type>> {
-        let prepared = self.lease.prepare(shape).await.map_err(|why| self.failed(why, shape))?;
+        let prepared = self.lease().await?.prepare(shape).await.map_err(|why| self.failed(why, shape))?;
         Ok(prepared.params().to_vec())
     }
 
@@ -300,7 +349,7 @@ impl Transaction {
         if !self.begun.load(Ordering::Relaxed) {
             self.query(&NOTHING, &[]).await?;
         }
-        Ok(self.lease.client())
+        Ok(self.lease().await?.client())
     }
 
     /// Notes that something done through [`client`](Self::client) failed.
@@ -321,11 +370,25 @@ impl Transaction {
         self.stale.load(Ordering::Relaxed)
     }
 
+    /// Runs what must not be left half done: dropped before its end, it takes the whole transaction with it.
+    pub(crate) async fn whole<T>(&self, body: impl Future<Output = T>) -> T {
+        struct Unfinished<'a>(&'a AtomicBool);
+        impl Drop for Unfinished<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let unfinished = Unfinished(&self.failed);
+        let done = body.await;
+        std::mem::forget(unfinished);
+        done
+    }
+
     /// Runs a nested mutation: what it wrote is undone when it fails, and the outer one may go on. Savepoints of one name stack, so
     /// this nests; two side by side must take turns, which their context sees to.
     pub(crate) async fn nested<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
         self.query(&SAVEPOINT, &[]).await?;
-        match body.await {
+        match self.whole(body).await {
             Ok(value) => {
                 self.query(&RELEASE, &[]).await?;
                 Ok(value)
@@ -340,66 +403,68 @@ impl Transaction {
         }
     }
 
-    /// Runs a last statement, if there is one, and commits, in one round trip. `side` is where the outcome is asked for when the
-    /// answer gets lost.
-    pub(crate) async fn commit(&self, last: Option<(&Arc<Shape>, Params<'_>)>, side: &Pool) -> Result<()> {
+    /// Runs last statements and commits, in one round trip, and returns their answers: none at all when those were lost, but it is
+    /// known that it was committed. `side` is where that is asked for.
+    pub(crate) async fn commit<'l>(&self, last: impl IntoIterator<Item = Last<'l>>, side: &Pool) -> Result<Vec<Answer>> {
+        let last: Vec<Last<'l>> = last.into_iter().collect();
         if self.failed.load(Ordering::Relaxed) {
             self.rollback().await;
             return Err(Error::internal(
-                "a statement of the transaction failed and its error was dropped, so nothing of it can be kept; return the error, or run what may fail in a mutation of its own with ctx.mutate",
+                "a statement of the transaction failed or was not waited for, and the function went on, so nothing of it can be kept; return the error, or run what may fail in a mutation of its own with ctx.mutate",
             ));
         }
-        if let Some((shape, params)) = last
-            && !self.begun.load(Ordering::Relaxed)
-        {
-            // Nothing ran before: the last statement is also the first, and brings BEGIN.
-            self.query(shape, params).await?;
-            return self.finish(None, side).await;
+        if self.begun.load(Ordering::Relaxed) {
+            return self.finish(&last, side).await;
         }
-        if !self.begun.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        self.finish(last, side).await
+        let Some(((shape, params), others)) = last.split_first() else { return Ok(Vec::new()) };
+        // Nothing ran before: the first of them brings BEGIN, and the transaction's number is known before COMMIT is sent.
+        let first = self.query(shape, params).await?;
+        let mut answers = self.finish(others, side).await?;
+        answers.insert(0, first);
+        Ok(answers)
     }
 
-    async fn finish(&self, last: Option<(&Arc<Shape>, Params<'_>)>, side: &Pool) -> Result<()> {
-        let commit = self.lease.prepare(&COMMIT).await.map_err(|why| self.failed(why, &COMMIT))?;
-        let prepared = match last {
-            Some((shape, _)) => Some(self.lease.prepare(shape).await.map_err(|why| self.failed(why, shape))?),
-            None => None,
-        };
+    async fn finish(&self, last: &[Last<'_>], side: &Pool) -> Result<Vec<Answer>> {
+        let lease = self.lease().await?;
+        let commit = lease.prepare(&COMMIT).await.map_err(|why| self.failed(why, &COMMIT))?;
+        let mut prepared = Vec::with_capacity(last.len());
+        for (shape, _) in last {
+            prepared.push(lease.prepare(shape).await.map_err(|why| self.failed(why, shape))?);
+        }
         // From here on the commit is on its way. A call that is dropped now leaves it alone: it is not cancelled, and the
         // connection is not used again.
         self.ended.store(true, Ordering::Release);
-        self.lease.committing();
-        let (last_result, committed) = match (last, &prepared) {
-            (Some((_, params)), Some(prepared)) => {
-                futures_util::join!(async { Some(self.lease.run(prepared, params).await) }, self.lease.run(&commit, &[]))
-            }
-            _ => (None, self.lease.run(&commit, &[]).await),
-        };
-        match (last_result, last) {
-            // The COMMIT behind it became a ROLLBACK. When the connection was lost, nobody knows that: the outcome is asked for.
-            (Some(Err(why)), Some((shape, _))) if !error::is_disconnect(&why) => {
-                if committed.is_ok() {
-                    self.lease.clean();
+        lease.committing();
+        // They are sent in the order in which they are polled first: this one, COMMIT last.
+        let running = join_all(last.iter().zip(&prepared).map(|((_, params), prepared)| lease.run(prepared, params)));
+        let (results, committed) = futures_util::join!(running, lease.run(&commit, &[]));
+        let mut answers = Vec::with_capacity(results.len());
+        for (result, (shape, _)) in results.into_iter().zip(last) {
+            match result {
+                Ok(answer) => answers.push(answer),
+                // When the connection was lost, nobody knows what became of COMMIT: the outcome is asked for.
+                Err(why) if error::is_disconnect(&why) => break,
+                // The COMMIT behind it became a ROLLBACK.
+                Err(why) => {
+                    if committed.is_ok() {
+                        lease.clean();
+                    }
+                    return Err(self.failed(why, shape));
                 }
-                return Err(self.failed(why, shape));
             }
-            _ => {}
         }
         match committed {
             Ok(_) => {
-                self.lease.clean();
-                Ok(())
+                lease.clean();
+                Ok(answers)
             }
             Err(why) if error::is_disconnect(&why) => {
                 // The lease stays marked as committing: its connection is closed, never used again.
-                Box::pin(self.outcome(side, why)).await
+                Box::pin(self.outcome(side, why)).await.map(|()| Vec::new())
             }
             Err(why) => {
                 // A deferred constraint or a serialization failure: the transaction has ended, the connection is fine.
-                self.lease.clean();
+                lease.clean();
                 Err(self.failed(why, &COMMIT))
             }
         }
@@ -413,77 +478,12 @@ impl Transaction {
         /// A server that does not answer gets no more time; the connection is then discarded.
         const ANSWER_MAX: Duration = Duration::from_secs(5);
         if !self.ended.swap(true, Ordering::AcqRel)
-            && let Ok(Ok(_)) = tokio::time::timeout(ANSWER_MAX, self.lease.query(&ROLLBACK, &[])).await
+            && let Some(lease) = self.lease.get()
+            && let Ok(Ok(_)) = tokio::time::timeout(ANSWER_MAX, lease.query(&ROLLBACK, &[])).await
         {
-            self.lease.clean();
+            lease.clean();
         }
     }
-
-    /// Finds out what became of it when the answer to COMMIT was lost.
-    async fn outcome(&self, side: &Pool, lost: tokio_postgres::Error) -> Result<()> {
-        /// A server that was restarted is usually back within this time.
-        const ASK_FOR: Duration = Duration::from_secs(10);
-        let began = Instant::now();
-        let mut pause = Duration::from_millis(50);
-        while began.elapsed() < ASK_FOR {
-            side.clear();
-            match self.ask(side).await {
-                Ok(Fate::Committed) => return Ok(()),
-                Ok(Fate::Lost) => {
-                    return Err(Error::database_unavailable("the connection was lost and nothing was written; try again")
-                        .with_source(lost));
-                }
-                Ok(Fate::NeverKnown) => break,
-                // The old server process has not noticed yet, or the server is not back.
-                Ok(Fate::NotKnownYet) | Err(_) => {}
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
-        }
-        Err(Error::new(
-            ErrorKind::OutcomeUnknown,
-            "the connection was lost during the commit, and whether it was written could not be found out; look before you repeat it",
-        )
-        .with_source(lost))
-    }
-
-    /// Whether the server has been restarted since the transaction's connection was made.
-    pub(crate) async fn server_restarted(&self, side: &Pool) -> Result<bool> {
-        self.in_other_life(&side.get().await?).await
-    }
-
-    async fn in_other_life(&self, lease: &Lease) -> Result<bool> {
-        let life = lease.life().await.map_err(error::from_driver)?;
-        Ok(life != self.lease.life().await.map_err(error::from_driver)?)
-    }
-
-    async fn ask(&self, side: &Pool) -> Result<Fate> {
-        let Some(xid) = self.xid.get() else { return Ok(Fate::NeverKnown) };
-        let lease = side.get().await?;
-        let same_life = !self.in_other_life(&lease).await?;
-        let answer = match lease.query(&XACT_STATUS, &[xid]).await {
-            Ok(answer) => answer,
-            // The server has forgotten in a crash that it ever gave out this number.
-            Err(why) if why.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => return Ok(Fate::Lost),
-            Err(why) => return Err(error::from_driver(why)),
-        };
-        Ok(match answer.rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok().flatten()).as_deref() {
-            Some("committed") if same_life => Fate::Committed,
-            // Or it has forgotten, and given the number to somebody else since.
-            Some("committed") => Fate::NeverKnown,
-            Some("aborted") => Fate::Lost,
-            _ => Fate::NotKnownYet,
-        })
-    }
-}
-
-/// What became of a transaction.
-enum Fate {
-    Committed,
-    /// Nothing of it was written.
-    Lost,
-    NotKnownYet,
-    NeverKnown,
 }
 
 /// Runs a read on a connection of its own, inside a read-only transaction that is always rolled back, so that nothing

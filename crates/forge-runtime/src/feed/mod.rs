@@ -41,6 +41,8 @@ mod trigger;
 mod wal;
 
 #[cfg(test)]
+mod doubts;
+#[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, LazyLock};
@@ -203,6 +205,8 @@ struct Looked {
     settled: bool,
     changes: Vec<Change>,
     said: Vec<Said>,
+    /// There is a row that is not understood.
+    unheard: bool,
 }
 
 impl ChangeFeed {
@@ -235,7 +239,7 @@ impl ChangeFeed {
         let answer = transaction.query(&faulty(&CHANGES), &[&since.map(|seen| &*seen.snapshot)]).await?;
         let looked = Looked::read(&answer)?;
         let snapshot: Snapshot = looked.snapshot.parse()?;
-        let mut gap = since.is_none();
+        let mut gap = since.is_none() || looked.unheard;
         if self.seen.as_ref().is_none_or(|seen| seen.epoch != looked.recorded.epoch) {
             gap = true;
             self.settling = (!looked.settled).then(Settling::new);
@@ -394,17 +398,17 @@ impl Looked {
         let first = answer.rows.first().ok_or_else(|| Error::internal("forge_feed has no row; was it emptied by hand?"))?;
         let sink: String = first.try_get(3).map_err(from_driver)?;
         let position: i64 = first.try_get(1).map_err(from_driver)?;
-        let (mut changes, mut said) = (Vec::with_capacity(answer.rows.len()), Vec::new());
+        let (mut changes, mut said, mut unheard) = (Vec::with_capacity(answer.rows.len()), Vec::new(), false);
         for row in &answer.rows {
             if let Some(change) = row.try_get::<_, Option<&str>>(6).map_err(from_driver)? {
-                let item = Item::parse(change.as_bytes()).map_err(|why| {
-                    Error::internal(format!(
-                        "a row of forge_changes is not understood: {why}; was it written by a newer version?"
-                    ))
-                })?;
-                match item {
-                    Item::Change(change) => changes.push(change),
-                    Item::Said(one) => said.push(one),
+                match Item::parse(change.as_bytes()) {
+                    Ok(Item::Change(change)) => changes.push(change),
+                    Ok(Item::Said(one)) => said.push(one),
+                    // It will not be understood later either.
+                    Err(why) => {
+                        tracing::error!(error = %why, "a row of forge_changes is not understood; was it written by a newer version? Everything counts as changed");
+                        unheard = true;
+                    }
                 }
             }
         }
@@ -416,6 +420,7 @@ impl Looked {
             settled: first.try_get(5).map_err(from_driver)?,
             changes,
             said,
+            unheard,
         })
     }
 }

@@ -257,7 +257,8 @@ impl MutationContext {
     }
 
     /// Dispatches a job in this mutation's transaction: it exists exactly if that commits. A worker begins it at once then, unless it
-    /// says [`delay`](Dispatch::delay) or [`at`](Dispatch::at).
+    /// says [`delay`](Dispatch::delay) or [`at`](Dispatch::at). It is written down together with the COMMIT, unless it is `idempotent`, so
+    /// that this costs no round trip.
     ///
     /// ```ignore
     /// let job = ctx.dispatch_job(NotifyWatchers { card_id }).await?;
@@ -269,7 +270,7 @@ impl MutationContext {
         Dispatch::new(self.place(), &self.caller, input)
     }
 
-    /// Dispatches many jobs of one kind by one statement, in this mutation's transaction.
+    /// Dispatches many jobs of one kind by one statement, in this mutation's transaction: up to 1,000 with the COMMIT, more at once.
     ///
     /// # Errors
     /// As [`dispatch_job`](Self::dispatch_job); then none is dispatched.
@@ -296,12 +297,17 @@ impl MutationContext {
     /// Those of the mutation, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.
     pub async fn mutate<F: ForgeMutation<Self>>(&self, function: F, args: impl Into<F::Args>) -> Result<F::Output> {
         let args = prepare(&function, args.into(), &self.caller)?;
-        let (slots, caller) = ((self.session.clone(), self.dispatched.clone()), self.caller.clone());
+        // What the other one writes, it would undo with its own.
+        self.dispatched.write(&self.world.jobs, &self.db).await?;
+        let dispatched = Dispatched::default();
+        let (slots, caller) = ((self.session.clone(), dispatched.clone()), self.caller.clone());
         let inner = async |db: WriteDb| {
             let ctx = Self::new(self.world.clone(), slots, caller, db, self.deadline);
             F::execute(&ctx, args).await
         };
-        self.db.nested(inner).await
+        let output = self.db.nested(inner).await?;
+        self.dispatched.take_in(&dispatched);
+        Ok(output)
     }
 }
 

@@ -34,10 +34,6 @@ use crate::realtime::{Acknowledge, Live, Pledge};
 /// How often a mutation is run again when others got in its way.
 const RETRIES_MAX: u32 = 3;
 
-/// How long a COMMIT may take once it has been sent; it is not part of the function's own time, as giving up on it early
-/// would only mean not to know how it ended.
-const COMMIT_MAX: Duration = Duration::from_secs(15);
-
 /// A call, as a door hands it in.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
@@ -328,10 +324,7 @@ impl FunctionExecutor {
             function: entry.info.name,
             trace_id: format!("{:032x}", call.caller.request.trace.trace_id),
         };
-        let transaction = match within(entry, deadline, database.begin(purpose, deadline, fresh)).await {
-            Ok(transaction) => Arc::new(transaction),
-            Err(why) => return Attempt::Ended(Err(why)),
-        };
+        let transaction = Arc::new(database.mutation(purpose, deadline, fresh));
         if let Some(id) = id {
             let earlier = within(entry, deadline, id.earlier_answer(&transaction)).await;
             if !matches!(earlier, Ok(None)) {
@@ -347,7 +340,7 @@ impl FunctionExecutor {
                     }
                     // Perhaps on another node. Whoever sees that this attempt has ended sees what the first one wrote.
                     self.0.cache.committed();
-                    let position = self.position(&transaction).await;
+                    let position = self.position(transaction.xid()).await;
                     return Attempt::Ended(Ok(Answer { position, ..Answer::of(json) }));
                 }
                 Err(why) if transaction.is_conflict() => return Attempt::Conflict { why, stale: transaction.is_stale() },
@@ -394,15 +387,15 @@ impl FunctionExecutor {
         let id = if session.is_some() { None } else { id };
         // One that wrote nothing has no effect to be shown: its acknowledgement may come at once.
         let pledge = call.acknowledge.as_ref().map(|acknowledge| acknowledge.expect(transaction.xid().unwrap_or(0)));
-        let committed = self.commit(&transaction, id, &json).await;
+        let committed = self.commit(&transaction, id, &json, &dispatched, call.acknowledge.is_none()).await;
         // Also when it is not known how that ended.
         self.0.cache.committed();
         match committed {
-            Ok(()) => {
+            Ok(xid) => {
                 pledge.into_iter().for_each(Pledge::kept);
                 self.0.live.committed();
                 self.0.world.jobs.committed(&dispatched);
-                let position = self.position(&transaction).await;
+                let position = self.position(xid).await;
                 Attempt::Ended(Ok(Answer { session, position, ..Answer::of(json) }))
             }
             // Another call with this id was faster: its answer is the answer, found at the next attempt.
@@ -414,9 +407,9 @@ impl FunctionExecutor {
     }
 
     /// Where a transaction that has ended stands, when somebody may have to know.
-    async fn position(&self, transaction: &Transaction) -> Option<Position> {
+    async fn position(&self, xid: Option<u64>) -> Option<Position> {
         let database = &self.0.database;
-        let xid = if self.0.cache.follows() { transaction.xid() } else { None };
+        let xid = if self.0.cache.follows() { xid } else { None };
         let lsn = if database.has_replicas() { database.position().await.unwrap_or(u64::MAX) } else { 0 };
         Position::of(lsn, xid)
     }
@@ -429,22 +422,6 @@ impl FunctionExecutor {
             Some(id) => id.is_kept(self.0.database.side()).await.unwrap_or(false),
             None => false,
         }
-    }
-
-    async fn commit(&self, transaction: &Transaction, id: Option<&MutationId>, json: &[u8]) -> Result<()> {
-        let side = self.0.database.side();
-        let commit = async {
-            match id {
-                Some(id) => id.commit(transaction, json, side).await,
-                None => transaction.commit(None, side).await,
-            }
-        };
-        tokio::time::timeout(COMMIT_MAX, commit).await.unwrap_or_else(|_| {
-            Err(Error::new(
-                ErrorKind::OutcomeUnknown,
-                "the commit was sent but not answered in time; look before you repeat it",
-            ))
-        })
     }
 }
 

@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::executor::Call;
 use super::registry::Entry;
-use crate::db::transaction::Transaction;
-use crate::db::{Database, Params, Pool, Shape, error};
+use crate::db::transaction::{Last, Transaction};
+use crate::db::{Answer, Database, Params, Pool, Shape, error};
 
 /// The longest id that is accepted, in bytes. A UUID has 36.
 const ID_BYTES_MAX: usize = 128;
@@ -64,17 +64,23 @@ impl MutationId {
         Ok(!found.rows.is_empty())
     }
 
-    /// Commits, and keeps the answer in the same transaction.
-    pub(crate) async fn commit(&self, transaction: &Transaction, answer: &[u8], side: &Pool) -> Result<()> {
+    /// Commits, with a last statement, and keeps the answer in the same transaction.
+    pub(crate) async fn commit(
+        &self,
+        transaction: &Transaction,
+        last: Option<Last<'_>>,
+        answer: &[u8],
+        side: &Pool,
+    ) -> Result<Vec<Answer>> {
         let params: Params<'_> = &[&self.caller, &self.id, &self.fingerprint, &answer];
-        match transaction.commit(Some((&KEEP, params)), side).await {
+        match transaction.commit(last.into_iter().chain([(&*KEEP, params)]), side).await {
             // The row is the proof. Once the server has been restarted nothing of the transaction can be under way any more, so
             // it is there or it never will be.
             Err(why)
                 if why.kind() == ErrorKind::OutcomeUnknown && transaction.server_restarted(side).await.unwrap_or(false) =>
             {
                 match self.is_kept(side).await {
-                    Ok(true) => Ok(()),
+                    Ok(true) => Ok(Vec::new()),
                     Ok(false) => {
                         Err(Error::database_unavailable("the server was restarted and nothing was written; try again")
                             .with_source(why))

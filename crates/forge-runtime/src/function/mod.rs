@@ -15,6 +15,7 @@
 //!
 //! Not here: HTTP (see [`crate::gateway`]), and what a token means (see [`crate::auth`]).
 
+mod commit;
 mod context;
 mod executor;
 mod http;

@@ -3,7 +3,7 @@
 //! It has no delay of its own. While one batch is being written the next one gathers, so that batches are as large as the database is
 //! slow: alone, an item leaves at once; under load, one commit carries hundreds.
 
-use forge_core::{Error, Result};
+use forge_core::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 
 /// Where items are handed in. Cheap to clone.
@@ -49,12 +49,16 @@ impl<T, R> Batcher<T, R> {
     /// Hands an item in and waits until it is written.
     ///
     /// # Errors
-    /// What whoever writes says, and `SHUTTING_DOWN` when nobody does any more.
+    /// What whoever writes says; `DATABASE_UNAVAILABLE` when nobody does any more, and `OUTCOME_UNKNOWN` when it was handed in and nobody says
+    /// what became of it.
     pub(crate) async fn submit(&self, what: T) -> Result<R> {
         let (tell, told) = oneshot::channel();
-        let stopped = || Error::database_unavailable("the node is stopping");
-        self.items.send(Item { what, tell }).await.map_err(|_| stopped())?;
-        told.await.map_err(|_| stopped())?
+        let stopping = |_| Error::database_unavailable("the node is stopping");
+        self.items.send(Item { what, tell }).await.map_err(stopping)?;
+        told.await.unwrap_or_else(|_| {
+            let text = "the node stopped while it was being written down; look before you repeat it";
+            Err(Error::new(ErrorKind::OutcomeUnknown, text))
+        })
     }
 }
 

@@ -19,6 +19,8 @@ impl Jobs {
 
     /// The same in a mutation's transaction: the job is cancelled exactly if that commits.
     pub(crate) async fn cancel_inside(&self, db: &Db, id: Uuid, why: &str, dispatched: &Dispatched) -> Result<bool> {
+        // It may be one that this mutation has dispatched.
+        dispatched.write(self, db).await?;
         cancel(Way::Inside(db), id, why, dispatched).await
     }
 }

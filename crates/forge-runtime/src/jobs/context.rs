@@ -1,7 +1,7 @@
 //! What a job is given: what it is, who dispatched it, and the parts of the world it may touch.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use forge_core::auth::{AuthContext, AuthUser};
@@ -16,11 +16,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::dispatch::{Dispatch, JobHandle, Place};
-use super::{JobResult, Jobs, Worker};
+use super::{JobResult, Jobs, Worker, storable};
 use crate::cluster::ClusterInfo;
 use crate::db::Db;
 use crate::function::{ActionContext, Caller, FunctionExecutor, HttpClient, MutationContext, QueryContext};
 use crate::mail::Mailer;
+
+/// The longest words for how far a job is, in bytes. What is longer is cut.
+const MESSAGE_MAX: usize = 1024;
 
 /// What the worker and the job share while it runs.
 #[derive(Debug)]
@@ -97,8 +100,23 @@ impl Running {
         Error::cancelled()
     }
 
+    fn progress(&self) -> MutexGuard<'_, Option<Progress>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It says how far it is.
+    pub(super) fn say(&self, percent: u8, message: &str) {
+        *self.progress() = Some(Progress { percent: percent.min(100), message: storable::text(message, MESSAGE_MAX) });
+    }
+
+    /// What it said last, to write that down.
     pub(super) fn take_progress(&self) -> Option<Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.progress().take()
+    }
+
+    /// It could not be written down. What it has said since counts more.
+    pub(super) fn put_back(&self, progress: Progress) {
+        self.progress().get_or_insert(progress);
     }
 }
 
@@ -254,7 +272,8 @@ impl JobContext {
         Dispatch::new(Place::Outside(&self.jobs), &self.caller, input)
     }
 
-    /// As [`dispatch_job`](Self::dispatch_job), as a child of this one: its row says so, and [`wait_for_jobs`](Self::wait_for_jobs) can wait for it.
+    /// As [`dispatch_job`](Self::dispatch_job), as a child of this one: its row says so, and [`wait_for_jobs`](Self::wait_for_jobs) can wait for it. What
+    /// becomes of it is kept also when its kind says `retain = "0s"`.
     pub fn dispatch_child<I: JobInput>(&self, input: I) -> Dispatch<'_, I> {
         self.dispatch_job(input).parent(self.running.id)
     }
@@ -278,6 +297,8 @@ impl JobContext {
     /// Waits until these jobs have ended, and tells how each did. The job gives its slot away meanwhile, so that children
     /// cannot starve behind the parents that wait for them.
     ///
+    /// A job that is no child, and whose kind says `retain = "0s"`, can be waited for as long as it has not ended: nothing is left of it then.
+    ///
     /// # Errors
     /// `CANCELLED` when this one is cancelled meanwhile, `NOT_FOUND` when one of them is not there (any more).
     pub async fn wait_for_jobs(&self, jobs: &[JobHandle]) -> Result<Vec<JobResult>> {
@@ -289,14 +310,13 @@ impl JobContext {
         }
     }
 
-    /// Says how far it is: a percentage (more than 100 is 100) and a few words. Whoever follows the job is shown the latest; what is said in
-    /// quick succession is written down together.
+    /// Says how far it is: a percentage (more than 100 is 100) and a few words, of which the first 1,024 bytes are kept. Whoever follows the job is
+    /// shown the latest; what is said in quick succession is written down together.
     ///
     /// # Errors
     /// `CANCELLED` when the job is to end.
     pub fn progress(&self, percent: u8, message: impl Into<String>) -> std::future::Ready<Result<()>> {
-        let progress = Progress { percent: percent.min(100), message: message.into() };
-        *self.running.progress.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+        self.running.say(percent, &message.into());
         self.jobs.progressed(&self.running);
         std::future::ready(self.check_cancelled())
     }

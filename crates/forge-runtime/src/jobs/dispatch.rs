@@ -2,7 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use forge_core::job::{Job, JobInput, Priority};
@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Jobs;
+use super::noted::Dispatched;
 use super::run::owner_json;
-use super::store::{NewJob, Way, Written, enqueue};
+use super::store::{NewJob, Written};
 use super::wake::Wake;
 use crate::db::{Db, new_uuid};
 use crate::function::Caller;
@@ -27,40 +28,6 @@ pub struct JobHandle {
     pub id: Uuid,
     /// Whether this dispatch made it. It did not when the job is idempotent and one with the same key was there already: then this is that one.
     pub new: bool,
-}
-
-/// What a transaction has dispatched and cancelled: others are told once it has committed.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Dispatched(Arc<Mutex<Noted>>);
-
-/// See [`Dispatched`].
-#[derive(Debug, Default)]
-pub(super) struct Noted {
-    pub(super) wakes: Vec<Wake>,
-    /// Jobs that somebody follows.
-    pub(super) followed: Vec<Uuid>,
-}
-
-impl Dispatched {
-    fn noted(&self) -> MutexGuard<'_, Noted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note(&self, wakes: impl IntoIterator<Item = Wake>) {
-        self.noted().wakes.extend(wakes);
-    }
-
-    /// A job was cancelled.
-    pub(super) fn cancelled(&self, wake: Option<Wake>, followed: Option<Uuid>) {
-        let mut noted = self.noted();
-        noted.wakes.extend(wake);
-        noted.followed.extend(followed);
-    }
-
-    /// What to tell.
-    pub(super) fn take(&self) -> Noted {
-        std::mem::take(&mut *self.noted())
-    }
 }
 
 /// Where a job is written down.
@@ -204,11 +171,7 @@ impl<'a> Place<'a> {
         }
         self.jobs().admit(&jobs)?;
         let written = match self {
-            Self::Inside(queue, db, dispatched) => {
-                let written = enqueue(Way::Inside(db), &jobs, queue.shift()).await?;
-                dispatched.note(wakes(&jobs, &written));
-                written
-            }
+            Self::Inside(queue, db, dispatched) => dispatched.dispatch(queue, db, jobs).await?,
             Self::Outside(queue) => queue.enqueue(jobs).await?,
         };
         Ok(written.iter().map(|one| JobHandle { id: one.id, new: one.new }).collect())
@@ -216,9 +179,9 @@ impl<'a> Place<'a> {
 }
 
 /// Whom to wake for what was written.
-pub(super) fn wakes(jobs: &[NewJob], written: &[Written]) -> Vec<Wake> {
+pub(super) fn wakes<'a>(jobs: impl IntoIterator<Item = &'a NewJob>, written: &[Written]) -> Vec<Wake> {
     let mut wakes: Vec<Wake> = Vec::new();
-    for (job, one) in jobs.iter().zip(written).filter(|(_, one)| one.new) {
+    for (job, one) in jobs.into_iter().zip(written).filter(|(_, one)| one.new) {
         let wake = match (one.ready_at, one.run_at) {
             (Some(at), _) => Wake::Ready { kind: job.kind.into(), priority: job.priority, at },
             (None, Some(at)) => Wake::Due { at },

@@ -1,7 +1,15 @@
 //! Writes down how jobs ended: all that end while one statement is under way, by the next one.
 //!
-//! What is not written is lost only together with its worker, whose jobs others then take over; so this goes on trying while the
-//! database is away. A job that is no longer this worker's is left alone: it is somebody else's, or was cancelled.
+//! ```text
+//!  ended ─▶ batch ─▶ groups, one for each statement ─▶ written ─▶ told of
+//!                      ▲                                 │
+//!                      ├── in halves, in the end alone ◀─┤ something of it cannot be stored
+//!                      └── as it is, after a while ◀─────┘ anything else: the database is away, full, read only, busy..
+//! ```
+//!
+//! What is not written is lost only together with its worker, whose jobs others then take over; so this goes on trying for as long as it takes.
+//! How a job ended stands, also when what it says of it cannot be stored: then it is written without. A job that is no longer
+//! this worker's is left alone: it is somebody else's, or was cancelled.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -11,20 +19,28 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::Jobs;
+use super::claims::{Claim, Claims};
+use super::run::ERROR_MAX;
 use super::store::{AGAIN, BURY, COMPLETE, DROP, get, micros};
 use super::wake::Wake;
+use super::{Jobs, storable};
 use crate::db::error::from_driver;
-use crate::db::{Lease, Params};
+use crate::db::{Answer, Lease, Params};
 
 /// How many are written by one statement at most.
 const BATCH_MAX: usize = 1000;
 
+/// How many bytes of results and errors are written by one statement at most, unless a single one is larger.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The largest result that is stored, in bytes of JSON. A job with a larger one is completed without it.
+const OUTPUT_MAX: usize = 64 * 1024 * 1024;
+
 /// How many may wait to be written before those that end wait themselves.
 pub(super) const WAITING_MAX: usize = 4096;
 
-/// How long to wait after a failure.
-const PAUSE: Duration = Duration::from_millis(200);
+/// How long to wait after a failure, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
 /// How a job ended.
 #[derive(Debug, Clone)]
@@ -43,8 +59,8 @@ pub(super) struct Ended {
 #[derive(Debug, Clone)]
 pub(super) enum End {
     Completed {
-        /// Its result as JSON.
-        output: String,
+        /// Its result as JSON; or why that is not stored, also JSON.
+        output: Result<String, String>,
         /// Whether it is kept in the history.
         keep: bool,
     },
@@ -65,13 +81,25 @@ pub(super) enum End {
     },
 }
 
-/// Jobs that were completed.
-#[derive(Default)]
-struct Completed {
-    ids: Vec<Uuid>,
-    kinds: Vec<&'static str>,
-    /// Their results, those that are not null, by id.
-    outputs: Map<String, Value>,
+/// Which statement writes an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum How {
+    /// Of those that were claimed so often, with or without a history: nearly all were once.
+    Completed {
+        claim: i32,
+        keep: bool,
+    },
+    Again,
+    Over,
+}
+
+/// What a statement has written.
+#[derive(Debug, Default)]
+struct Wrote {
+    /// Of how many jobs: the others are somebody else's.
+    count: usize,
+    /// Those of them that somebody follows.
+    tracked: Vec<Uuid>,
 }
 
 /// Who writes.
@@ -79,6 +107,7 @@ struct Completed {
 pub(super) struct Finisher {
     pub(super) jobs: Jobs,
     pub(super) ended: mpsc::Receiver<Ended>,
+    pub(super) claims: Claims,
 }
 
 impl Finisher {
@@ -86,174 +115,300 @@ impl Finisher {
     pub(super) async fn run(mut self) {
         let mut batch = Vec::new();
         while self.ended.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            while let Err(why) = self.write(&batch).await {
-                if is_away(&why) {
-                    tracing::warn!(error = ?why, jobs = batch.len(), "how jobs ended could not be written down; trying again");
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-                // One of them does not fit; the others are not to suffer for it.
-                for one in batch.drain(..) {
-                    self.write_alone(one).await;
-                }
-                break;
+            for ((worker, how), groups) in grouped(batch.drain(..)) {
+                self.write_all(worker, how, groups).await;
             }
-            batch.clear();
             self.jobs.0.ended.notify_waiters();
         }
     }
 
-    async fn write_alone(&self, one: Ended) {
-        let one = [one];
-        loop {
-            match self.write(&one).await {
-                Ok(()) => return,
-                Err(why) if is_away(&why) => tokio::time::sleep(PAUSE).await,
-                Err(why) => {
-                    tracing::error!(job_id = %one[0].id, job = one[0].kind, error = ?why, "how a job ended cannot be written down");
-                    let error = super::run::error_json(&why);
-                    let [Ended { id, kind, worker, claim, ref concurrency_key, .. }] = one;
-                    let end = End::Over { error, retain: Some(forge_core::job::DEFAULT_RETAIN) };
-                    let over = Ended { id, kind, worker, claim, concurrency_key: concurrency_key.clone(), end };
-                    if let Err(why) = self.write(&[over]).await {
-                        // It stays this worker's until that ends, and is then taken for crashed.
-                        tracing::error!(job_id = %id, job = kind, error = ?why, "nor that it failed");
-                    }
-                    return;
+    async fn write_all(&self, worker: Uuid, how: How, mut left: Vec<Vec<Ended>>) {
+        while let Some(mut these) = left.pop() {
+            match self.write(worker, how, &these).await {
+                Ok(()) => self.claims.remove(these.iter().map(Ended::claim)),
+                Err(_) if these.len() > 1 => {
+                    // The others are not to suffer for the one that does not fit.
+                    left.push(these.split_off(these.len() / 2));
+                    left.push(these);
                 }
+                // When it cannot be written even so it stays this worker's until that ends, and is then taken for crashed.
+                Err(why) => left.extend(these.pop().and_then(|one| one.without(&why)).map(|one| vec![one])),
             }
         }
     }
 
-    /// Writes a batch. All of it is written or nothing, so that it can be written again.
-    async fn write(&self, batch: &[Ended]) -> Result<()> {
-        let lease = self.jobs.pool().get().await?;
-        let mut workers: Vec<Uuid> = batch.iter().map(|one| one.worker).collect();
-        workers.sort_unstable();
-        workers.dedup();
-        for worker in workers {
-            let these = || batch.iter().filter(|one| one.worker == worker);
-            let lost =
-                self.write_completed(&lease, worker, these()).await? + self.write_others(&lease, worker, these()).await?;
-            if lost > 0 {
-                // Somebody else has them now, and what this worker did with them is not what counts.
-                tracing::warn!(jobs = lost, "jobs had been taken from this worker before it was done with them");
-                crate::observability::jobs().fenced(lost as u64);
+    /// Writes jobs down by a statement, all or none, however long that takes.
+    ///
+    /// # Errors
+    /// When something of it cannot be stored.
+    async fn write(&self, worker: Uuid, how: How, these: &[Ended]) -> Result<()> {
+        let (mut pause, mut unknown) = (PAUSE.0, false);
+        loop {
+            let why = match self.jobs.pool().get().await {
+                Ok(lease) => match self.send(&lease, worker, how, these).await {
+                    Ok(wrote) => {
+                        self.wrote(these, wrote, unknown);
+                        return Ok(());
+                    }
+                    Err(why) if does_not_fit(&why) => return Err(why),
+                    Err(why) => {
+                        unknown |= why.kind() == ErrorKind::DatabaseUnavailable;
+                        // It may be the connection: to a server that has become a standby, say.
+                        drop(lease.detach());
+                        self.jobs.pool().clear();
+                        why
+                    }
+                },
+                Err(why) => why,
+            };
+            tracing::warn!(
+                error = ?why,
+                jobs = these.len(),
+                again_in_ms = pause.as_millis() as u64,
+                "how jobs ended could not be written down; trying again"
+            );
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    async fn send(&self, lease: &Lease, worker: Uuid, how: How, these: &[Ended]) -> Result<Wrote> {
+        let ids: Vec<Uuid> = these.iter().map(|one| one.id).collect();
+        match how {
+            How::Completed { claim, keep: false } => counted(lease, &DROP, &[&worker, &ids, &claim]).await,
+            How::Completed { claim, keep: true } => {
+                let (mut outputs, mut errors) = (Map::new(), Map::new());
+                for one in these {
+                    match &one.end {
+                        End::Completed { output: Ok(output), .. } if output != "null" => {
+                            outputs.insert(one.id.to_string(), storable::json(output)?);
+                        }
+                        End::Completed { output: Err(why), .. } => {
+                            errors.insert(one.id.to_string(), storable::json(why)?);
+                        }
+                        _ => {}
+                    }
+                }
+                let some = |of: Map<String, Value>| (!of.is_empty()).then_some(Value::Object(of));
+                let (outputs, errors) = (some(outputs), some(errors));
+                counted(lease, &COMPLETE, &[&worker, &ids, &claim, &outputs, &errors]).await
+            }
+            How::Again => again(&self.jobs, lease, worker, &ids, about(these)?).await,
+            How::Over => {
+                let answer = lease.query(&BURY, &[&worker, &ids, &about(these)?]).await.map_err(from_driver)?;
+                Wrote::of(&answer, 1)
             }
         }
+    }
+
+    /// Tells of what was written. When it is `unknown` what became of an earlier try, what is missing now was most likely written by that.
+    fn wrote(&self, these: &[Ended], wrote: Wrote, unknown: bool) {
+        let lost = these.len().saturating_sub(wrote.count);
+        let tracked = if lost > 0 && unknown {
+            self.jobs.waker().wake(Wake::Look);
+            these.iter().map(|one| one.id).collect()
+        } else {
+            wrote.tracked
+        };
+        if lost > 0 && !unknown {
+            // Somebody else has them now, and what this worker did with them is not what counts.
+            tracing::warn!(jobs = lost, "jobs had been taken from this worker before it was done with them");
+            crate::observability::jobs().fenced(lost as u64);
+        }
+        self.count(&these[..these.len() - lost]);
+        self.jobs.told(tracked);
         let keys: HashSet<(&'static str, &str)> =
-            batch.iter().filter_map(|one| Some((one.kind, one.concurrency_key.as_deref()?))).collect();
+            these.iter().filter_map(|one| Some((one.kind, one.concurrency_key.as_deref()?))).collect();
         for (kind, key) in keys {
             self.jobs.wake(Wake::Held { kind: kind.to_owned(), key: key.to_owned() });
         }
-        Ok(())
     }
 
-    /// Writes down which were completed; returns how many of them were somebody else's.
-    async fn write_completed<'a>(
-        &self,
-        lease: &Lease,
-        worker: Uuid,
-        these: impl Iterator<Item = &'a Ended>,
-    ) -> Result<usize> {
-        // Those that were claimed so often, with or without a history, by one statement: nearly all were once.
-        let mut groups: BTreeMap<(i32, bool), Completed> = BTreeMap::new();
-        for one in these {
-            if let End::Completed { output, keep } = &one.end {
-                let group = groups.entry((one.claim, *keep)).or_default();
-                group.ids.push(one.id);
-                group.kinds.push(one.kind);
-                if *keep && output != "null" {
-                    group.outputs.insert(one.id.to_string(), serde_json::from_str(output)?);
-                }
-            }
-        }
-        let mut lost = 0;
-        for ((claim, keep), Completed { ids, kinds, outputs }) in groups {
-            let outputs = (!outputs.is_empty()).then_some(Value::Object(outputs));
-            let (complete, drop): (Params<'_>, Params<'_>) = (&[&worker, &ids, &claim, &outputs], &[&worker, &ids, &claim]);
-            let (statement, params) = if keep { (&COMPLETE, complete) } else { (&DROP, drop) };
-            let answer = lease.query(statement, params).await.map_err(from_driver)?;
-            if let Some(row) = answer.rows.first() {
-                let written = usize::try_from(get::<i64>(row, 0)?).unwrap_or(0).min(ids.len());
-                lost += ids.len() - written;
-                // Which of them were lost is not known, and nearly always none was.
-                self.count(&kinds[..written]);
-                self.jobs.told(get::<Option<Vec<Uuid>>>(row, 1)?.unwrap_or_default());
-            }
-        }
-        Ok(lost)
-    }
-
-    /// So many were completed, of these kinds.
-    fn count(&self, kinds: &[&'static str]) {
+    /// Tells how many were completed, by queue. Which of a group were lost is not known, and nearly always none was.
+    fn count(&self, these: &[Ended]) {
         let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
-        kinds.iter().for_each(|kind| *counts.entry(kind).or_default() += 1);
+        for one in these.iter().filter(|one| matches!(one.end, End::Completed { .. })) {
+            *counts.entry(one.kind).or_default() += 1;
+        }
         for (kind, count) in counts {
             if let Some(info) = self.jobs.registry().info(kind) {
                 self.jobs.cluster().completed(info.queue, count);
             }
         }
     }
+}
 
-    /// Writes down which are to run again, and which failed for good; returns how many of them were somebody else's.
-    async fn write_others<'a>(&self, lease: &Lease, worker: Uuid, these: impl Iterator<Item = &'a Ended>) -> Result<usize> {
-        let (mut again, mut over) = ((Vec::new(), Map::new()), (Vec::new(), Map::new()));
-        for one in these {
-            let raw = |text: &str| serde_json::from_str::<Value>(text);
-            match &one.end {
-                End::Completed { .. } => {}
-                End::Again { delay, error, unspent } => {
-                    let error = error.as_deref().map(raw).transpose()?;
-                    again.0.push(one.id);
-                    let about = json!({ "claim": one.claim, "delay": micros(*delay), "unspent": unspent });
-                    again.1.insert(one.id.to_string(), with_error(about, error));
-                }
-                End::Over { error, retain } => {
-                    over.0.push(one.id);
-                    let about = json!({ "claim": one.claim, "retain": retain.map(micros) });
-                    over.1.insert(one.id.to_string(), with_error(about, Some(raw(error)?)));
-                }
+/// Ends by the statement that writes them, and each statement's in parts of a bounded size.
+fn grouped(batch: impl Iterator<Item = Ended>) -> BTreeMap<(Uuid, How), Vec<Vec<Ended>>> {
+    let mut groups: BTreeMap<(Uuid, How), Vec<Vec<Ended>>> = BTreeMap::new();
+    let mut rooms: BTreeMap<(Uuid, How), usize> = BTreeMap::new();
+    for one in batch.map(Ended::bounded) {
+        let (of, size) = ((one.worker, one.how()), one.size());
+        let (parts, room) = (groups.entry(of).or_default(), rooms.entry(of).or_default());
+        match parts.last_mut() {
+            Some(part) if size <= *room => part.push(one),
+            _ => {
+                *room = BYTES_MAX;
+                parts.push(vec![one]);
             }
         }
-        let mut lost = again.0.len() + over.0.len();
-        if !again.0.is_empty() {
-            let (about, shift) = (Value::Object(again.1), self.jobs.shift());
-            let answer = lease.query(&AGAIN, &[&worker, &again.0, &about, &shift]).await.map_err(from_driver)?;
-            lost -= answer.rows.len();
-            for row in &answer.rows {
-                let kind: String = get(row, 1)?;
-                match get::<i16>(row, 3)? {
-                    0 => self.jobs.wake(Wake::Ready { kind: kind.into(), priority: get(row, 2)?, at: get(row, 4)? }),
-                    1 => self.jobs.wake(Wake::Due { at: get(row, 5)? }),
-                    _ => {}
-                }
-                if get(row, 6)? {
-                    self.jobs.told(vec![get(row, 0)?]);
-                }
+        *room = room.saturating_sub(size);
+    }
+    groups
+}
+
+/// Runs a statement that answers how many there were, and whom to tell of.
+async fn counted(lease: &Lease, statement: &std::sync::Arc<crate::db::Shape>, params: Params<'_>) -> Result<Wrote> {
+    let answer = lease.query(statement, params).await.map_err(from_driver)?;
+    let Some(row) = answer.rows.first() else { return Ok(Wrote::default()) };
+    let count = usize::try_from(get::<i64>(row, 0)?).unwrap_or(0);
+    Ok(Wrote { count, tracked: get::<Option<Vec<Uuid>>>(row, 1)?.unwrap_or_default() })
+}
+
+/// Gives jobs back that are to run again, and wakes whoever can do that.
+async fn again(jobs: &Jobs, lease: &Lease, worker: Uuid, ids: &[Uuid], about: Value) -> Result<Wrote> {
+    let answer = lease.query(&AGAIN, &[&worker, &ids, &about, &jobs.shift()]).await.map_err(from_driver)?;
+    for row in &answer.rows {
+        let kind: String = get(row, 1)?;
+        match (get::<i16>(row, 3)?, get::<Option<String>>(row, 7)?) {
+            (0, _) => jobs.wake(Wake::Ready { kind: kind.into(), priority: get(row, 2)?, at: get(row, 4)? }),
+            (1, _) => jobs.wake(Wake::Due { at: get(row, 5)? }),
+            (_, Some(key)) => jobs.wake(Wake::Held { kind, key }),
+            (_, None) => {}
+        }
+    }
+    Wrote::of(&answer, 6)
+}
+
+/// Gives jobs back that a worker has claimed and knows nothing of. Returns how many.
+pub(super) async fn give_back(jobs: &Jobs, worker: Uuid, claims: &[Claim]) -> Result<usize> {
+    let mut count = 0;
+    for some in claims.chunks(BATCH_MAX) {
+        let ids: Vec<Uuid> = some.iter().map(|(id, _)| *id).collect();
+        let how = |claim: i32| json!({ "claim": claim, "delay": 0, "unspent": true });
+        let about: Map<String, Value> = some.iter().map(|(id, claim)| (id.to_string(), how(*claim))).collect();
+        let lease = jobs.pool().get().await?;
+        let wrote = again(jobs, &lease, worker, &ids, Value::Object(about)).await?;
+        jobs.told(wrote.tracked);
+        count += wrote.count;
+    }
+    Ok(count)
+}
+
+/// What a statement is told of each that did not succeed, by id.
+fn about(these: &[Ended]) -> Result<Value> {
+    let mut about = Map::new();
+    for one in these {
+        let (mut what, error) = match &one.end {
+            End::Completed { .. } => continue,
+            End::Again { delay, error, unspent } => {
+                (json!({ "claim": one.claim, "delay": micros(*delay), "unspent": unspent }), error.as_ref())
+            }
+            End::Over { error, retain } => (json!({ "claim": one.claim, "retain": retain.map(micros) }), Some(error)),
+        };
+        if let (Some(what), Some(error)) = (what.as_object_mut(), error) {
+            what.insert("error".into(), storable::json(error)?);
+        }
+        about.insert(one.id.to_string(), what);
+    }
+    Ok(Value::Object(about))
+}
+
+impl Wrote {
+    /// Of a statement that answers a row for each, which says at this place whether somebody follows it.
+    fn of(answer: &Answer, tracked: usize) -> Result<Self> {
+        let mut wrote = Self { count: answer.rows.len(), tracked: Vec::new() };
+        for row in &answer.rows {
+            if get(row, tracked)? {
+                wrote.tracked.push(get(row, 0)?);
             }
         }
-        if !over.0.is_empty() {
-            let answer = lease.query(&BURY, &[&worker, &over.0, &Value::Object(over.1)]).await.map_err(from_driver)?;
-            lost -= answer.rows.len();
-            for row in &answer.rows {
-                if get(row, 1)? {
-                    self.jobs.told(vec![get(row, 0)?]);
-                }
-            }
-        }
-        Ok(lost)
+        Ok(wrote)
     }
 }
 
-fn with_error(mut about: Value, error: Option<Value>) -> Value {
-    if let (Some(about), Some(error)) = (about.as_object_mut(), error) {
-        about.insert("error".into(), error);
+impl Ended {
+    fn claim(&self) -> Claim {
+        (self.id, self.claim)
     }
-    about
+
+    fn how(&self) -> How {
+        match self.end {
+            End::Completed { keep, .. } => How::Completed { claim: self.claim, keep },
+            End::Again { .. } => How::Again,
+            End::Over { .. } => How::Over,
+        }
+    }
+
+    /// How many bytes it has to say.
+    fn size(&self) -> usize {
+        match &self.end {
+            End::Completed { keep: false, .. } | End::Again { error: None, .. } => 0,
+            End::Completed { output: Ok(text) | Err(text), .. } => text.len(),
+            End::Again { error: Some(error), .. } | End::Over { error, .. } => error.len(),
+        }
+    }
+
+    /// Itself, without a result that is larger than those that are stored.
+    fn bounded(self) -> Self {
+        match &self.end {
+            End::Completed { output: Ok(output), keep: true } if output.len() > OUTPUT_MAX => {
+                let why = format!("it has {} bytes, and {OUTPUT_MAX} are stored at most", output.len());
+                let Self { id, kind, worker, claim, .. } = self;
+                let end = End::Completed { output: Err(not_stored(id, kind, &Error::payload_too_large(why))), keep: true };
+                Self { id, kind, worker, claim, concurrency_key: self.concurrency_key, end }
+            }
+            _ => self,
+        }
+    }
+
+    /// Itself without what cannot be stored of it; nothing when there was nothing of that kind.
+    fn without(mut self, why: &Error) -> Option<Self> {
+        let (id, kind) = (self.id, self.kind);
+        match &mut self.end {
+            End::Completed { output: output @ Ok(_), keep: true } => *output = Err(not_stored(id, kind, why)),
+            End::Again { error: Some(error), .. } | End::Over { error, .. } if *error != unknown(error) => {
+                tracing::error!(job_id = %id, job = kind, error = ?why, "what a job failed with cannot be stored; it is written down without");
+                *error = unknown(error);
+            }
+            _ => {
+                tracing::error!(job_id = %id, job = kind, error = ?why, "how a job ended cannot be written down");
+                return None;
+            }
+        }
+        Some(self)
+    }
 }
 
-/// Whether trying again later may help.
-fn is_away(why: &Error) -> bool {
-    why.kind() == ErrorKind::DatabaseUnavailable || why.is_retryable()
+/// What is stored, as JSON, instead of a result that cannot be.
+fn not_stored(id: Uuid, kind: &str, why: &Error) -> String {
+    tracing::error!(job_id = %id, job = kind, error = ?why, "a job's result cannot be stored; it is completed without");
+    let message =
+        storable::text(&format!("it was completed, but its result could not be stored: {}", why.message()), ERROR_MAX);
+    json!({ "code": why.code(), "message": message }).to_string()
+}
+
+/// What is stored, as JSON, instead of an error that cannot be: its code, if that can.
+fn unknown(error: &str) -> String {
+    let code = serde_json::from_str::<Value>(error).ok().and_then(|error| Some(error["code"].as_str()?.to_owned()));
+    let code = code.filter(|code| code.len() < 100).unwrap_or_else(|| ErrorKind::Internal.code().to_owned());
+    json!({ "code": code, "message": "what it failed with could not be stored; see the log" }).to_string()
+}
+
+/// Whether it is what was to be stored that the database does not take, now or later: what is not data of the right kind or size. Everything
+/// else passes, if only when somebody has made room on a disk.
+fn does_not_fit(why: &Error) -> bool {
+    if why.kind() == ErrorKind::DatabaseUnavailable {
+        return false;
+    }
+    match why.source().and_then(|source| source.downcast_ref::<tokio_postgres::Error>()) {
+        Some(driver) => match driver.code() {
+            // Data exceptions, broken constraints, limits of the program.
+            Some(state) => ["22", "23", "54"].iter().any(|class| state.code().starts_with(class)),
+            // It could not be sent.
+            None => true,
+        },
+        // It was not even sent.
+        None => true,
+    }
 }

@@ -23,28 +23,28 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::store::TRACK;
+use super::store::{TRACK, get};
 use super::wake::CHANNEL;
 use super::{JobResult, Jobs, PAUSE};
 use crate::db::error::from_driver;
 
 /// How often a job that is followed is looked at, should nobody tell.
-const FOLLOW_EVERY: Duration = Duration::from_secs(2);
+pub(super) const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
 /// How it is told on the bus that a job that somebody follows was begun, and that it has got on otherwise.
 const BEGUN: &str = "b ";
 const FOLLOWED: &str = "f ";
 
 /// How many are looked at by one statement.
-const LOOK_MAX: usize = 1000;
+pub(super) const LOOK_MAX: usize = 1000;
 
 /// What is told of jobs that somebody follows.
 #[derive(Debug, Clone)]
 pub(super) struct News {
     /// Of which; of any, when none is named.
-    jobs: Arc<[Uuid]>,
+    pub(super) jobs: Arc<[Uuid]>,
     /// They were begun: nothing to those who wait for their end.
-    begun: bool,
+    pub(super) begun: bool,
 }
 
 impl News {
@@ -56,9 +56,9 @@ impl News {
         })
     }
 
-    /// Whether whoever waits for the end of these is to look.
-    fn may_end(&self, these: &[Uuid]) -> bool {
-        !self.begun && (self.jobs.is_empty() || self.jobs.iter().any(|job| these.contains(job)))
+    /// What may have ended, any job when none is named; nothing when it tells of beginnings.
+    pub(super) fn may_have_ended(&self) -> Option<&[Uuid]> {
+        (!self.begun).then_some(&self.jobs)
     }
 }
 
@@ -103,6 +103,11 @@ impl Followed {
 
     fn take_fresh(&self) -> Vec<Uuid> {
         std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// To be marked with the next look, whenever that is.
+    fn put_aside(&self, ids: Vec<Uuid>) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
     }
 
     fn put_fresh(&self, ids: impl IntoIterator<Item = Uuid>) {
@@ -170,24 +175,14 @@ impl Jobs {
         drop(self.0.told.send(News { jobs: [].into(), begun: false }));
     }
 
-    /// Waits until these have ended.
-    pub(super) async fn wait_for(&self, ids: &[Uuid]) -> Result<Vec<JobResult>> {
-        let mut told = self.0.told.subscribe();
-        self.pool().get().await?.query(&TRACK, &[&ids]).await.map_err(from_driver)?;
-        loop {
-            let found: HashMap<Uuid, JobResult> = self.status(ids).await?.into_iter().map(|one| (one.id, one)).collect();
-            if let Some(missing) = ids.iter().find(|id| !found.contains_key(id)) {
-                return Err(no_such_job(*missing));
-            }
-            if found.values().all(JobResult::has_ended) {
-                return Ok(ids.iter().filter_map(|id| found.get(id).cloned()).collect());
-            }
-            let news = async {
-                // Having missed some is news as well.
-                while told.recv().await.is_ok_and(|news| !news.may_end(ids)) {}
-            };
-            drop(tokio::time::timeout(FOLLOW_EVERY, news).await);
+    /// Marks jobs as followed, so that whoever writes of them tells. Returns those that somebody has the hands on, as a transaction that is open may for
+    /// long: they are to be marked later.
+    pub(super) async fn track(&self, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
         }
+        let answer = self.pool().get().await?.query(&TRACK, &[&ids]).await.map_err(from_driver)?;
+        answer.rows.iter().map(|row| get(row, 0)).collect()
     }
 
     /// Follows a job: whoever asks may see it. What is told last is how it ended, or that it is gone.
@@ -233,9 +228,8 @@ impl Jobs {
     }
 
     async fn look_at(&self, ids: &[Uuid], fresh: &[Uuid]) -> Result<()> {
-        if !fresh.is_empty() {
-            self.pool().get().await?.query(&TRACK, &[&fresh]).await.map_err(from_driver)?;
-        }
+        // Those that cannot be marked yet are looked at from time to time meanwhile.
+        self.0.followed.put_aside(self.track(fresh).await?);
         for some in ids.chunks(LOOK_MAX) {
             let found = self.status(some).await?;
             self.0.followed.tell(some, found);
@@ -274,10 +268,9 @@ mod tests {
         let news: Vec<News> = News::of(told.iter().map(String::as_str)).collect();
         let heard: Vec<(bool, &[Uuid])> = news.iter().map(|news| (news.begun, &*news.jobs)).collect();
         assert_eq!(heard, [(true, &[mine, other][..]), (false, &[other])]);
-        assert_eq!([&news[0], &news[1]].map(|news| news.may_end(&[mine])), [false, false]);
-        assert_eq!([&news[0], &news[1]].map(|news| news.may_end(&[mine, other])), [false, true]);
+        assert_eq!([&news[0], &news[1]].map(News::may_have_ended), [None, Some(&[other][..])]);
         let anything = News { jobs: [].into(), begun: false };
-        assert!(anything.may_end(&[mine]), "something may have been missed");
+        assert_eq!(anything.may_have_ended(), Some(&[][..]), "something may have been missed");
         assert_eq!(News::of(["f x"].into_iter()).count(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! What is looked after now and then: the history's partitions, dead letters that nobody wants, how deep queues are.
+//! What is looked after now and then: the history's partitions, dead letters that nobody wants, how deep queues are ([`super::depth`]).
 //!
 //! One node at a time does it, whichever has the lock; the others find nothing to do.
 
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use forge_core::function::Isolation;
 use forge_core::job::DEFAULT_RETAIN;
-use forge_core::{Error, Result};
+use forge_core::{Error, ErrorKind, Result};
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use tokio_util::sync::CancellationToken;
 
 use super::Jobs;
-use super::store::{COUNT, KEEP_CLEAN, PARTITIONS, get};
+use super::store::{KEEP_CLEAN, PARTITIONS, get};
 use crate::db::Shape;
 use crate::db::error::from_driver;
 use crate::db::transaction::{Purpose, Transaction};
@@ -24,18 +24,22 @@ const EVERY: Duration = Duration::from_secs(600);
 /// How many days ahead there are partitions.
 const AHEAD: i64 = 3;
 
-/// How often queues are counted at most, and what part of the time that may take: one in so many.
+/// How often it is looked how deep queues are, for `/metrics`.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
-const COUNT_SHARE: u32 = 50;
 
-/// How often they are counted while they are empty, or somebody else counts.
+/// How often while they are empty.
 const COUNT_IDLE: Duration = Duration::from_secs(30);
 
-/// How long whoever drops a partition waits for those who read it. It is tried again later.
-const LOCK_MAX: &str = "SET LOCAL lock_timeout = '2s'";
+/// How long whoever makes or drops a partition waits for those who read any of them (a backup may, for hours): everybody else who reads or writes the
+/// history waits behind it meanwhile. It is tried again later.
+const LOCK_MAX: &str = "SET LOCAL lock_timeout = '50ms'";
+
+/// How soon it is tried again what could not be done.
+const AGAIN: Duration = Duration::from_secs(30);
 
 static ALONE: LazyLock<Arc<Shape>> =
-    LazyLock::new(|| Shape::of("SELECT pg_try_advisory_xact_lock(hashtextextended('forge_jobs ' || $1, 0))"));
+    LazyLock::new(|| Shape::of("SELECT pg_try_advisory_xact_lock(hashtextextended('forge_jobs maintenance', 0))"));
+static WAIT_BRIEFLY: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(LOCK_MAX));
 static MAKE: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of("SELECT forge_jobs_done_partition($1::text::date)"));
 
 /// Looks after the queue until told to stop.
@@ -49,27 +53,29 @@ pub(super) async fn run(jobs: Jobs, stop: CancellationToken) {
         if next <= Instant::now() {
             next = Instant::now() + EVERY;
             if let Err(why) = keep_clean(&jobs).await {
-                tracing::warn!(error = ?why, "the history of jobs could not be looked after; trying again later");
-                next = Instant::now() + EVERY / 20;
+                if why.kind() == ErrorKind::Conflict {
+                    tracing::debug!(error = ?why, "somebody reads the history of jobs; it is looked after again later");
+                } else {
+                    tracing::warn!(error = ?why, "the history of jobs could not be looked after; trying again later");
+                }
+                next = Instant::now() + AGAIN;
             }
         }
         if count_at <= Instant::now() {
-            let began = Instant::now();
-            let every = match count(&jobs).await {
-                Ok(true) => COUNT_EVERY,
-                Ok(false) => COUNT_IDLE,
-                Err(why) => {
-                    tracing::debug!(error = ?why, "queues could not be counted; trying again later");
-                    COUNT_EVERY
+            let wait = match jobs.try_depths().await {
+                Ok(queues) => {
+                    crate::observability::jobs().counted(&queues);
+                    if queues.is_empty() { COUNT_IDLE } else { COUNT_EVERY }
                 }
+                Err(wait) => wait,
             };
-            count_at = Instant::now() + every.max(began.elapsed() * COUNT_SHARE);
+            count_at = Instant::now() + wait;
         }
     }
 }
 
-/// A transaction of whoever has the lock.
-async fn alone(jobs: &Jobs, what: &str) -> Result<Option<Transaction>> {
+/// A transaction of whoever has the lock. It waits for no other lock for long.
+async fn alone(jobs: &Jobs) -> Result<Option<Transaction>> {
     let purpose = Purpose::Write {
         isolation: Isolation::ReadCommitted,
         user_id: String::new(),
@@ -78,68 +84,64 @@ async fn alone(jobs: &Jobs, what: &str) -> Result<Option<Transaction>> {
     };
     let limit = Instant::now() + Duration::from_secs(60);
     let transaction = Transaction::new(jobs.pool().get().await?, purpose, limit, false);
-    let answer = transaction.query(&ALONE, &[&what]).await?;
+    let answer = transaction.query(&ALONE, &[]).await?;
     if answer.rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+        transaction.query(&WAIT_BRIEFLY, &[]).await?;
         return Ok(Some(transaction));
     }
     transaction.rollback().await;
     Ok(None)
 }
 
-/// Makes partitions ahead, drops old ones, and ends dead letters. Returns how many of each.
-pub(super) async fn keep_clean(jobs: &Jobs) -> Result<(usize, usize, u64)> {
-    let Some(transaction) = alone(jobs, "maintenance").await? else { return Ok((0, 0, 0)) };
-    transaction.query(&Shape::of(LOCK_MAX), &[]).await?;
+/// Ends dead letters, makes partitions ahead, and drops old ones. Returns how many of each. What cannot be done (somebody reads what is to be dropped) keeps
+/// nothing else from being done: each is a transaction of its own.
+pub(super) async fn keep_clean(jobs: &Jobs) -> Result<(u64, usize, usize)> {
     let today =
         (Timestamp::now() + jiff::SignedDuration::from_micros(jobs.shift())).to_zoned(jiff::tz::TimeZone::UTC).date();
+    let (ended, made, dropped) =
+        (end_dead_letters(jobs).await, make_partitions(jobs, today).await, drop_partitions(jobs, today).await);
+    Ok((ended?, made?, dropped?))
+}
+
+async fn end_dead_letters(jobs: &Jobs) -> Result<u64> {
+    let Some(transaction) = alone(jobs).await? else { return Ok(0) };
+    let ended = transaction.query(&KEEP_CLEAN, &[&jobs.shift()]).await?.affected;
+    transaction.commit(None, jobs.pool()).await?;
+    Ok(ended)
+}
+
+async fn make_partitions(jobs: &Jobs, today: Date) -> Result<usize> {
+    let Some(transaction) = alone(jobs).await? else { return Ok(0) };
     let mut made = 0;
     for ahead in 0..=AHEAD {
         let day = today.checked_add(ahead.days()).map_err(|why| Error::internal(why.to_string()))?;
         let answer = transaction.query(&MAKE, &[&day.to_string()]).await?;
         made += usize::from(answer.rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)));
     }
+    transaction.commit(None, jobs.pool()).await?;
+    Ok(made)
+}
+
+async fn drop_partitions(jobs: &Jobs, today: Date) -> Result<usize> {
     let retain = jobs.registry().entries().map(|entry| entry.info.retain).max().unwrap_or(DEFAULT_RETAIN);
     let days = i64::try_from(retain.as_secs().div_ceil(86_400)).unwrap_or(i64::MAX).min(36_500);
     // A day's partition is over at its end.
     let oldest = today.checked_sub((days + 1).days()).map_err(|why| Error::internal(why.to_string()))?;
     let mut dropped = 0;
-    for row in &transaction.query(&PARTITIONS, &[]).await?.rows {
+    let partitions = jobs.pool().get().await?.query(&PARTITIONS, &[]).await.map_err(from_driver)?;
+    for row in &partitions.rows {
         let name: String = get(row, 0)?;
         let Ok(day) = Date::strptime("%Y%m%d", &name) else { continue };
         if day < oldest {
-            transaction.query(&Shape::of(&format!("DROP TABLE forge_jobs_done_{name}")), &[]).await?;
+            let Some(transaction) = alone(jobs).await? else { break };
+            // Another node may just have done so.
+            transaction.query(&Shape::of(&format!("DROP TABLE IF EXISTS forge_jobs_done_{name}")), &[]).await?;
+            transaction.commit(None, jobs.pool()).await?;
             dropped += 1;
         }
     }
-    let ended = transaction.query(&KEEP_CLEAN, &[&jobs.shift()]).await?.affected;
-    transaction.commit(None, jobs.pool()).await?;
     if dropped > 0 {
         tracing::info!(partitions = dropped, "old history of jobs was dropped");
     }
-    Ok((made, dropped, ended))
-}
-
-/// Counts what waits. Returns whether there is anything.
-async fn count(jobs: &Jobs) -> Result<bool> {
-    let Some(transaction) = alone(jobs, "count").await? else { return Ok(false) };
-    let answer = transaction.query(&COUNT, &[]).await?;
-    transaction.commit(None, jobs.pool()).await?;
-    let mut queues = Vec::new();
-    for row in &answer.rows {
-        let oldest: Option<f64> = get(row, 4)?;
-        queues.push((get(row, 0)?, get(row, 1)?, get(row, 2)?, get(row, 3)?, oldest.unwrap_or(0.0)));
-    }
-    crate::observability::jobs().counted(&queues);
-    Ok(!queues.is_empty())
-}
-
-/// How deep queues are that are too deep.
-pub(super) async fn too_deep(jobs: &Jobs, max: i64) -> Result<Vec<(String, i64)>> {
-    static DEEP: LazyLock<Arc<Shape>> = LazyLock::new(|| {
-        Shape::of(
-            "SELECT queue, depth FROM forge_job_queues WHERE depth >= $1 AND counted_at > clock_timestamp() - interval '5 min'",
-        )
-    });
-    let answer = jobs.pool().get().await?.query(&DEEP, &[&max]).await.map_err(from_driver)?;
-    answer.rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect()
+    Ok(dropped)
 }

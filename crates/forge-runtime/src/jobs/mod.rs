@@ -10,7 +10,8 @@
 //!
 //! What it promises, and under which failure:
 //!
-//! - **A job dispatched in a mutation exists exactly if that commits**; one dispatched outside of one is written down when the dispatch returns.
+//! - **A job dispatched in a mutation exists exactly if that commits** ([`noted`]); one dispatched outside of one is written down when the dispatch
+//!   returns.
 //! - **A job is run at least once, and its end written by one owner.** A worker's right to its jobs is that its node is alive ([`crate::cluster`]);
 //!   every write of a running job is fenced by worker and claim, so that a worker that was taken for dead and comes back writes nothing.
 //! - **The end of a worker costs seconds and no attempt.** A job that has taken its worker down three times becomes a dead letter.
@@ -26,13 +27,19 @@ pub(crate) mod admin;
 mod batch;
 mod cancel;
 mod claimer;
+mod claims;
 mod context;
+mod depth;
 mod dispatch;
+mod due;
 mod enqueue;
 mod finish;
 mod follow;
+mod keys;
 mod lanes;
+mod look;
 mod maintain;
+mod noted;
 mod paused;
 mod progress;
 mod rates;
@@ -40,11 +47,14 @@ mod registry;
 mod run;
 mod shelf;
 mod standing;
+mod storable;
 mod store;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod wake;
 mod worker;
+mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,18 +69,19 @@ use uuid::Uuid;
 
 pub use context::JobContext;
 use context::Running;
+pub(crate) use depth::Depth;
 pub use dispatch::{Dispatch, JobHandle};
-pub(crate) use dispatch::{Dispatched, Place, many};
+pub(crate) use dispatch::{Place, many};
 pub(crate) use follow::{Standing, may_see, no_such_job};
+pub(crate) use noted::Dispatched;
 pub(crate) use registry::JobEntry;
 pub use registry::JobRegistry;
 pub use standing::JobResult;
 use wake::{CHANNEL, Wake, Waker};
 pub(crate) use worker::Worker;
 
-use batch::{Batcher, Batches, batcher};
 use follow::News;
-use store::{IDLE, NewJob, WAITING, Written, get};
+use store::{IDLE, NewJob, WAITING, get};
 
 use crate::cluster::{Cluster, Heard};
 use crate::config::JobsConfig;
@@ -96,8 +107,8 @@ struct Inner {
     pool: Pool,
     cluster: Cluster,
     waker: Waker,
-    enqueue: Batcher<Vec<NewJob>, Vec<Written>>,
-    enqueued: Mutex<Option<Batches<Vec<NewJob>, Vec<Written>>>>,
+    desk: enqueue::Desk,
+    backroom: Mutex<Option<enqueue::Backroom>>,
     max_pending: u64,
     /// Queues that are full, as of the last count.
     deep: RwLock<Vec<(String, i64)>>,
@@ -122,14 +133,14 @@ struct Inner {
 impl Jobs {
     /// The queue for these jobs.
     pub(crate) fn new(registry: JobRegistry, config: &JobsConfig, pool: Pool, cluster: Cluster) -> Self {
-        let (enqueue, enqueued) = batcher(enqueue::BATCH_MAX, enqueue::WAITING_MAX);
+        let (desk, backroom) = enqueue::desk();
         Self(Arc::new(Inner {
             registry,
             pool,
             cluster,
             waker: Waker::default(),
-            enqueue,
-            enqueued: Mutex::new(Some(enqueued)),
+            desk,
+            backroom: Mutex::new(Some(backroom)),
             max_pending: config.max_pending,
             deep: RwLock::default(),
             dispatching: AtomicBool::new(false),
@@ -208,16 +219,16 @@ impl Jobs {
             if !self.0.dispatching.swap(false, Ordering::Relaxed) {
                 continue;
             }
-            match maintain::too_deep(self, i64::try_from(self.0.max_pending).unwrap_or(i64::MAX)).await {
-                Ok(deep) => *self.0.deep.write().unwrap_or_else(PoisonError::into_inner) = deep,
-                Err(why) => tracing::debug!(error = ?why, "how deep queues are could not be found out; trying again"),
+            let max = i64::try_from(self.0.max_pending).unwrap_or(i64::MAX);
+            match self.try_depths().await {
+                Ok(queues) => {
+                    let deep = queues.into_iter().filter(|queue| queue.waiting >= max);
+                    let deep = deep.map(|queue| (queue.queue, queue.waiting)).collect();
+                    *self.0.deep.write().unwrap_or_else(PoisonError::into_inner) = deep;
+                }
+                Err(wait) => tokio::time::sleep(wait).await,
             }
         }
-    }
-
-    /// Writes jobs down by a commit that many share.
-    async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<Written>> {
-        self.0.enqueue.submit(jobs).await
     }
 
     /// Tells of what a transaction that has committed has dispatched.
@@ -273,8 +284,8 @@ impl Jobs {
 
     /// The background work of a node that dispatches: enqueues outside of transactions, and what jobs say of themselves.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let batches = self.0.enqueued.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(batches) = batches else { return };
+        let backroom = self.0.backroom.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(backroom) = backroom else { return };
         let progressing = async {
             loop {
                 self.0.progress.notified().await;
@@ -287,7 +298,7 @@ impl Jobs {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = enqueue::run(&self, batches) => {}
+            () = enqueue::run(&self, backroom) => {}
             () = progressing => {}
             () = self.hear() => {}
             () = self.measure() => {}

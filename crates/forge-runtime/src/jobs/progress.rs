@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Jobs;
-use super::context::Running;
+use super::context::{Progress, Running};
 use super::store::{OURS, PROGRESS, SAVE, get};
 use crate::db::error::from_driver;
 
@@ -20,15 +20,28 @@ impl Jobs {
         self.0.progress.notify_one();
     }
 
+    /// Writes down what was said. What could not be written is there for the next time, but for what has been said since.
     pub(super) async fn write_progress(&self) -> Result<()> {
-        let some: Vec<Arc<Running>> =
-            self.0.progressed.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, running)| running).collect();
-        let said: Vec<_> = some.iter().filter_map(|running| Some((running, running.take_progress()?))).collect();
+        let some = std::mem::take(&mut *self.0.progressed.lock().unwrap_or_else(PoisonError::into_inner));
+        let said = some.into_values().filter_map(|running| running.take_progress().map(|progress| (running, progress)));
+        let said: Vec<(Arc<Running>, Progress)> = said.collect();
+        let written = self.write_said(&said).await;
+        if written.is_err() {
+            let mut progressed = self.0.progressed.lock().unwrap_or_else(PoisonError::into_inner);
+            for (running, progress) in said {
+                running.put_back(progress);
+                progressed.insert(running.id, running);
+            }
+        }
+        written
+    }
+
+    async fn write_said(&self, said: &[(Arc<Running>, Progress)]) -> Result<()> {
         let ids: Vec<Uuid> = said.iter().map(|(running, _)| running.id).collect();
         let about: Map<String, Value> = said
             .iter()
             .map(|(running, progress)| {
-                let Running { worker, claim, .. } = &***running;
+                let Running { worker, claim, .. } = &**running;
                 let about =
                     json!({ "worker": worker, "claim": claim, "percent": progress.percent, "message": progress.message });
                 (running.id.to_string(), about)

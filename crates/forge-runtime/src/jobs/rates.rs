@@ -59,9 +59,11 @@ impl Rates {
         }
     }
 
-    /// When the next window opens of a kind that may begin nothing now.
-    pub(super) fn opens_at(&self) -> Option<Instant> {
-        self.kinds.values().filter(|rate| rate.left == 0 && rate.exhausted).map(|rate| rate.until).min()
+    /// When the next window opens of a kind that has something to do and may begin nothing now. (A kind that has nothing to do, or is paused,
+    /// takes part in no window: the last one that it knows may long be over.)
+    pub(super) fn opens_at(&self, lanes: &Lanes) -> Option<Instant> {
+        let waits = |(kind, rate): &(&&'static str, &Rate)| rate.left == 0 && rate.exhausted && lanes.is_kind_awake(kind);
+        self.kinds.iter().filter(waits).map(|(_, rate)| rate.until).min()
     }
 
     /// Takes some for kinds that have something to do and nothing left.
@@ -96,5 +98,32 @@ impl Rates {
             rate.until = Instant::now() + Duration::from_micros(u64::try_from(get::<i64>(row, 1)?).unwrap_or(0));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::jobs::lanes::LaneKind;
+
+    #[test]
+    fn nothing_is_waited_for_by_a_kind_that_sleeps() {
+        let limit = RateLimit { count: 4, per: Duration::from_secs(1) };
+        let mut rates = Rates::new([("mail", limit), ("sms", limit)]);
+        let mut lanes = Lanes::new(["mail", "sms"].map(|kind| LaneKind { kind, queue: kind }));
+        let (over, later) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        for (kind, until) in [("mail", over), ("sms", later)] {
+            let rate = rates.kinds.get_mut(kind).unwrap();
+            (rate.exhausted, rate.until) = (true, until);
+        }
+        // Its queue was paused before its window was over.
+        assert_eq!(rates.opens_at(&lanes), None);
+        lanes.wake("sms", 50, Timestamp::now());
+        assert_eq!(rates.opens_at(&lanes), Some(later));
+        // One that has something to do takes part in the next window at once.
+        lanes.wake("mail", 50, Timestamp::now());
+        assert_eq!(rates.opens_at(&lanes), Some(over));
     }
 }

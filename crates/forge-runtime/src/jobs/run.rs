@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use super::context::{JobContext, Running};
 use super::finish::{End, Ended};
 use super::registry::JobEntry;
+use super::storable;
 use super::store::Claimed;
 use crate::auth::Principal;
 use crate::function::{Caller, Looked, Written};
@@ -25,7 +26,10 @@ use crate::function::{Caller, Looked, Written};
 pub(super) const CANCEL_GRACE: Duration = Duration::from_secs(10);
 
 /// The longest error text that is kept with a job.
-const ERROR_MAX: usize = 8 * 1024;
+pub(super) const ERROR_MAX: usize = 8 * 1024;
+
+/// The largest details of an error that are kept, in bytes of JSON.
+const DETAILS_MAX: usize = 64 * 1024;
 
 /// Whoever dispatched a job, as its row says: a user, or the app itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,6 +109,8 @@ pub(super) async fn attempt(
     let (id, worker, attempt, claim) = (job.id, job.worker, job.attempt, job.claim);
     let concurrency_key = job.concurrency_key.clone();
     let waited = job.ready_at;
+    // A child's parent may ask for it later.
+    let keep = job.child || !entry.info.retain.is_zero();
     let result = if job.cancel_requested {
         Err(Error::cancel("it was cancelled before it was begun"))
     } else {
@@ -120,7 +126,7 @@ pub(super) async fn attempt(
     drop(busy);
     entry.metrics.ended(began.elapsed(), waited, result.as_ref().err());
     let end = match result {
-        Ok(output) => End::Completed { output, keep: !entry.info.retain.is_zero() },
+        Ok(output) => End::Completed { output: Ok(output), keep },
         Err(why) => failed(&entry.info, attempt, &why, running, id),
     };
     Ended { id, kind: entry.info.name, worker, claim, concurrency_key, end }
@@ -168,14 +174,11 @@ pub(super) fn failed(info: &JobInfo, attempt: i32, why: &Error, running: &Runnin
 
 /// What is kept of an error: all of it, as who reads it operates the app.
 pub(super) fn error_json(why: &Error) -> String {
-    let mut message = why.message().to_owned();
-    if message.len() > ERROR_MAX {
-        let end = (0..=ERROR_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
-        message.truncate(end);
-    }
-    let mut error = json!({ "code": why.code(), "message": message.replace('\0', "\u{fffd}") });
+    let mut error = json!({ "code": why.code(), "message": storable::text(why.message(), ERROR_MAX) });
     if let (Some(details), Some(error)) = (why.details(), error.as_object_mut()) {
-        error.insert("details".into(), details.clone());
+        let size = details.to_string().len();
+        let details = if size > DETAILS_MAX { format!("left out: {size} bytes").into() } else { details.clone() };
+        error.insert("details".into(), details);
     }
     if why.public_message() != why.message()
         && let Some(error) = error.as_object_mut()
@@ -186,7 +189,7 @@ pub(super) fn error_json(why: &Error) -> String {
     if why.kind() == ErrorKind::Internal
         && let (Some(source), Some(error)) = (why.source(), error.as_object_mut())
     {
-        error.insert("cause".into(), Value::String(source.to_string().chars().take(1000).collect()));
+        error.insert("cause".into(), storable::text(&source.to_string(), 1000).into());
     }
     error.to_string()
 }
@@ -220,5 +223,7 @@ mod tests {
         let kept: Value = serde_json::from_str(&error_json(&Error::internal("\0é".repeat(5000)))).unwrap();
         let text = kept["message"].as_str().unwrap();
         assert!(text.len() <= ERROR_MAX * 2 && text.starts_with("\u{fffd}é"), "{}", text.len());
+        let details = |size: usize| error_json(&Error::internal("").with_details(json!({ "rows": "x".repeat(size) })));
+        assert!(details(1000).contains("xxx") && details(DETAILS_MAX).contains("left out"));
     }
 }

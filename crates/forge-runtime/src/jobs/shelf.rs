@@ -5,8 +5,9 @@
 //!                      └──waits too long──▶ handed back
 //! ```
 //!
-//! A worker claims ahead of what it runs, as much as it gets done in a few hundredths of a second, so that its slots need not wait for the
-//! database; of slow jobs that is nothing. A queue may have at most `max` slots, and `reserved` ones are kept free for it.
+//! A worker claims what its free slots can begin at once, and ahead of that as much as it gets done in a few hundredths of a second, so that its
+//! slots need not wait for the database; of slow jobs that is nothing. A queue may have at most `max` slots, and `reserved` ones
+//! are kept free for it. The other slots are all queues': what waits of one leaves less room for the others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// How far ahead a worker claims: what it begins in this time, by its own measure.
+/// How far ahead a worker claims: what it gets done in this time, by its own measure.
 const AHEAD: Duration = Duration::from_millis(25);
 
-/// The most that is claimed ahead for one queue.
+/// The most that is claimed ahead, of one queue and of all together.
 const AHEAD_MAX: usize = 2000;
 
 /// The slots of a queue.
@@ -34,10 +35,10 @@ struct Queue<J> {
     slots: Slots,
     waiting: VecDeque<(Instant, J)>,
     running: usize,
-    /// Begun since the rate was measured last.
+    /// Begun since something was put on the shelf last.
     begun: usize,
-    /// Begun per second, smoothed.
-    rate: f64,
+    /// Ended in this stretch of [`AHEAD`], and in the one before. (What begins says little: slow jobs begin at once when slots are free.)
+    ended: (usize, usize),
 }
 
 #[derive(Debug)]
@@ -47,7 +48,8 @@ struct Inner<J> {
     running: usize,
     /// The queue that had a slot last.
     last: &'static str,
-    measured: Instant,
+    /// When the stretch began in which what ends is counted.
+    since: Instant,
 }
 
 /// The shelf.
@@ -64,12 +66,12 @@ pub(super) struct Shelf<J> {
 impl<J> Shelf<J> {
     /// An empty one for so many slots in all, and these queues.
     pub(super) fn new(size: usize, queues: impl IntoIterator<Item = (&'static str, Slots)>) -> Self {
-        let queue = |slots| Queue { slots, waiting: VecDeque::new(), running: 0, begun: 0, rate: 0.0 };
+        let queue = |slots| Queue { slots, waiting: VecDeque::new(), running: 0, begun: 0, ended: (0, 0) };
         let inner = Inner {
             queues: queues.into_iter().map(|(name, slots)| (name, queue(slots))).collect(),
             running: 0,
             last: "",
-            measured: Instant::now(),
+            since: Instant::now(),
         };
         Self { size, inner: Mutex::new(inner), more: Notify::new(), room: Notify::new() }
     }
@@ -80,12 +82,17 @@ impl<J> Shelf<J> {
 
     /// How many more of a queue are to be claimed.
     pub(super) fn room(&self, queue: &str) -> usize {
-        let inner = self.inner();
-        inner.queues.get(queue).map_or(0, |queue| {
-            let ahead = (queue.rate * AHEAD.as_secs_f64()) as usize;
-            let want = queue.slots.max.min(self.size) + ahead.min(AHEAD_MAX);
-            want.saturating_sub(queue.running + queue.waiting.len())
-        })
+        let mut inner = self.inner();
+        inner.count(Instant::now());
+        let shared = inner.shared_room(self.size);
+        inner.queues.get(queue).map_or(0, |queue| queue.room(self.size).min(queue.own_room() + shared))
+    }
+
+    /// How many more are to be claimed, of all queues together.
+    pub(super) fn room_of_all(&self) -> usize {
+        let mut inner = self.inner();
+        inner.count(Instant::now());
+        inner.shared_room(self.size) + inner.queues.values().map(Queue::own_room).sum::<usize>()
     }
 
     /// Waits until there may be more room than before.
@@ -96,7 +103,7 @@ impl<J> Shelf<J> {
     /// Puts claimed jobs on it.
     pub(super) fn put(&self, jobs: impl IntoIterator<Item = (&'static str, J)>) {
         let (mut inner, now) = (self.inner(), Instant::now());
-        inner.measure(now);
+        inner.queues.values_mut().for_each(|queue| queue.begun = 0);
         let mut n = 0;
         for (queue, job) in jobs {
             if let Some(queue) = inner.queues.get_mut(queue) {
@@ -156,9 +163,11 @@ impl<J> Shelf<J> {
     /// A job has ended, or waits for others without a slot.
     pub(super) fn done(&self, queue: &str) {
         let mut inner = self.inner();
+        inner.count(Instant::now());
         inner.running = inner.running.saturating_sub(1);
         if let Some(queue) = inner.queues.get_mut(queue) {
             queue.running = queue.running.saturating_sub(1);
+            queue.ended.0 += 1;
         }
         drop(inner);
         self.more.notify_one();
@@ -202,18 +211,25 @@ impl<J> Shelf<J> {
 }
 
 impl<J> Inner<J> {
-    /// Measures how fast jobs are begun, at most every few milliseconds.
-    fn measure(&mut self, now: Instant) {
-        let passed = now.duration_since(self.measured).as_secs_f64();
-        if passed < 0.002 {
+    /// How many more are to be claimed for slots that are no queue's own.
+    fn shared_room(&self, size: usize) -> usize {
+        let kept: usize = self.queues.values().map(Queue::kept).sum();
+        let ahead = self.queues.values().map(Queue::ahead).sum::<usize>().min(AHEAD_MAX);
+        let waiting: usize = self.queues.values().map(|queue| queue.waiting.len().saturating_sub(queue.kept())).sum();
+        (size.saturating_sub(self.running + kept) + ahead).saturating_sub(waiting)
+    }
+
+    /// Begins the next stretch when this one is over.
+    fn count(&mut self, now: Instant) {
+        let passed = now.duration_since(self.since);
+        if passed < AHEAD {
             return;
         }
-        self.measured = now;
+        self.since = now;
         for queue in self.queues.values_mut() {
-            let rate = queue.begun as f64 / passed;
-            // Up at once, down in a few steps: to have claimed too little costs a round trip.
-            queue.rate = rate.max(queue.rate * 0.7 + rate * 0.3);
-            queue.begun = 0;
+            // It may have taken longer than a stretch.
+            let ended = queue.ended.0 as f64 * AHEAD.as_secs_f64() / passed.as_secs_f64();
+            queue.ended = (0, ended as usize);
         }
     }
 }
@@ -223,6 +239,21 @@ impl<J> Queue<J> {
     fn kept(&self) -> usize {
         self.slots.reserved.saturating_sub(self.running)
     }
+
+    /// How many are to be claimed ahead of the slots.
+    fn ahead(&self) -> usize {
+        self.ended.0.max(self.ended.1).min(AHEAD_MAX)
+    }
+
+    /// How many more are to be claimed, were it alone.
+    fn room(&self, size: usize) -> usize {
+        (self.slots.max.min(size) + self.ahead()).saturating_sub(self.running + self.waiting.len())
+    }
+
+    /// How many more are to be claimed for its reserved slots.
+    fn own_room(&self) -> usize {
+        self.kept().saturating_sub(self.waiting.len())
+    }
 }
 
 #[cfg(test)]
@@ -231,6 +262,11 @@ mod tests {
 
     fn shelf(size: usize, queues: &[(&'static str, usize, usize)]) -> Shelf<u32> {
         Shelf::new(size, queues.iter().map(|(name, max, reserved)| (*name, Slots { max: *max, reserved: *reserved })))
+    }
+
+    /// Makes it long ago that something ended.
+    fn pass_time<J>(shelf: &Shelf<J>) {
+        shelf.inner().since -= AHEAD * 10_000;
     }
 
     #[test]
@@ -269,12 +305,52 @@ mod tests {
             while let Some((queue, _)) = shelf.try_take() {
                 shelf.done(queue);
             }
-            std::thread::sleep(Duration::from_millis(3));
         }
         assert!(shelf.room("a") > 10, "{}", shelf.room("a"));
+        pass_time(&shelf);
+        assert_eq!(shelf.room("a"), 10, "it has become slow");
         shelf.put([("a", 1)]);
         assert_eq!(shelf.take_back(Duration::from_secs(5)), [] as [u32; 0]);
         assert_eq!(shelf.take_back(Duration::ZERO), [1]);
+    }
+
+    #[test]
+    fn no_more_is_claimed_than_the_slots_of_all_queues_can_begin() {
+        let names = ["a", "b", "c", "d", "e"];
+        let shelf = shelf(50, &names.map(|name| (name, 50, 0)));
+        let claim = || {
+            let mut claimed = 0;
+            for name in names {
+                let n = shelf.room(name).min(shelf.room_of_all()).min(20);
+                shelf.put((0..n).map(|_| (name, 0)));
+                claimed += n;
+            }
+            claimed
+        };
+        assert_eq!(claim() + claim(), 50, "as many as there are slots");
+        while shelf.try_take().is_some() {}
+        assert_eq!(claim(), 0, "all of them run, slowly: nothing is to wait behind them");
+        assert_eq!(shelf.counts(), (50, 0));
+        shelf.done("a");
+        shelf.done("b");
+        pass_time(&shelf);
+        assert_eq!(names.map(|name| shelf.room(name)), [2; 5]);
+        assert_eq!(claim(), 2);
+    }
+
+    #[test]
+    fn reserved_slots_are_claimed_for_whatever_the_others_have() {
+        let shelf = shelf(10, &[("a", 10, 0), ("b", 10, 3)]);
+        assert_eq!((shelf.room("a"), shelf.room("b"), shelf.room_of_all()), (7, 10, 10));
+        shelf.put((0..7).map(|n| ("a", n)));
+        while shelf.try_take().is_some() {}
+        assert_eq!((shelf.room("a"), shelf.room("b"), shelf.room_of_all()), (0, 3, 3));
+        shelf.put((0..2).map(|n| ("b", n)));
+        assert_eq!((shelf.room("a"), shelf.room("b"), shelf.room_of_all()), (0, 1, 1));
+        while shelf.try_take().is_some() {}
+        shelf.done("a");
+        pass_time(&shelf);
+        assert_eq!((shelf.room("a"), shelf.room("b"), shelf.room_of_all()), (1, 2, 2));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct JobResult {
     pub error: Option<Value>,
     /// Who dispatched it.
     pub(crate) owner: Option<Owner>,
+    /// Whether it was asked to end.
+    pub(crate) cancel_requested: bool,
 }
 
 impl JobResult {
@@ -52,6 +54,7 @@ impl JobResult {
             output: json(row, 6)?,
             error: json(row, 7)?,
             owner: owner(row, 8)?,
+            cancel_requested: get(row, 9)?,
         })
     }
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::lanes::Ask;
 use crate::db::error::from_driver;
+use crate::db::transaction::Transaction;
 use crate::db::{Answer, Db, Params, Pool, Shape};
 
 macro_rules! statements {
@@ -69,7 +70,7 @@ pub(crate) struct NewJob {
     pub(crate) kind: &'static str,
     pub(crate) queue: &'static str,
     pub(crate) priority: i16,
-    /// From now on; negative never.
+    /// From when it is written down on; negative never.
     pub(crate) delay: Duration,
     /// At this time instead.
     pub(crate) at: Option<Timestamp>,
@@ -81,23 +82,7 @@ pub(crate) struct NewJob {
     pub(crate) concurrency_key: Option<String>,
 }
 
-impl NewJob {
-    /// Whether nothing but the input tells them apart.
-    fn is_like(&self, other: &Self) -> bool {
-        (self.kind, self.queue, self.priority) == (other.kind, other.queue, other.priority)
-            && self.owner == other.owner
-            && self.trace == other.trace
-    }
-
-    /// Whether a short statement will do.
-    fn is_plain(&self) -> bool {
-        self.delay.is_zero()
-            && self.at.is_none()
-            && self.parent.is_none()
-            && self.unique_key.is_none()
-            && self.concurrency_key.is_none()
-    }
-}
+impl NewJob {}
 
 /// What became of a job that was to be written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +117,8 @@ pub(crate) struct Claimed {
     pub(crate) cancel_requested: bool,
     /// Somebody follows it.
     pub(crate) tracked: bool,
+    /// It is another job's child.
+    pub(crate) child: bool,
     /// Whose it is: with the claim, the fence of all that is written of it.
     pub(crate) worker: Uuid,
 }
@@ -152,6 +139,8 @@ impl<'a> FromSql<'a> for JsonText {
 pub(crate) enum Way<'a> {
     /// In a mutation's transaction.
     Inside(&'a Db),
+    /// In a transaction of the queue's own.
+    Within(&'a Transaction),
     /// By itself.
     Alone(&'a Pool),
 }
@@ -160,97 +149,10 @@ impl Way<'_> {
     pub(super) async fn run(self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer> {
         match self {
             Self::Inside(db) => db.run(shape, params).await,
+            Self::Within(transaction) => transaction.query(shape, params).await,
             Self::Alone(pool) => pool.get().await?.query(shape, params).await.map_err(from_driver),
         }
     }
-}
-
-/// Writes jobs down by one statement. A key that was taken by a transaction that the statement did
-/// not see is asked for again, so that there is an answer for each.
-pub(crate) async fn enqueue(way: Way<'_>, jobs: &[NewJob], shift: i64) -> Result<Vec<Written>> {
-    if let [job] = jobs
-        && job.is_plain()
-    {
-        let owner = job.owner.as_deref();
-        let params: Params<'_> = &[&job.id, &job.kind, &job.queue, &job.priority, &job.input, &owner, &job.trace];
-        let answer = way.run(&ENQUEUE_ONE, params).await?;
-        let ready_at = get(answer.rows.first().ok_or_else(no_row)?, 0)?;
-        return Ok(vec![Written { id: job.id, new: true, ready_at: Some(ready_at), run_at: None, held: false }]);
-    }
-    if jobs.iter().all(NewJob::is_plain) {
-        return enqueue_plain(way, jobs).await;
-    }
-    let mut written: Vec<Option<Written>> = vec![None; jobs.len()];
-    // A key that is taken and given back again and again in between cannot keep anybody here for ever.
-    for _ in 0..20 {
-        let left: Vec<usize> = (0..jobs.len()).filter(|n| written[*n].is_none()).collect();
-        if left.is_empty() {
-            break;
-        }
-        let answer = enqueue_these(way, &left.iter().map(|n| &jobs[*n]).collect::<Vec<_>>(), shift).await?;
-        for row in &answer.rows {
-            let n = usize::try_from(get::<i64>(row, 0)?).unwrap_or(1) - 1;
-            let state: Option<i16> = get(row, 3)?;
-            let place = |of: i16, at: usize| if state == Some(of) { get(row, at) } else { Ok(None) };
-            let one = Written {
-                id: get(row, 1)?,
-                new: get(row, 2)?,
-                ready_at: place(0, 4)?,
-                run_at: place(1, 5)?,
-                held: state == Some(3),
-            };
-            if let Some(slot) = left.get(n).and_then(|n| written.get_mut(*n)) {
-                *slot = Some(one);
-            }
-        }
-    }
-    written
-        .into_iter()
-        .collect::<Option<_>>()
-        .ok_or_else(|| Error::database_unavailable("a job's key changes hands too fast; try again"))
-}
-
-async fn enqueue_plain(way: Way<'_>, jobs: &[NewJob]) -> Result<Vec<Written>> {
-    let Some(first) = jobs.first() else { return Ok(Vec::new()) };
-    let ids: Vec<Uuid> = jobs.iter().map(|job| job.id).collect();
-    let inputs: Vec<&str> = jobs.iter().map(|job| job.input.as_str()).collect();
-    let answer = if jobs.iter().all(|job| job.is_like(first)) {
-        let owner = first.owner.as_deref();
-        way.run(&ENQUEUE_ALIKE, &[&ids, &inputs, &first.kind, &first.queue, &first.priority, &owner, &first.trace]).await?
-    } else {
-        let kinds: Vec<&str> = jobs.iter().map(|job| job.kind).collect();
-        let queues: Vec<&str> = jobs.iter().map(|job| job.queue).collect();
-        let priorities: Vec<i16> = jobs.iter().map(|job| job.priority).collect();
-        let owners: Vec<Option<&str>> = jobs.iter().map(|job| job.owner.as_deref()).collect();
-        let traces: Vec<Option<&str>> = jobs.iter().map(|job| job.trace.as_deref()).collect();
-        way.run(&ENQUEUE_PLAIN, &[&ids, &kinds, &queues, &priorities, &inputs, &owners, &traces]).await?
-    };
-    // The first one's place. To begin a little early costs nothing.
-    let ready_at = get(answer.rows.first().ok_or_else(no_row)?, 0)?;
-    Ok(jobs
-        .iter()
-        .map(|job| Written { id: job.id, new: true, ready_at: Some(ready_at), run_at: None, held: false })
-        .collect())
-}
-
-async fn enqueue_these(way: Way<'_>, jobs: &[&NewJob], shift: i64) -> Result<Answer> {
-    let ids: Vec<Uuid> = jobs.iter().map(|job| job.id).collect();
-    let kinds: Vec<&str> = jobs.iter().map(|job| job.kind).collect();
-    let queues: Vec<&str> = jobs.iter().map(|job| job.queue).collect();
-    let priorities: Vec<i16> = jobs.iter().map(|job| job.priority).collect();
-    let delays: Vec<i64> = jobs.iter().map(|job| micros(job.delay)).collect();
-    let ats: Vec<Option<Timestamp>> = jobs.iter().map(|job| job.at).collect();
-    let inputs: Vec<&str> = jobs.iter().map(|job| job.input.as_str()).collect();
-    let owners: Vec<Option<&str>> = jobs.iter().map(|job| job.owner.as_deref()).collect();
-    let traces: Vec<Option<&str>> = jobs.iter().map(|job| job.trace.as_deref()).collect();
-    let parents: Vec<Option<Uuid>> = jobs.iter().map(|job| job.parent).collect();
-    let unique: Vec<Option<&str>> = jobs.iter().map(|job| job.unique_key.as_deref()).collect();
-    let keys: Vec<Option<&str>> = jobs.iter().map(|job| job.concurrency_key.as_deref()).collect();
-    way.run(
-        &ENQUEUE,
-        &[&ids, &kinds, &queues, &priorities, &delays, &ats, &inputs, &owners, &traces, &parents, &unique, &keys, &shift],
-    )
-    .await
 }
 
 /// Takes jobs.
@@ -284,6 +186,7 @@ pub(super) async fn claim(pool: &Pool, worker: Uuid, asks: &[Ask]) -> Result<Vec
                 saved: get::<Option<JsonText>>(row, 9)?.map(|json| json.0),
                 cancel_requested: get(row, 10)?,
                 tracked: get(row, 12)?,
+                child: get(row, 13)?,
                 worker,
             })
         })
@@ -299,6 +202,6 @@ pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Result<T> {
     row.try_get(at).map_err(from_driver)
 }
 
-fn no_row() -> Error {
+pub(super) fn no_row() -> Error {
     Error::internal("a statement of the queue answered nothing")
 }

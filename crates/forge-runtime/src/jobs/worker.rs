@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::Jobs;
 use super::claimer::Claimer;
+use super::claims::Claims;
 use super::context::{JobContext, Running};
 use super::finish::{End, Ended, Finisher, WAITING_MAX};
 use super::registry::JobEntry;
@@ -41,6 +42,8 @@ pub(crate) struct Worker {
     pub(super) config: WorkerConfig,
     pub(super) entries: HashMap<&'static str, Arc<JobEntry>>,
     pub(super) shelf: Shelf<(Arc<JobEntry>, Claimed)>,
+    /// What it has: on the shelf, running, or on its way to be written down.
+    pub(super) claims: Claims,
     running: Mutex<HashMap<Uuid, Arc<Running>>>,
     /// Who it is, as long as its node is known to be alive: nothing is claimed otherwise.
     pub(super) standing: watch::Receiver<Standing>,
@@ -71,6 +74,7 @@ impl Worker {
             config: config.clone(),
             entries,
             shelf,
+            claims: Claims::default(),
             running: Mutex::default(),
             standing,
         })
@@ -92,7 +96,7 @@ impl Worker {
         }
         drop(standing);
         let (sender, ended) = mpsc::channel(WAITING_MAX);
-        let finishing = tokio::spawn(Finisher { jobs: self.jobs.clone(), ended }.run());
+        let finishing = tokio::spawn(Finisher { jobs: self.jobs.clone(), ended, claims: self.claims.clone() }.run());
         let tasks = TaskTracker::new();
         let beginning = tokio::spawn(self.clone().begin_jobs(sender.clone(), tasks.clone()));
         let following = tokio::spawn(self.clone().follow());

@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
 
 use super::metrics::{Running, with_registry};
+use crate::jobs::Depth;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JobLabels {
@@ -100,12 +101,12 @@ pub(crate) fn jobs() -> &'static AllJobMetrics {
 
 impl AllJobMetrics {
     /// How many jobs of each queue wait, run and are ready, and how long the first has waited.
-    pub(crate) fn counted(&self, queues: &[(String, i64, i64, i64, f64)]) {
+    pub(crate) fn counted(&self, queues: &[Depth]) {
         // What is not counted is empty.
         self.waiting.clear();
         self.ready.clear();
         self.oldest.clear();
-        for (queue, waiting, _, ready, oldest) in queues {
+        for Depth { queue, waiting, ready, oldest, .. } in queues {
             let labels = QueueLabels { queue: queue.clone() };
             self.waiting.get_or_create(&labels).set(*waiting);
             self.ready.get_or_create(&labels).set(*ready);

@@ -137,13 +137,13 @@ impl Buffer {
 /// How lines look.
 #[derive(Debug, Clone, Copy)]
 enum Form {
-    /// One JSON object a line: `timestamp`, `level`, `target`, the id of the request it belongs to, and the event's fields.
+    /// One JSON object a line: `timestamp`, `level`, `target`, the id of the request or the job it belongs to, and the event's fields.
     Json,
     /// A line for people: `19:36:46.120 info  message  key=value`.
     Pretty { ansi: bool },
 }
 
-/// Writes events. Of spans it keeps only the id of the request, so that making one costs next to nothing.
+/// Writes events. Of spans it keeps only which request or job they stand for, so that making one costs next to nothing.
 #[derive(Debug)]
 struct LogLayer {
     buffer: Arc<Buffer>,
@@ -163,8 +163,53 @@ impl Visit for RequestId {
     }
 }
 
+/// The job that a span stands for: its name, and the name, the id and the attempt as fields of a line.
+#[derive(Default)]
+struct OfJob {
+    name: String,
+    fields: String,
+}
+
+impl OfJob {
+    /// What [`crate::jobs`] says of an attempt.
+    fn read(attributes: &Attributes<'_>) -> Option<Self> {
+        let metadata = attributes.metadata();
+        if metadata.name() != "job" || !metadata.target().starts_with("forge_runtime::jobs") {
+            return None;
+        }
+        let mut of = Self::default();
+        attributes.record(&mut of);
+        Some(of)
+    }
+}
+
+impl Visit for OfJob {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "job_id" {
+            JsonFields(&mut self.fields).record_debug(field, value);
+        }
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "job" {
+            value.clone_into(&mut self.name);
+            // As long as an id and the names of fields, and a name of usual length.
+            self.fields.reserve(96);
+            JsonFields(&mut self.fields).record_str(field, value);
+        }
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        JsonFields(&mut self.fields).record_i64(field, value);
+    }
+}
+
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(job) = OfJob::read(attributes) {
+            if let Some(span) = context.span(id) {
+                span.extensions_mut().insert(job);
+            }
+            return;
+        }
         let mut request = RequestId(String::new());
         attributes.record(&mut request);
         if let Some(span) = context.span(id).filter(|_| !request.0.is_empty()) {
@@ -181,7 +226,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
             // Writing into a String cannot fail.
             let _ = match self.form {
                 Form::Json => json_line(line, event, &context),
-                Form::Pretty { ansi } => pretty_line(line, event, ansi),
+                Form::Pretty { ansi } => pretty_line(line, event, &context, ansi),
             };
             self.buffer.push(line.as_bytes());
         });
@@ -202,6 +247,9 @@ fn json_line<S: Subscriber + for<'a> LookupSpan<'a>>(
         if let Some(request) = span.extensions().get::<RequestId>() {
             line.push_str(",\"request_id\":");
             json_text(line, &request.0);
+        }
+        if let Some(job) = span.extensions().get::<OfJob>() {
+            line.push_str(&job.fields);
         }
     }
     event.record(&mut JsonFields(line));
@@ -278,7 +326,12 @@ fn escape_json(line: &mut String, text: &str) {
     }
 }
 
-fn pretty_line(line: &mut String, event: &Event<'_>, ansi: bool) -> fmt::Result {
+fn pretty_line<S: Subscriber + for<'a> LookupSpan<'a>>(
+    line: &mut String,
+    event: &Event<'_>,
+    context: &Context<'_, S>,
+    ansi: bool,
+) -> fmt::Result {
     let level = level(event.metadata().level());
     let (dim, colour, end) = match (ansi, level) {
         (false, _) => ("", "", ""),
@@ -290,6 +343,11 @@ fn pretty_line(line: &mut String, event: &Event<'_>, ansi: bool) -> fmt::Result 
     now(&mut time)?;
     let mut fields = PrettyFields { request: event.metadata().target() == REQUEST, ..PrettyFields::default() };
     event.record(&mut fields);
+    for span in context.event_scope(event).into_iter().flatten() {
+        if let Some(job) = span.extensions().get::<OfJob>() {
+            write!(fields.rest, " job={}", job.name)?;
+        }
+    }
     writeln!(
         line,
         "{dim}{}{end} {colour}{level:5}{end} {}{dim}{}{end}",
@@ -410,6 +468,29 @@ mod tests {
             assert_eq!(format!("{time:.6}"), line);
             assert!(time.duration_until(jiff::Timestamp::now()).abs() < jiff::SignedDuration::from_secs(60), "{line}");
         }
+    }
+
+    #[test]
+    fn what_a_job_says_is_said_to_be_its() {
+        use tracing_subscriber::layer::SubscriberExt as _;
+        let said = |form| {
+            let buffer = Arc::new(Buffer::default());
+            let layer = LogLayer { buffer: buffer.clone(), form };
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+                let span = tracing::info_span!(target: "forge_runtime::jobs::run", "job", job = "daily_digest", job_id = %7, attempt = 2_i32);
+                span.in_scope(|| tracing::info!(mails = 3, "sent"));
+                tracing::info!("afterwards");
+            });
+            String::from_utf8(std::mem::take(&mut buffer.lines.lock().unwrap().bytes)).unwrap()
+        };
+        let text = said(Form::Json);
+        let mut lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let line = lines.next().unwrap();
+        assert_eq!((&line["job"], &line["job_id"], &line["attempt"]), (&"daily_digest".into(), &"7".into(), &2.into()));
+        assert_eq!((&line["message"], &line["mails"]), (&"sent".into(), &3.into()));
+        assert!(lines.next().unwrap().get("job").is_none());
+        let text = said(Form::Pretty { ansi: false });
+        assert!(text.lines().next().unwrap().ends_with("sent  mails=3 job=daily_digest"), "{text}");
     }
 
     #[test]

@@ -393,7 +393,9 @@ impl InvalidationEngine {
         }
         crate::observability::live().batch(batch.changes.len(), batch.gap, concerned);
         self.apart.note(&batch);
-        let finished = self.run_quick(snapshot).await;
+        self.line_up();
+        let began = Instant::now();
+        let finished = self.run_quick(snapshot, began).await;
         let lost = finished.iter().any(|run| timed_out(&run.result));
         if lost || snapshot.has_failed() {
             // Nothing more can be read in this snapshot. Whoever it was runs apart from now on, where that harms nobody and shows whether it
@@ -407,7 +409,7 @@ impl InvalidationEngine {
         let begun = match self.judge_all(finished, &mut deliveries).await {
             // Of what is right already, nothing is shown before the rest is.
             Ok(()) if self.subscriptions.has_dirty() => Ok(None),
-            Ok(()) => self.begin_apart(snapshot).await.map(Some),
+            Ok(()) => self.begin_apart(snapshot, began).await.map(Some),
             Err(why) => Err(why),
         };
         let begun = match begun {
@@ -442,13 +444,29 @@ impl InvalidationEngine {
         Ok(())
     }
 
+    /// Finds out who waits for whom.
+    fn line_up(&mut self) {
+        let (_, slow) = self.subscriptions.to_run();
+        let slow = self.that_may_begin(slow);
+        self.subscriptions.line_up(&slow);
+    }
+
+    /// Those of the slow groups that may begin to run apart.
+    fn that_may_begin(&self, slow: Vec<GroupId>) -> Vec<GroupId> {
+        if self.apart.has_room() {
+            that_may_begin(slow, self.apart.running(), |id| self.subscriptions.shown(id))
+        } else {
+            Vec::new()
+        }
+    }
+
     /// Runs those of the marked groups that are quick, a few at a time, on the round's own connection.
-    async fn run_quick(&self, snapshot: &Arc<Transaction>) -> Vec<Finished> {
+    async fn run_quick(&self, snapshot: &Arc<Transaction>, began: Instant) -> Vec<Finished> {
         let (quick, _) = self.subscriptions.to_run();
         if quick.is_empty() {
             return Vec::new();
         }
-        let jobs: Vec<Job> = quick.into_iter().filter_map(|id| self.subscriptions.job(id)).collect();
+        let jobs: Vec<Job> = quick.into_iter().filter_map(|id| self.subscriptions.job(id, began)).collect();
         let run = async |job: Job| job.run_within(QUICK_MAX, &self.executor, snapshot).await;
         let all = futures_util::stream::iter(jobs.into_iter().map(run)).buffer_unordered(AT_A_TIME);
         // Sent first, as it is polled first.
@@ -478,17 +496,13 @@ impl InvalidationEngine {
     }
 
     /// Begins to run what is to run apart, if anything, over the round's snapshot. Returns what that is.
-    async fn begin_apart(&mut self, snapshot: &Arc<Transaction>) -> Result<Vec<GroupId>> {
+    async fn begin_apart(&mut self, snapshot: &Arc<Transaction>, began: Instant) -> Result<Vec<GroupId>> {
         let (_, slow) = self.subscriptions.to_run();
         let count = slow.len();
-        let begin = if self.apart.has_room() {
-            that_may_begin(slow, self.apart.running(), |id| self.subscriptions.shown(id))
-        } else {
-            Vec::new()
-        };
+        let begin = self.that_may_begin(slow);
         self.apart_waits = begin.len() < count;
         if !begin.is_empty() {
-            let jobs = begin.iter().filter_map(|id| self.subscriptions.job(*id)).collect();
+            let jobs = begin.iter().filter_map(|id| self.subscriptions.job(*id, began)).collect();
             self.apart.begin(jobs, snapshot, &self.database, &self.executor).await?;
             self.subscriptions.begin_apart(begin.iter().copied());
         }
@@ -624,7 +638,7 @@ impl InvalidationEngine {
         if !unwatched.is_empty() {
             return Ok(Outcome::Unwatched(unwatched));
         }
-        Ok(Outcome::Ran(Ran { json, looked: run.looked, dependencies }))
+        Ok(Outcome::Ran(Ran { json, looked: run.looked, dependencies, began: run.began }))
     }
 
     async fn reading(&mut self, shape: &Shape) -> Result<Arc<std::result::Result<Reading, Unfollowable>>> {

@@ -43,6 +43,7 @@ mod intervals;
 mod invalidation;
 mod local;
 mod outbox;
+mod pace;
 mod patch;
 mod presence;
 mod roll;

@@ -563,6 +563,27 @@ mod tests {
     }
 
     #[test]
+    fn however_much_happens_what_waits_for_a_client_that_does_not_read_is_a_slot_for_each_thing_it_follows() {
+        const ROUNDS: usize = 2_000;
+        let outbox = Outbox::new();
+        let turn = outbox.follow(9);
+        let mut before = None;
+        for round in 0..ROUNDS {
+            let now = told(list(3, &round.to_string()), before.as_deref());
+            let all = (1..=3).map(|id| (id, News::Result(now.clone()))).collect();
+            outbox.put(round as u64, Delivery { events: moved(round), ..news(all) });
+            outbox.job(9, turn, JobNews::Stands { text: format!("{round}"), over: false });
+            before = Some(now);
+        }
+        let outgoing = outbox.take();
+        assert_eq!((outgoing.said.len(), outgoing.events.len(), outgoing.jobs.len()), (0, EVENTS_MAX, 1));
+        let frame: Value = serde_json::from_str(&outgoing.frame.unwrap()).unwrap();
+        let last: Vec<&Value> = frame["results"].as_array().unwrap().iter().map(|one| &one["data"][3]["title"]).collect();
+        assert_eq!(last, vec![&json!((ROUNDS - 1).to_string()); 3], "the newest of each, once");
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
     fn of_a_subscription_that_failed_or_ended_no_event_is_told() {
         let outbox = Outbox::new();
         outbox.put(9, Delivery { events: moved(0), ..Delivery::default() });

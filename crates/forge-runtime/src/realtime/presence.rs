@@ -76,6 +76,7 @@ impl Function for WhoIsPresent {
         isolation: Isolation::Serializable,
         cache: None,
         refresh_every: None,
+        min_interval: None,
         tracking: TrackingMode::Auto,
         snapshot: false,
         module: module_path!(),

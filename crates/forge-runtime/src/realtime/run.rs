@@ -17,6 +17,8 @@ pub(super) struct Job {
     pub(super) entry: Arc<Entry>,
     pub(super) args: Arc<[u8]>,
     pub(super) caller: Arc<Caller>,
+    /// When the runs of its round began.
+    pub(super) began: Instant,
 }
 
 /// What came of it.
@@ -33,6 +35,8 @@ pub(super) struct Finished {
     pub(super) stumbled: bool,
     /// A table had changed under a plan.
     pub(super) stale: bool,
+    /// When the runs of its round began.
+    pub(super) began: Instant,
     pub(super) took: Duration,
 }
 
@@ -49,8 +53,8 @@ impl Job {
         executor: &FunctionExecutor,
         snapshot: &Arc<Transaction>,
     ) -> Finished {
-        let began = Instant::now();
-        let Self { id, entry, args, caller } = self;
+        let from = Instant::now();
+        let Self { id, entry, args, caller, began } = self;
         let recorder = Arc::new(Recorder::default());
         let result = if snapshot.has_failed() {
             Err(Error::database_unavailable("another query's statement has failed"))
@@ -61,6 +65,6 @@ impl Job {
         };
         let (asked, stumbled) = recorder.take();
         let (looked, stale) = (caller.looked.at(), snapshot.is_stale());
-        Finished { id, entry, result, looked, asked, stumbled, stale, took: began.elapsed() }
+        Finished { id, entry, result, looked, asked, stumbled, stale, began, took: from.elapsed() }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use forge_core::{Error, ErrorKind};
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use super::group::{Group, GroupId, Scope, Subscribed, Subscriber, SubscriptionKe
 use super::holds::Holds;
 use super::index::Index;
 use super::outbox::{Delivery, News, Outbox, SessionId};
+use super::pace::{Paces, that_may_run};
 use super::presence::{Presence, Presences, nowhere};
 use super::roll::Roll;
 use super::run::Job;
@@ -53,6 +54,8 @@ pub(super) struct Ran {
     /// What the function looked at of its caller, as [`Looked`] has it.
     pub(super) looked: u8,
     pub(super) dependencies: Vec<Dependency>,
+    /// When the runs of its round began.
+    pub(super) began: Instant,
 }
 
 /// Subscriptions and groups of a node.
@@ -68,6 +71,8 @@ pub(crate) struct SubscriptionManager {
     running: BTreeSet<GroupId>,
     /// Groups that have to wait until these tables are watched, and run then.
     parked: BTreeMap<GroupId, BTreeSet<u32>>,
+    /// Groups that do not run for a while, however much has changed.
+    paces: Paces,
     /// Groups with subscribers who may not have been told.
     untold: BTreeSet<GroupId>,
     /// Functions that were slow when they ran last.
@@ -103,6 +108,7 @@ impl SubscriptionManager {
             dirty: BTreeSet::new(),
             running: BTreeSet::new(),
             parked: BTreeMap::new(),
+            paces: Paces::default(),
             slow: HashSet::new(),
             untold: BTreeSet::new(),
             due: BTreeSet::new(),
@@ -238,6 +244,7 @@ impl SubscriptionManager {
         self.dirty.remove(&id);
         self.running.remove(&id);
         self.parked.remove(&id);
+        self.paces.end(id);
         self.untold.remove(&id);
         let call = (group.entry.info.name, group.args);
         if let Some(of_call) = self.by_call.get_mut(&call) {
@@ -267,8 +274,9 @@ impl SubscriptionManager {
         self.index.concerns(change)
     }
 
-    /// Notes whose time has come.
+    /// Notes whose time has come, to run although nothing has changed, or because something has.
     pub(super) fn mark_due(&mut self, now: Instant) {
+        self.paces.wake(now);
         while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
             self.due.remove(&(at, id));
             self.dirty.insert(id);
@@ -277,7 +285,24 @@ impl SubscriptionManager {
 
     /// When the next one's time comes.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
+        let due = self.due.first().map(|(at, _)| *at);
+        due.into_iter().chain(self.paces.next(&self.dirty)).min()
+    }
+
+    /// Has those groups wait that would otherwise never be run together with others that their sessions are shown. `slow` are those that could begin to
+    /// run apart.
+    pub(super) fn line_up(&mut self, slow: &[GroupId]) {
+        if self.paces.is_idle() {
+            return;
+        }
+        let interval = |id: &GroupId| self.groups.get(id).and_then(|group| group.entry.info.min_interval);
+        let marked = self.dirty.iter().filter(|id| !self.parked.contains_key(*id) && !self.running.contains(*id));
+        let (resting, awake): (Vec<_>, Vec<_>) =
+            marked.filter_map(|id| Some((interval(id)?, *id))).partition(|(_, id)| self.paces.rests(*id));
+        let awake = awake.into_iter().filter(|(_, id)| !self.runs_apart(*id));
+        let all: Vec<_> = awake.chain(slow.iter().map(|id| (Duration::MAX, *id))).collect();
+        let may: HashSet<_> = that_may_run(all.iter().copied(), resting, |id| self.shown(id)).into_iter().collect();
+        self.paces.hold(all.into_iter().map(|(_, id)| id).filter(|id| !may.contains(id)));
     }
 
     /// Takes in what was said.
@@ -308,7 +333,7 @@ impl SubscriptionManager {
 
     /// What is to run: in the round, and apart from it.
     pub(super) fn to_run(&self) -> (Vec<GroupId>, Vec<GroupId>) {
-        let free = |id: &&GroupId| !self.parked.contains_key(*id) && !self.running.contains(*id);
+        let free = |id: &&GroupId| !self.parked.contains_key(*id) && !self.running.contains(*id) && !self.paces.waits(**id);
         self.dirty.iter().filter(free).partition(|id| !self.runs_apart(**id))
     }
 
@@ -318,7 +343,7 @@ impl SubscriptionManager {
 
     /// Whether a group that runs in rounds is still to run.
     pub(super) fn has_dirty(&self) -> bool {
-        self.dirty.iter().any(|id| !self.parked.contains_key(id) && !self.runs_apart(*id))
+        self.dirty.iter().any(|id| !self.parked.contains_key(id) && !self.runs_apart(*id) && !self.paces.waits(*id))
     }
 
     /// Whether there is anything to do without anything having changed. `apart_waits` when those that run apart cannot begin now.
@@ -326,7 +351,7 @@ impl SubscriptionManager {
         let waits = |id: &GroupId| {
             self.parked.contains_key(id)
                 || self.running.contains(id)
-                || (apart_waits && self.dirty.contains(id) && self.runs_apart(*id))
+                || (self.dirty.contains(id) && (self.paces.waits(*id) || (apart_waits && self.runs_apart(*id))))
         };
         self.dirty.iter().chain(&self.untold).any(|id| !waits(id))
     }
@@ -390,18 +415,19 @@ impl SubscriptionManager {
     }
 
     /// Sessions that are shown nothing at the moment: one of their results, which they or others have had before, is being made anew
-    /// apart from the rounds.
+    /// apart from the rounds, or is to be in a while.
     pub(super) fn unsettled(&self) -> HashSet<SessionId> {
-        let apart = self.dirty.iter().filter(|id| self.parked.contains_key(id) || self.runs_apart(**id));
-        let groups = apart.chain(&self.running).filter_map(|id| self.groups.get(id));
+        let later = |id: &&GroupId| self.parked.contains_key(*id) || self.runs_apart(**id) || self.paces.waits(**id);
+        let later = self.dirty.iter().filter(later);
+        let groups = later.chain(&self.running).filter_map(|id| self.groups.get(id));
         let again = groups.filter(|group| group.result.is_some());
         again.flat_map(|group| group.subscribers.keys().map(|(session, _)| *session)).collect()
     }
 
     /// A group's query, to be run.
-    pub(super) fn job(&self, id: GroupId) -> Option<Job> {
+    pub(super) fn job(&self, id: GroupId, began: Instant) -> Option<Job> {
         let group = self.groups.get(&id)?;
-        Some(Job { id, entry: group.entry.clone(), args: group.args.clone(), caller: group.runner.for_run() })
+        Some(Job { id, entry: group.entry.clone(), args: group.args.clone(), caller: group.runner.for_run(), began })
     }
 
     /// The sessions that are shown a group's result together with others. A first result waits for nothing and nothing for it.
@@ -440,6 +466,10 @@ impl SubscriptionManager {
                 self.due.remove(&(before, id));
             }
             self.due.insert((at, id));
+        }
+        // Only what came to something counts: otherwise it runs again as soon as it can.
+        if let Some(interval) = group.entry.info.min_interval {
+            self.paces.rest(id, ran.began + interval);
         }
         let new = group.result.as_ref().is_none_or(|before| before.json.as_bytes() != ran.json);
         if new {

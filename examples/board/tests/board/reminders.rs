@@ -52,6 +52,21 @@ async fn whoever_a_card_was_given_to_is_reminded_when_it_is_due(app: TestApp) ->
 }
 
 #[forge::test]
+async fn a_card_with_a_long_title_is_reminded_of_like_any_other(app: TestApp) -> Result<()> {
+    let ada = person(&app, "Ada").await?;
+    let board = board_of(&ada).await?;
+    let title = "\u{1f95b}".repeat(200);
+    let milk = card(&ada, board.columns[0].id, &title).await?;
+    due(&ada, &milk, Some(1), None).await?;
+    app.advance(HOUR * 2).await?;
+    let mails = app.mails();
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    assert_eq!(mails[0].subject, format!("Due now: {}…", "\u{1f95b}".repeat(119)));
+    assert!(mails[0].text.contains(&title));
+    Ok(())
+}
+
+#[forge::test]
 async fn another_time_moves_the_reminder_and_none_takes_it_away(app: TestApp) -> Result<()> {
     let ada = person(&app, "Ada").await?;
     let board = board_of(&ada).await?;

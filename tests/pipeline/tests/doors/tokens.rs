@@ -8,11 +8,23 @@ use serde_json::json;
 use crate::support::http::{Answer, Request};
 use crate::support::token;
 
-/// A refused token: 401, in the shape of every failure, with what a client needs to know about bearer tokens.
+/// A refused token: it is said that it was for the token, so that a client makes the call again with another one.
 #[track_caller]
 fn assert_refused(what: &str, answer: &Answer) {
+    assert_unauthorized(what, answer, "Bearer error=\"invalid_token\"");
+}
+
+/// No token of a call was looked at.
+#[track_caller]
+fn assert_nobody(what: &str, answer: &Answer) {
+    assert_unauthorized(what, answer, "Bearer");
+}
+
+/// 401, in the shape of every failure, with what a client needs to know about bearer tokens.
+#[track_caller]
+fn assert_unauthorized(what: &str, answer: &Answer, challenge: &str) {
     assert_eq!(answer.failure(), (401, "UNAUTHORIZED".into()), "{what}: {}", answer.text());
-    assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{what}");
+    assert_eq!(answer.header("www-authenticate"), Some(challenge), "{what}");
     // Why exactly is for the log: a stranger learns nothing that helps with the next try.
     let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
     for word in ["signature", "alg", "aud", "sub", "key"] {
@@ -40,8 +52,8 @@ async fn check_door(app: &TestApp, door: fn(&str) -> Request, by_cookie: bool, s
     let wrong_role = signed(door("secrets"), &token::of("ada", &["editor"])).send(&url).await;
     assert_eq!(wrong_role.failure(), (403, "FORBIDDEN".into()));
     // Without any token: only what is public.
-    assert_refused("no token", &door("whoami").send(&url).await);
-    assert_refused("no token", &door("secrets").send(&url).await);
+    assert_nobody("no token", &door("whoami").send(&url).await);
+    assert_nobody("no token", &door("secrets").send(&url).await);
     assert_eq!(door("hello").send(&url).await.data(), "hello");
     assert_eq!(signed(door("guest"), &token::of("ada", &[])).send(&url).await.data(), "ada");
     for (what, bad) in token::refused() {
@@ -83,7 +95,7 @@ async fn the_door_by_body_with_a_cookie(app: TestApp) {
 async fn the_door_for_refreshing(app: TestApp) {
     let url = app.url();
     let refresh = |body: serde_json::Value| Request::post("/auth/refresh", &body);
-    let refused = async |what: &str, request: Request| assert_refused(what, &request.send(&url).await);
+    let refused = async |what: &str, request: Request| assert_nobody(what, &request.send(&url).await);
     refused("nothing", refresh(json!({}))).await;
     refused("no body", Request::new("POST", "/auth/refresh")).await;
     refused("garbage", refresh(json!({"refreshToken": "garbage"}))).await;
@@ -135,7 +147,7 @@ async fn a_header_that_is_no_bearer_token_is_refused(app: TestApp) {
 #[forge::test]
 async fn two_cookies_of_one_name_are_nobody(app: TestApp) {
     let cookies = format!("forge_session={}; forge_session={}", token::of("ada", &[]), token::of("eve", &[]));
-    assert_refused("two cookies", &by_path("whoami").cookies(&cookies).send(&app.url()).await);
+    assert_nobody("two cookies", &by_path("whoami").cookies(&cookies).send(&app.url()).await);
 }
 
 /// A token from a verified issuer is for an audience; ours demands its own when it is configured.

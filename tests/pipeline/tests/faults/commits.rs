@@ -80,6 +80,54 @@ async fn lost_before_it_reached_the_server() -> Result<()> {
     Ok(())
 }
 
+/// A mutation that writes and dispatches a job, and one that only dispatches.
+fn dispatching(n: usize, id: Option<&str>) -> [(Request, String); 2] {
+    let name = format!("c{n}");
+    let calls = [("count_and_order", json!({"name": name})), ("only_order", json!({"label": format!("{name} only")}))];
+    calls.map(|(function, args)| {
+        let request = Request::call(function, &args);
+        let request = match id {
+            Some(id) => request.header("x-forge-mutation-id", format!("{id}-{function}")),
+            None => request,
+        };
+        let label = args.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+        (request, format!("{label} job"))
+    })
+}
+
+async fn jobs_labelled(sql: &tokio_postgres::Client, label: &str) -> i64 {
+    let text = "SELECT count(*) FROM forge_jobs WHERE input ->> 'label' = $1";
+    sql.query_one(text, &[&label]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn lost_with_jobs_in_it() -> Result<()> {
+    let (app, proxy) = app().await?;
+    let sql = connect(app.database_url()).await;
+    let url = app.url();
+    let mut met = 0;
+    for (n, id) in [None, Some("m")].into_iter().enumerate() {
+        for (request, label) in dispatching(n, id) {
+            for (plan, answered, jobs) in [(Plan::CutBefore, 503, 0), (Plan::CutAfter, 200, 1)] {
+                proxy.plan(plan);
+                met += 1;
+                let (answer, ()) = tokio::join!(request.send(&url), async {
+                    proxy.met(met).await;
+                    proxy.plan(Plan::Pass);
+                });
+                assert_eq!(answer.status, answered, "{plan:?} {label} id {id:?}: {}", answer.text());
+                assert_eq!(jobs_labelled(&sql, &label).await, jobs, "{plan:?} {label} id {id:?}");
+            }
+            if id.is_some() {
+                assert_eq!(request.send(&url).await.status, 200);
+                assert_eq!(jobs_labelled(&sql, &label).await, 1, "a repeat knows of it: {label}");
+            }
+        }
+    }
+    app.stop().await;
+    Ok(())
+}
+
 /// All of the pool's connections at once: finding out must not wait for one of them.
 #[tokio::test]
 async fn lost_by_everybody_at_once() -> Result<()> {

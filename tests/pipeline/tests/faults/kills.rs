@@ -100,3 +100,61 @@ async fn add_until_it_dies(url: String, batches: Arc<Mutex<HashMap<Uuid, bool>>>
         }
     }
 }
+
+/// A job exists exactly if what its mutation has written does, and one that was acknowledged exists.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_jobs_are_dispatched() -> Result<()> {
+    let database = empty_database().await?;
+    let sql = connect(database.url()).await;
+    // Every batch that was sent, whether its mutation writes something else as well, and whether it was acknowledged.
+    let batches: Arc<Mutex<HashMap<Uuid, (bool, bool)>>> = Arc::default();
+    for _ in 0..if crate::is_long() { 100 } else { 6 } {
+        let process = Process::start(database.url()).await.ready().await;
+        let callers: Vec<_> = (0..8)
+            .map(|n| tokio::spawn(dispatch_until_it_dies(process.url().to_owned(), n % 2 == 0, batches.clone())))
+            .collect();
+        let before = batches.lock().unwrap().len();
+        until("it is at work", async || batches.lock().unwrap().len() > before + 16).await;
+        // The moment itself is what is random here.
+        let pause_us = rand::rng().random_range(0..50_000);
+        tokio::time::sleep(Duration::from_micros(pause_us)).await;
+        process.kill().await;
+        for caller in callers {
+            caller.await.unwrap();
+        }
+    }
+    until("its sessions have ended", async || crate::support::count(&sql, SESSIONS).await == 0).await;
+    let jobs = sql.query("SELECT split_part(input ->> 'label', ' ', 1)::uuid, count(*) FROM forge_jobs GROUP BY 1", &[]);
+    let jobs: HashMap<Uuid, i64> = jobs.await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
+    let notes = sql.query("SELECT batch FROM notes", &[]).await.unwrap();
+    let notes: std::collections::HashSet<Uuid> = notes.iter().map(|row| row.get(0)).collect();
+    let batches = batches.lock().unwrap().clone();
+    for (batch, (writes, answered)) in &batches {
+        let count = jobs.get(batch).copied().unwrap_or(0);
+        assert!(count == 1 || (count == 0 && !answered), "{count} jobs of batch {batch}, answered: {answered}");
+        assert!(!writes || (count == 1) == notes.contains(batch), "{count} jobs of batch {batch} and a note");
+    }
+    let answered = batches.values().filter(|(_, answered)| *answered).count();
+    assert!(answered > 20 && answered < batches.len(), "{answered} of {} prove little", batches.len());
+    database.remove().await
+}
+
+async fn dispatch_until_it_dies(url: String, writes: bool, batches: Arc<Mutex<HashMap<Uuid, (bool, bool)>>>) {
+    let Ok(mut connection) = Connection::open(&url).await else { return };
+    loop {
+        let batch = forge::new_uuid();
+        batches.lock().unwrap().insert(batch, (writes, false));
+        let request = if writes {
+            Request::call("note_and_order", &json!({"batch": batch}))
+        } else {
+            Request::call("only_order", &json!({"label": batch.to_string()}))
+        };
+        match connection.send(&request).await {
+            Ok(answer) => {
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                batches.lock().unwrap().insert(batch, (writes, true));
+            }
+            Err(_) => return,
+        }
+    }
+}

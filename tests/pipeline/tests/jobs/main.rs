@@ -5,6 +5,10 @@ use pipeline as _;
 mod crons;
 mod ends;
 mod limits;
+mod noted;
+#[path = "../support/mod.rs"]
+mod support;
+mod worker;
 
 use forge::Uuid;
 use forge::testing::TestApp;

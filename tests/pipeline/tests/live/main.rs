@@ -11,6 +11,7 @@ mod explain;
 mod following;
 mod jobs;
 mod limits;
+mod pace;
 mod precision;
 mod presence;
 mod safety;

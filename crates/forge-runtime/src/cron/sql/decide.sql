@@ -1,9 +1,10 @@
 -- Decides a time of a cron: dispatches its run, unless somebody else has decided it, or, with $7, the last run is not finished. All of it is fenced by
--- the leader's term. Answers the job that was dispatched, and where it is to be found; no row at all says that somebody else leads.
+-- the leader's term. Answers the job that was dispatched, and where it is to be found; no row at all says that somebody else leads. Whether the last
+-- run is finished is looked up in forge_jobs_keys: the runs of a cron that is not to overlap have the empty key. By the kind alone it would take a scan of all jobs.
 WITH leads AS MATERIALIZED (
     SELECT term FROM forge_leaders WHERE role = $1 AND term = $2 FOR SHARE
 ), busy AS (
-    SELECT $7 AND EXISTS (SELECT FROM forge_jobs WHERE kind = $3) AS is
+    SELECT $7 AND EXISTS (SELECT FROM forge_jobs WHERE kind = $3 AND concurrency_key = '') AS is
 ), decided AS (
     INSERT INTO forge_cron_runs (cron, slot, job)
     SELECT $3, $4, CASE WHEN busy.is THEN NULL ELSE $5::uuid END FROM leads, busy

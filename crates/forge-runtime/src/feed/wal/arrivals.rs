@@ -148,7 +148,7 @@ impl Arrivals {
     }
 
     /// Everything before `position` has arrived, the given transaction last.
-    pub(super) fn arrive(&self, transaction: Option<Arrived>, position: u64) {
+    pub(in crate::feed) fn arrive(&self, transaction: Option<Arrived>, position: u64) {
         let mut news = false;
         {
             let mut inner = self.inner();
@@ -175,7 +175,7 @@ impl Arrivals {
         self.news.notify_waiters();
     }
 
-    pub(super) fn position(&self) -> u64 {
+    pub(in crate::feed) fn position(&self) -> u64 {
         self.inner().position
     }
 

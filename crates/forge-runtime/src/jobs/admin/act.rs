@@ -159,7 +159,7 @@ impl Jobs {
         }
         act.undo().await;
         let job = self.status(&[id]).await?.pop().ok_or_else(|| no_such_job(id))?;
-        if verb == Verb::Cancel && job.status == JobStatus::Running {
+        if verb == Verb::Cancel && job.cancel_requested && !job.has_ended() {
             // Somebody has asked it to already.
             return Ok("cancelling");
         }
@@ -167,6 +167,8 @@ impl Jobs {
             "it cannot be retried as long as a live job has its unique key: wait until that has ended, or discard this one"
         } else {
             match verb {
+                // It was something else a moment ago.
+                _ if verb.statuses().contains(&job.status) => "it was not when this was tried; try again",
                 Verb::Retry => "only a dead letter can be retried",
                 Verb::Discard => "only a dead letter can be discarded; one that waits or runs can be cancelled",
                 Verb::Cancel => "only one that waits or runs can be cancelled; a dead letter can be discarded",
@@ -209,9 +211,12 @@ impl Jobs {
                 let params: crate::db::Params<'_> =
                     &[kind, queue, code, since, until, &begin, &end, statuses, &limit, reason];
                 for row in &act.run(&CANCEL, params).await?.rows {
+                    if let Some(looked_at) = get(row, 5)? {
+                        (batch.last, batch.looked_at) = (get(row, 0)?, looked_at);
+                        continue;
+                    }
                     let (id, became, key): (Uuid, String, Option<String>) = (get(row, 0)?, get(row, 1)?, get(row, 3)?);
                     batch.changed += 1;
-                    batch.last = Some(id);
                     if became == "cancelling" {
                         batch.became = "cancelling";
                         batch.wakes.push(Wake::Cancel { id });
@@ -225,7 +230,6 @@ impl Jobs {
                         batch.told.push(id);
                     }
                 }
-                batch.looked_at = batch.changed;
             }
         }
         Ok(batch)

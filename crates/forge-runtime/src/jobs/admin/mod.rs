@@ -71,9 +71,15 @@ impl Filter {
     /// Which statuses there are.
     ///
     /// # Errors
-    /// When one of those that are named is none.
+    /// When one of those that are named is none, and when none is named: that would not mean none, but leave nothing out.
     pub(crate) fn check_statuses(&self, known: &[JobStatus]) -> Result<()> {
         let known: Vec<&str> = known.iter().map(|status| status.as_str()).collect();
+        if self.statuses.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::invalid_argument(format!(
+                "`status` names none; leave it out, or name some of: {}",
+                known.join(", ")
+            )));
+        }
         match self.statuses.iter().flatten().find(|status| !known.contains(&status.as_str())) {
             Some(other) => {
                 Err(Error::invalid_argument(format!("`{other}` is not a status here; there are: {}", known.join(", "))))
@@ -158,5 +164,9 @@ mod tests {
         assert!(filter.says_something() && !Filter::default().says_something());
         let wrong = Filter { statuses: Some(vec!["done".into()]), ..Filter::default() };
         assert!(wrong.check_statuses(&JobStatus::ALL).unwrap_err().message().contains("`done` is not a status here"));
+        let none = Filter { statuses: Some(Vec::new()), ..Filter::default() };
+        for verb in [Verb::Retry, Verb::Discard, Verb::Cancel] {
+            assert!(none.check_statuses(verb.statuses()).unwrap_err().message().contains("`status` names none"));
+        }
     }
 }

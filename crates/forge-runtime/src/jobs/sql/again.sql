@@ -10,4 +10,4 @@ SET state = CASE WHEN ($3::jsonb -> id::text ->> 'delay')::int8 > 0 AND NOT canc
     error = coalesce(($3::jsonb -> id::text -> 'error')::json, error),
     worker = NULL, claimed_at = NULL
 WHERE id = ANY ($2::uuid[]) AND worker = $1 AND claims = ($3::jsonb -> id::text -> 'claim')::int4
-RETURNING id, kind, priority, state, ready_at, run_at, tracked
+RETURNING id, kind, priority, state, ready_at, run_at, tracked, concurrency_key

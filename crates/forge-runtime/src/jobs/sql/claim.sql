@@ -18,4 +18,5 @@ WHERE id = ANY (ARRAY(
     ) j
     WHERE NOT EXISTS (SELECT FROM forge_job_queues q WHERE q.queue = lane.queue AND q.paused)
 ))
-RETURNING id, kind, priority, ready_at, attempt, input, owner, trace, concurrency_key, saved, cancel_requested, claims, tracked
+RETURNING id, kind, priority, ready_at, attempt, input, owner, trace, concurrency_key, saved, cancel_requested, claims, tracked,
+          parent IS NOT NULL

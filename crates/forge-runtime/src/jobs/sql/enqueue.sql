@@ -1,6 +1,7 @@
 -- Writes jobs down. One whose unique key a live job has is not written; the answer names that job instead. A job that is not due yet is
 -- scheduled; one with a concurrency key waits until it is let in. One row per job, in their order, but for a job whose key was
--- taken by a transaction that this statement's snapshot does not see: it has none, and is to be asked for again. Keys are looked up
+-- taken by a transaction that this statement's snapshot does not see: it has none, and is to be asked for again. Unique keys are taken in their
+-- order, so that two who write some of the same ones wait for each other one way only. Keys are looked up
 -- one by one in forge_jobs_unique: a join would be planned as a scan of a table that was small once.
 WITH job AS MATERIALIZED (
     SELECT j.*, clock_timestamp() + j.n * interval '1 microsecond' AS now, clock_timestamp() + ($13::int8 + j.delay) * interval '1 microsecond' AS due
@@ -12,7 +13,7 @@ WITH job AS MATERIALIZED (
     SELECT j.id, j.kind, j.queue,
            CASE WHEN coalesce(j.at, j.due) > clock_timestamp() + $13::int8 * interval '1 microsecond' THEN 1 WHEN j.concurrency_key IS NOT NULL THEN 3 ELSE 0 END,
            j.priority, j.now, coalesce(j.at, j.due), j.input::json, j.owner::json, j.trace, j.parent, j.unique_key, j.concurrency_key
-    FROM job j ORDER BY j.n
+    FROM job j ORDER BY j.kind, j.unique_key, j.n
     ON CONFLICT (kind, unique_key) WHERE unique_key IS NOT NULL DO NOTHING
     RETURNING id, kind, priority, state, ready_at, run_at
 )

@@ -1,5 +1,6 @@
 -- Gives the jobs of workers that are gone back: whatever runs on a node that is not alive. An attempt that ended so is not counted as one, but
--- as a crash; a job that has taken its worker down too often becomes a dead letter. forge_jobs_running serves it.
+-- as a crash; a job that has taken its worker down too often becomes a dead letter, for as long as its kind says, or for $2 when it is not known here.
+-- forge_jobs_running serves it.
 WITH lost AS MATERIALIZED (
     SELECT ARRAY(
         SELECT j.id FROM forge_jobs j
@@ -15,7 +16,7 @@ WITH lost AS MATERIALIZED (
     SELECT id, kind, queue, priority, attempt, claims, crashes + 1, input, owner, trace, parent, unique_key, concurrency_key, saved,
            json_build_object('code', $3::text, 'message',
                format('its worker ended %s times while it ran; it is not begun again by itself', crashes + 1)),
-           created_at, clock_timestamp() + $2::int8 * interval '1 microsecond'
+           created_at, clock_timestamp() + coalesce(($4::jsonb ->> kind)::int8, $2::int8) * interval '1 microsecond'
     FROM gone
 ), back AS (
     UPDATE forge_jobs

@@ -57,6 +57,7 @@ const FAULTS: &[Fault] = &[
         "",
     ),
     ("a job that is to end waits out its delay", "again.sql", "AND NOT cancel_requested THEN 1", "THEN 1"),
+    ("a job that is to end keeps its key", "cancel.sql", ", unique_key = NULL", ""),
     ("cancelling ends what runs", "cancel.sql", "state <> 2", "state >= 0"),
     ("the death of a worker spends an attempt", "take_over.sql", "attempt = attempt - 1, crashes", "crashes"),
     ("a job may take down any number of workers", "take_over.sql", "crashes + 1 >= $1", "crashes + 1 >= $1 + 1"),
@@ -67,6 +68,8 @@ const FAULTS: &[Fault] = &[
         "AND n.status = 'dead')\n        ORDER",
     ),
     ("nobody notices what a dead worker had", "look.sql", "n.status <> 'dead'", "true"),
+    ("nobody notices what a claim took whose answer was lost", "look.sql", "array_agg(id) AS jobs", "NULL::uuid[] AS jobs"),
+    ("a free place of a key is overlooked", "held.sql", "j.state < 3", "j.state < 4"),
 ];
 
 /// A statement's text, with the fault in it that this process is to have.

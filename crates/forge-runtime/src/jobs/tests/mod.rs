@@ -13,7 +13,10 @@
 //! that shows it again, and the steps up to there. [`fault`] lists what is broken once, to see that it would be noticed.
 
 pub(super) mod fault;
+mod finishing;
+mod locks;
 mod model;
+mod noted;
 mod plan;
 mod random;
 mod world;

@@ -203,7 +203,10 @@ impl Model {
     /// Cancels a job. Returns whether there was one to cancel.
     pub(super) fn cancel(&mut self, id: Uuid) -> bool {
         match self.live.get_mut(&id) {
-            Some(job) if matches!(job.state, State::Running(_)) => job.cancelled = true,
+            Some(job) if matches!(job.state, State::Running(_)) => {
+                // Its work may be dispatched anew.
+                (job.cancelled, job.unique) = (true, None);
+            }
             Some(_) => self.is_over(id, "cancelled"),
             None => return false,
         }

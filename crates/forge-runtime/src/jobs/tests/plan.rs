@@ -1,9 +1,10 @@
-//! How claims are planned, and what they touch, however much waits, and however much is dead and cannot be cleaned up.
+//! How claims are planned, and what they touch, however much waits, and however much is dead and cannot be cleaned up. And that what is said again and
+//! again reads no table of jobs from end to end.
 
 use serde_json::Value;
 use tokio_postgres::Client;
 
-use super::super::store::CLAIM;
+use super::super::store::{CANCEL, CLAIM, COMPLETE, LOOK, STATUS, TAKE_OVER, TRACK};
 use crate::realtime::differential::{Place, connect, on_one_thread};
 
 /// How many queues there are, each with a kind of its own.
@@ -113,6 +114,61 @@ fn a_claim_does_not_walk_over_what_is_dead() {
         let (first, last) = (costs[1], costs[costs.len() - 1]);
         assert!(last < first * 1.5, "blocks for each job, claim by claim: {costs:?}");
         pin.batch_execute("COMMIT").await.unwrap();
+        place.remove().await;
+    });
+}
+
+/// History and dead letters, of which a look by id reads all partitions.
+const FILL_ENDED: &str = "
+    INSERT INTO forge_jobs_done (id, kind, queue, status, priority, attempt, crashes, input, created_at)
+    SELECT gen_random_uuid(), 'kind', 'queue', 'completed', 50, 1, 0, 'null', now() FROM generate_series(1, 30000);
+    INSERT INTO forge_jobs_dead (id, kind, queue, priority, attempt, crashes, input, created_at, expires_at)
+    SELECT gen_random_uuid(), 'kind', 'queue', 50, 1, 0, 'null', now(), now() FROM generate_series(1, 30000);
+    ANALYZE forge_jobs_done; ANALYZE forge_jobs_dead";
+
+#[test]
+fn what_is_said_again_and_again_reads_no_table_from_end_to_end() {
+    const NOBODY: &str = "'018f2f6e-7f00-7000-8000-000000000001'";
+    let decide = include_str!("../../cron/sql/decide.sql");
+    // Each with the types of its parameters, and parameters.
+    let said: [(&str, &str, &str, String); 7] = [
+        ("look", &LOOK.text, "text[], int2[], int8, uuid", format!("'{{kind1}}', '{{50}}', 0, {NOBODY}")),
+        ("complete", &COMPLETE.text, "uuid, uuid[], int4, jsonb", format!("{NOBODY}, '{{}}', 1, NULL")),
+        ("take_over", &TAKE_OVER.text, "int4, int8, text", "3, 1, 'JOB_POISON'".to_owned()),
+        ("status", &STATUS.text, "uuid[]", "'{}'".to_owned()),
+        ("cancel", &CANCEL.text, "uuid, text", format!("{NOBODY}, 'why'")),
+        ("track", &TRACK.text, "uuid[]", "'{}'".to_owned()),
+        (
+            "decide",
+            decide,
+            "text, int8, text, timestamptz, uuid, text, bool, text, int2, text",
+            format!("'scheduler', 1, 'kind1', now(), {NOBODY}, 'null', true, 'queue', 50, ''"),
+        ),
+    ];
+    on_one_thread(async {
+        let place = Place::make().await;
+        let client = connect(&place.url).await;
+        client.batch_execute("ALTER TABLE forge_jobs SET (autovacuum_enabled = off)").await.unwrap();
+        client.batch_execute(FILL_ENDED).await.unwrap();
+        client.execute(FILL, &[&i64::try_from(QUEUES * WAITING).unwrap()]).await.unwrap();
+        // As a process finds it whose database has never been looked at by the planner's collector, and as one finds it later.
+        for before in ["SET plan_cache_mode = force_generic_plan", "ANALYZE forge_jobs"] {
+            client.batch_execute(before).await.unwrap();
+            for (name, text, types, params) in &said {
+                client.batch_execute(&format!("PREPARE {name} ({types}) AS {text}")).await.unwrap();
+                let explain = format!("EXPLAIN (FORMAT JSON) EXECUTE {name} ({params})");
+                let plan: Value = client.query_one(&explain, &[]).await.unwrap().get(0);
+                let mut found = Vec::new();
+                nodes(&plan[0]["Plan"], &mut found);
+                // Partitions that are empty have nothing that could be long to read.
+                let today = jiff::Timestamp::now().strftime("forge_jobs_done_%Y%m%d").to_string();
+                let large = ["forge_jobs", "forge_jobs_dead", today.as_str()];
+                let whole = large.map(|table| format!("Seq Scan {table} "));
+                assert!(found.iter().any(|node| node.contains("forge_jobs")), "{name}: {found:?}");
+                assert!(!found.iter().any(|node| whole.contains(node)), "{name}, {before}: {found:?}");
+                client.batch_execute(&format!("DEALLOCATE {name}")).await.unwrap();
+            }
+        }
         place.remove().await;
     });
 }

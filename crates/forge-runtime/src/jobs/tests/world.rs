@@ -11,20 +11,22 @@ use forge_core::Error;
 use forge_core::job::{Backoff, Concurrency, JobInfo, Priority, RetryPolicy};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use ends::{ended, info};
 
 use super::super::admin::RETRY;
+use super::super::claims::{Claim, Claims};
 use super::super::context::Running;
-use super::super::finish::{End as Written, Ended, Finisher};
+use super::super::finish::{End as Written, Ended, Finisher, give_back};
 use super::super::lanes::{LaneKind, Lanes};
 use super::super::store::{
     self, Claimed, HELD, IDLE, LOOK, NewJob, PROMOTE, PROMOTE_MAX, RELEASE, RELEASE_LOCK, SAVE, TAKE_OVER, Way, get,
 };
 use super::super::wake::Wake;
-use super::super::{JobRegistry, Jobs, dispatch, run};
+use super::super::{JobRegistry, Jobs, dispatch, run, write};
 use super::model::{CRASHES_MAX, End, Job, KINDS, Kind, Model, State};
 use crate::cluster::Cluster;
 use crate::config::JobsConfig;
@@ -35,7 +37,7 @@ use crate::realtime::differential::{Dice, Place};
 const WORKERS: usize = 3;
 
 /// How many sorts of steps and ends are counted, so that it is seen that all happen.
-pub(super) const COUNTED: usize = 28;
+pub(super) const COUNTED: usize = 30;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const HOUR_US: i64 = 3_600_000_000;
@@ -238,7 +240,7 @@ impl<'a> World<'a> {
             format!("{id} {kind} p{priority} +{}h {unique_key:?} {concurrency_key:?}", delay.as_secs() / 3600)
         });
         self.tell("enqueue", about.collect::<Vec<_>>().join(", "));
-        let written = store::enqueue(Way::Alone(&self.pool), &batch, self.shift()).await.map_err(broken)?;
+        let written = write::enqueue(Way::Alone(&self.pool), &batch, self.shift()).await.map_err(broken)?;
         for ((one, job), (id, is, delayed)) in written.iter().zip(&batch).zip(right) {
             let ready = !delayed && job.concurrency_key.is_none();
             let held = !delayed && job.concurrency_key.is_some();
@@ -262,6 +264,9 @@ impl<'a> World<'a> {
         }
         let worker = self.workers[n].id;
         let ready: BTreeMap<Uuid, Job> = self.model.ready().map(|(id, job)| (*id, job.clone())).collect();
+        if self.dice.chance(5) {
+            return self.claim_in_vain(n, most).await;
+        }
         let mut all: Vec<Claimed> = Vec::new();
         loop {
             let left = most - all.len();
@@ -323,6 +328,19 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// A claim whose answer is lost: nobody but the database knows whose the jobs are.
+    async fn claim_in_vain(&mut self, n: usize, most: usize) -> Outcome {
+        let worker = &mut self.workers[n];
+        let (id, asks) = (worker.id, worker.lanes.ask(most, Timestamp::now(), |_| most, |_| usize::MAX));
+        worker.blind = true;
+        for job in store::claim(&self.pool, id, &asks).await.map_err(broken)? {
+            self.model.claim(job.id, id);
+            self.claims.insert(job.id, job.claim);
+            self.tell("claim: the answer is lost", format!("{} by {id}", job.id));
+        }
+        Ok(())
+    }
+
     /// A worker's look over all lanes.
     async fn look(&mut self, n: usize) -> Outcome {
         let worker = &mut self.workers[n];
@@ -346,9 +364,28 @@ impl<'a> World<'a> {
         if (&cancelled, lost, held) != (&right, right_lost, right_held) {
             return Err(format!("a look says {cancelled:?} {lost} {held}, not {right:?} {right_lost} {right_held}"));
         }
+        let (jobs, claims): (Option<Vec<Uuid>>, Option<Vec<i32>>) = (rest.get(6), rest.get(7));
+        let known: BTreeSet<Claim> = worker.has.iter().map(|held| (held.job.id, held.job.claim)).collect();
+        let said: BTreeSet<Claim> = jobs.into_iter().flatten().zip(claims.into_iter().flatten()).collect();
+        let of_it = |(_, job): &(&Uuid, &Job)| job.state == State::Running(id);
+        let right: BTreeSet<Claim> = live().filter(of_it).map(|(id, _)| (*id, self.claims[id])).collect();
+        if said != right || !said.is_superset(&known) {
+            return Err(format!("{id} is said to have {said:?}, not {right:?}"));
+        }
         self.due(rest.get(2))?;
         self.tell("look", id.to_string());
-        Ok(())
+        let stranded: Vec<Claim> = said.difference(&known).copied().collect();
+        for (job, _) in &stranded {
+            let claim = self.model.live.get(job).map_or(0, |job| job.claim);
+            self.model.end(*job, claim, End::Again(0, false));
+            self.tell("look: one that is stranded", job.to_string());
+        }
+        let back = give_back(&self.jobs, id, &stranded).await.map_err(broken)?;
+        if back != stranded.len() {
+            return Err(format!("{back} of {stranded:?} were given back"));
+        }
+        let wakes = self.jobs.waker().next().now_or_never().unwrap_or_default();
+        self.wake(wakes).await
     }
 
     /// Whether it was told rightly when the next job is due.

@@ -50,4 +50,35 @@ async fn i(_ctx: &QueryContext) -> Result<i32> {
     Ok(1)
 }
 
+#[forge::query(min_interval = "0s")]
+async fn j(_ctx: &QueryContext) -> Result<i32> {
+    Ok(1)
+}
+
+#[forge::query]
+#[min_interval = "1001ms"]
+async fn k(_ctx: &QueryContext) -> Result<i32> {
+    Ok(1)
+}
+
+#[forge::query(min_interval = "1s", refresh_every = "500ms")]
+async fn l(_ctx: &QueryContext) -> Result<i32> {
+    Ok(1)
+}
+
+#[forge::query(min_interval = "1s", refresh_every = "10s", tracking = "none")]
+async fn m(_ctx: &QueryContext) -> Result<i32> {
+    Ok(1)
+}
+
+#[forge::query(min_interval = 200)]
+async fn n(_ctx: &QueryContext) -> Result<i32> {
+    Ok(1)
+}
+
+#[forge::mutation(min_interval = "soon")]
+async fn o(_ctx: &MutationContext) -> Result<i32> {
+    Ok(1)
+}
+
 fn main() {}

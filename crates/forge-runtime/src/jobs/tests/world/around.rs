@@ -62,7 +62,7 @@ impl World<'_> {
     pub(super) async fn take_over(&mut self) -> Outcome {
         self.tell("take over", String::new());
         self.model.take_over();
-        let answer = self.ask(&TAKE_OVER, &[&CRASHES_MAX, &HOUR_US, &"JOB_POISON"]).await?;
+        let answer = self.ask(&TAKE_OVER, &[&CRASHES_MAX, &HOUR_US, &"JOB_POISON", &json!({ "letter": 0 })]).await?;
         let mut wakes = Vec::new();
         for row in &answer.rows {
             let (kind, at): (String, Option<Timestamp>) = (get(row, 1).map_err(broken)?, get(row, 3).map_err(broken)?);
@@ -158,7 +158,15 @@ impl World<'_> {
                 return Err(format!("{} is said to be {said}, not {right:?}", found.id));
             }
         }
-        let answer = self.ask(&HELD, &[&"", &"", &100_i32]).await?;
+        let limits = KINDS.iter().filter_map(|kind| Some((kind.name.to_owned(), kind.limit?.into())));
+        let limits = Value::Object(limits.collect());
+        let answer = self.ask(&HELD, &[&"", &"", &100_i32, &limits]).await?;
+        for row in &answer.rows {
+            let (kind, key, free): (&str, &str, bool) = (row.get(0), row.get(1), row.get(2));
+            if free != (self.model.waiting_for(kind, key).0 > 0) {
+                return Err(format!("that {kind} {key} has a place is {free}"));
+            }
+        }
         let held: Vec<(String, String)> = answer.rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         let waits =
             |job: &Job| (job.state == State::Held).then(|| (job.kind.name.to_owned(), job.key.clone().unwrap_or_default()));
@@ -177,7 +185,7 @@ impl World<'_> {
     pub(super) async fn release(&mut self, kind: &str, key: &str) -> Outcome {
         let (room, held) = self.model.waiting_for(kind, key);
         let Some(limit) = KINDS.iter().find(|one| one.name == kind).and_then(|kind| kind.limit) else { return Ok(()) };
-        self.ask(&RELEASE_LOCK, &[&kind, &key]).await?;
+        self.ask(&RELEASE_LOCK, &[&vec![kind], &vec![key]]).await?;
         let answer = self.ask(&RELEASE, &[&kind, &key, &(limit as i64)]).await?;
         for row in &answer.rows {
             let (priority, at) = (row.get(0), get(row, 1).map_err(broken)?);

@@ -27,7 +27,7 @@ impl World<'_> {
             0..=3 => {
                 self.tell("end: completed", job.id.to_string());
                 let output = if self.dice.chance(50) { "null" } else { "{\"n\":1}" }.to_owned();
-                let end = Written::Completed { output, keep: self.dice.chance(80) };
+                let end = Written::Completed { output: Ok(output), keep: self.dice.chance(80) };
                 return Ok((ended(&job, &kind, end), claim));
             }
             4..=5 => {
@@ -78,7 +78,7 @@ impl World<'_> {
         }
         drop(sender);
         // It would try for ever.
-        let finishing = Finisher { jobs: self.jobs.clone(), ended }.run();
+        let finishing = Finisher { jobs: self.jobs.clone(), ended, claims: Claims::default() }.run();
         tokio::time::timeout(Duration::from_secs(30), finishing).await.map_err(|_| "ends cannot be written down")?;
         let wakes = self.jobs.waker().next().now_or_never().unwrap_or_default();
         self.wake(wakes).await
@@ -97,7 +97,7 @@ impl World<'_> {
             for one in &mut again {
                 let error = "{\"code\":\"OTHERWISE\"}".to_owned();
                 one.end = match self.dice.below(3) {
-                    0 => Written::Completed { output: "null".into(), keep: true },
+                    0 => Written::Completed { output: Ok("null".into()), keep: true },
                     1 => Written::Again { delay: HOUR, error: Some(error), unspent: false },
                     _ => Written::Over { error, retain: Some(HOUR) },
                 };
