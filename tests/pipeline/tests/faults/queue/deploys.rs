@@ -17,10 +17,18 @@ async fn a_deploy_spends_no_attempt_and_loses_nothing() -> Result<()> {
     let (size, deploys) = if is_long() { (3_000, 10) } else { (400, 2) };
     let slow = Crowd::dispatch(&sql, cluster.node(1), "slow", size / 20, 3_000).await?;
     let quick = Crowd::dispatch(&sql, cluster.node(0), "quick", size, 100).await?;
+    let (one, other) = (cluster.node(0), cluster.node(1));
+    until("slow ones run", async || {
+        slow.begun_by(one.id().await.unwrap()).await + slow.begun_by(other.id().await.unwrap()).await > 0
+    })
+    .await;
+    // First the one that has slow ones, while it has them: what it hands back is the point.
+    let first_has_them = slow.held_by(one.id().await?).await > slow.held_by(other.id().await?).await;
     for deploy in 0..deploys {
-        for node in cluster.nodes() {
+        for node in if first_has_them { [one, other] } else { [other, one] } {
             let (id, before) = (node.id().await?, quick.done().await);
-            until("it is at work", async || quick.begun_by(id).await > 0 || quick.done().await == quick.size).await;
+            let begun = async || quick.begun_by(id).await + slow.begun_by(id).await;
+            until("it is at work", async || begun().await > 0 || quick.done().await == quick.size).await;
             until("they get on", async || quick.done().await > before || before == quick.size).await;
             node.stop().await?;
             assert_eq!(quick.held_by(id).await + slow.held_by(id).await, 0, "it left nothing behind");
