@@ -82,8 +82,6 @@ pub(crate) struct NewJob {
     pub(crate) concurrency_key: Option<String>,
 }
 
-impl NewJob {}
-
 /// What became of a job that was to be written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written {

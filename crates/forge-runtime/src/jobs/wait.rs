@@ -124,6 +124,7 @@ mod tests {
             output: None,
             error: None,
             owner: None,
+            cancel_requested: false,
         }
     }
 

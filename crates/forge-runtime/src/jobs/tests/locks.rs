@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::super::admin::{Bulk, Filter, Verb};
 use super::super::maintain::keep_clean;
-use super::super::store::{NewJob, RELEASE, Way, enqueue};
+use super::super::store::{NewJob, RELEASE, Way};
+use super::super::write::enqueue;
 use super::super::{JobRegistry, Jobs};
 use crate::admin::{Actor, Admin};
 use crate::cluster::Cluster;

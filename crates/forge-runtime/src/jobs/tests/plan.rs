@@ -133,8 +133,8 @@ fn what_is_said_again_and_again_reads_no_table_from_end_to_end() {
     // Each with the types of its parameters, and parameters.
     let said: [(&str, &str, &str, String); 7] = [
         ("look", &LOOK.text, "text[], int2[], int8, uuid", format!("'{{kind1}}', '{{50}}', 0, {NOBODY}")),
-        ("complete", &COMPLETE.text, "uuid, uuid[], int4, jsonb", format!("{NOBODY}, '{{}}', 1, NULL")),
-        ("take_over", &TAKE_OVER.text, "int4, int8, text", "3, 1, 'JOB_POISON'".to_owned()),
+        ("complete", &COMPLETE.text, "uuid, uuid[], int4, jsonb, jsonb", format!("{NOBODY}, '{{}}', 1, NULL, NULL")),
+        ("take_over", &TAKE_OVER.text, "int4, int8, text, jsonb", "3, 1, 'JOB_POISON', '{}'".to_owned()),
         ("status", &STATUS.text, "uuid[]", "'{}'".to_owned()),
         ("cancel", &CANCEL.text, "uuid, text", format!("{NOBODY}, 'why'")),
         ("track", &TRACK.text, "uuid[]", "'{}'".to_owned()),
