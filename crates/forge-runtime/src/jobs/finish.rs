@@ -24,7 +24,7 @@ use super::run::ERROR_MAX;
 use super::store::{AGAIN, BURY, COMPLETE, DROP, get, micros};
 use super::wake::Wake;
 use super::{Jobs, storable};
-use crate::db::error::from_driver;
+use crate::db::error::{driver_of, from_driver};
 use crate::db::{Answer, Lease, Params};
 
 /// How many are written by one statement at most.
@@ -401,7 +401,7 @@ fn does_not_fit(why: &Error) -> bool {
     if why.kind() == ErrorKind::DatabaseUnavailable {
         return false;
     }
-    match why.source().and_then(|source| source.downcast_ref::<tokio_postgres::Error>()) {
+    match driver_of(why) {
         Some(driver) => match driver.code() {
             // Data exceptions, broken constraints, limits of the program.
             Some(state) => ["22", "23", "54"].iter().any(|class| state.code().starts_with(class)),

@@ -32,7 +32,7 @@ impl World<'_> {
             }
             4..=5 => {
                 self.tell("end: failed", job.id.to_string());
-                let last = job.attempt >= 2;
+                let last = job.attempt >= attempts(&kind);
                 (Error::internal("it fails"), if last { End::Dead } else { End::Again(1, true) })
             }
             6..=7 => {
@@ -171,10 +171,16 @@ pub(super) fn ended(job: &Claimed, kind: &Kind, end: Written) -> Ended {
     Ended { id: *id, kind: kind.name, worker: *worker, claim: *claim, concurrency_key: concurrency_key.clone(), end }
 }
 
+/// How often a job is begun at most. Those with unique keys die at once, so that it happens that their key is taken when they are put back.
+fn attempts(kind: &Kind) -> i32 {
+    if kind.unique { 1 } else { 2 }
+}
+
 /// What a kind says of itself.
 pub(super) fn info(kind: &Kind) -> JobInfo {
+    let max_attempts = attempts(kind).unsigned_abs();
     let retry =
-        RetryPolicy { max_attempts: 2, backoff: Backoff::Fixed, initial: HOUR, max_backoff: HOUR, jitter: false, on: &[] };
+        RetryPolicy { max_attempts, backoff: Backoff::Fixed, initial: HOUR, max_backoff: HOUR, jitter: false, on: &[] };
     JobInfo {
         name: kind.name,
         doc: "",
