@@ -39,7 +39,6 @@ mod stream;
 mod tls;
 pub(crate) mod transaction;
 mod unnamed;
-mod upsert;
 mod write;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,13 +51,12 @@ use tokio_postgres::Row;
 pub use check::check_these;
 pub use database::{Database, DatabaseHealth};
 pub use model::{Column, Model, PgEnum, Plain, Unique, UniqueColumn, Value, new_uuid};
-pub use query::{Assignment, Condition, Delete, Insert, Order, Page, Paginated, Query, Update};
+pub use query::{Assignment, Condition, Delete, Insert, Order, Page, Paginated, Query, Update, Upsert};
 pub use raw::RawClient;
 pub use row::{Field, FromRow, RowView, Scalar};
 pub use sql::{CheckedSql, Sql};
 pub use statement::{Param, Statement};
 pub use stream::Rows;
-pub use upsert::Upsert;
 pub use write::WriteDb;
 
 pub(crate) use check::{check_statements, statements_fingerprint};

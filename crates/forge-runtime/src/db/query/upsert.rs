@@ -10,10 +10,11 @@ use std::fmt;
 
 use forge_core::{Error, Result};
 
-use super::WriteDb;
-use super::model::{Column, Model, UniqueColumn};
-use super::query::{Assignment, Text, no_such_row};
-use super::row::decode_one;
+use super::assignment::Assignment;
+use super::text::{Text, no_such_row};
+use crate::db::WriteDb;
+use crate::db::model::{Column, Model, UniqueColumn};
+use crate::db::row::decode_one;
 
 /// An insert that becomes an update when a row with its key is there. From [`Model::upsert`].
 #[must_use = "an upsert does nothing until it is fetched or executed"]
@@ -30,7 +31,7 @@ impl<M: Model> fmt::Debug for Upsert<M> {
 }
 
 impl<M: Model> Upsert<M> {
-    pub(super) fn new(values: Vec<Assignment<M>>) -> Self {
+    pub(in crate::db) fn new(values: Vec<Assignment<M>>) -> Self {
         Self { values, key: M::ID_COLUMN, kept: Vec::new() }
     }
 
