@@ -25,7 +25,6 @@ pub(crate) mod error;
 pub(crate) mod lexer;
 mod model;
 mod nulls;
-mod outcome;
 mod pool;
 mod pooler;
 mod query;
