@@ -5,10 +5,9 @@ use std::fmt;
 use forge_core::Result;
 
 use super::condition::Condition;
-use super::text::{Text, no_such_row};
+use super::text::Text;
 use crate::db::WriteDb;
 use crate::db::model::Model;
-use crate::db::row::decode_one;
 
 /// A delete.
 #[must_use = "a delete does nothing until it is executed"]
@@ -44,8 +43,7 @@ impl<M: Model> Delete<M> {
     /// # Errors
     /// `NOT_FOUND` when no row was deleted, else what the database says.
     pub async fn fetch_one(self, db: &WriteDb) -> Result<M> {
-        let answer = self.text(true).run(db).await?;
-        answer.rows.first().map_or_else(|| Err(no_such_row::<M>()), decode_one)
+        self.text(true).fetch_one(db).await
     }
 
     /// Deletes, and says how many rows that were.

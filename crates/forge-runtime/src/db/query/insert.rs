@@ -5,10 +5,9 @@ use std::fmt;
 use forge_core::Result;
 
 use super::assignment::Assignment;
-use super::text::{Text, no_such_row};
+use super::text::Text;
 use crate::db::WriteDb;
 use crate::db::model::Model;
-use crate::db::row::decode_one;
 
 /// An insert of one row.
 #[must_use = "an insert does nothing until it is fetched or executed"]
@@ -52,8 +51,7 @@ impl<M: Model> Insert<M> {
     /// # Errors
     /// `CONFLICT` when a unique key is taken or a reference leads nowhere, else what the database says.
     pub async fn fetch_one(self, db: &WriteDb) -> Result<M> {
-        let answer = self.text(true).run(db).await?;
-        answer.rows.first().map_or_else(|| Err(no_such_row::<M>()), decode_one)
+        self.text(true).fetch_one(db).await
     }
 
     /// Inserts.

@@ -8,6 +8,7 @@ use postgres_types::ToSql;
 
 use super::assignment::Assignment;
 use crate::db::model::Model;
+use crate::db::row::decode_one;
 use crate::db::statement::Shape;
 use crate::db::{Answer, Db};
 
@@ -73,6 +74,14 @@ impl<'a> Text<'a> {
 
     pub(super) async fn run(self, db: &Db) -> Result<Answer> {
         db.run(&Shape::of(&self.sql), &self.params).await
+    }
+
+    /// Runs it for the one row that it returns.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when it returns none, else what the database says.
+    pub(super) async fn fetch_one<M: Model>(self, db: &Db) -> Result<M> {
+        self.run(db).await?.rows.first().map_or_else(|| Err(no_such_row::<M>()), decode_one)
     }
 }
 

@@ -6,10 +6,10 @@ use forge_core::Result;
 
 use super::assignment::Assignment;
 use super::condition::Condition;
-use super::text::{Text, no_such_row};
+use super::text::Text;
 use crate::db::WriteDb;
 use crate::db::model::Model;
-use crate::db::row::{decode_all, decode_one};
+use crate::db::row::decode_all;
 
 /// An update.
 #[must_use = "an update does nothing until it is fetched or executed"]
@@ -91,8 +91,7 @@ impl<M: Model> Update<M> {
     /// # Errors
     /// `NOT_FOUND` when no row was updated, else what the database says.
     pub async fn fetch_one(self, db: &WriteDb) -> Result<M> {
-        let answer = self.text(true).run(db).await?;
-        answer.rows.first().map_or_else(|| Err(no_such_row::<M>()), decode_one)
+        self.text(true).fetch_one(db).await
     }
 
     /// Updates, and says how many rows that were.

@@ -11,10 +11,9 @@ use std::fmt;
 use forge_core::{Error, Result};
 
 use super::assignment::Assignment;
-use super::text::{Text, no_such_row};
+use super::text::Text;
 use crate::db::WriteDb;
 use crate::db::model::{Column, Model, UniqueColumn};
-use crate::db::row::decode_one;
 
 /// An insert that becomes an update when a row with its key is there. From [`Model::upsert`].
 #[must_use = "an upsert does nothing until it is fetched or executed"]
@@ -121,9 +120,7 @@ impl<M: Model> Upsert<M> {
     /// `INTERNAL_ERROR` when the key is not among the values, `CONFLICT` when another unique key is taken or a reference leads
     /// nowhere, else what the database says.
     pub async fn fetch_one(self, db: &WriteDb) -> Result<M> {
-        let upsert = self.complete()?;
-        let answer = upsert.text(true).run(db).await?;
-        answer.rows.first().map_or_else(|| Err(no_such_row::<M>()), decode_one)
+        self.complete()?.text(true).fetch_one(db).await
     }
 
     /// Inserts or changes.
