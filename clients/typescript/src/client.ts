@@ -119,7 +119,11 @@ export interface ForgeClient {
     fn: Query<Args, Result>,
     ...args: CallArgs<NoInfer<Args>, CallOptions>
   ): Promise<Result>;
-  /** Calls a mutation. Repeated when the back end cannot be reached: its id lets the back end do it only once. */
+  /**
+   * Calls a mutation. Repeated when the back end cannot be reached: its id lets the back end do it only once. Over the
+   * connection it resolves when what it did is in the results of all live queries, at the latest two seconds after the
+   * answer; over HTTP, at the answer.
+   */
   mutate<Args, Result>(
     fn: Mutation<Args, Result>,
     ...args: CallArgs<NoInfer<Args>, ChangeOptions<NoInfer<Args>>>
@@ -235,9 +239,13 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
       throw new ForgeError('CLIENT_ERROR', `${name} is an action: it cannot wait in an outbox`);
     try {
       if (optimistic) live.expect(id, optimistic, args);
-      if (!outbox) return await once();
-      outboxes.add(outbox);
-      return await outbox.send(name, once, live.connection, given.signal);
+      if (outbox) outboxes.add(outbox);
+      const data = outbox
+        ? await outbox.send(name, once, live.connection, given.signal)
+        : await once();
+      // Not part of its turn: the next one of the outbox is sent meanwhile.
+      await live.shown(id);
+      return data;
     } catch (cause) {
       if (optimistic) live.failed(id);
       if (cause instanceof ForgeError) throw cause;

@@ -65,6 +65,16 @@ export interface LiveAnswer {
 /** How many calls are under way at most; the back end refuses more on one connection. Others wait for their turn. */
 const CALLS_MAX = 16;
 
+/** How long the answer to a mutation waits for the results with its effect, in milliseconds: a slow query may take its time. */
+const EFFECT_WITHIN = 2_000;
+
+/** The effect of a mutation, which results are to contain. */
+interface Effect {
+  shown: Promise<void>;
+  /** They do, or never will. */
+  end: () => void;
+}
+
 interface Pending {
   call: LiveCall;
   resolve: (answer: LiveAnswer | undefined) => void;
@@ -79,6 +89,8 @@ export class Live {
   /** Who needs the connection. */
   readonly #needed = new Set<Line>();
   readonly #calls = new Map<unknown, Pending>();
+  /** Of mutations that were sent, by their ids. */
+  readonly #effects = new Map<unknown, Effect>();
   #waiting: Pending[] = [];
   readonly #watchers = new Set<(status: ConnectionStatus) => void>();
   #numbers = 0;
@@ -196,6 +208,18 @@ export class Live {
     });
   }
 
+  /**
+   * Waits for the frame that acknowledges a mutation which was called over the connection: the results contain what it did
+   * from then on. Ends when the connection breaks, and after two seconds.
+   */
+  async shown(id: string): Promise<void> {
+    const effect = this.#effects.get(id);
+    if (!effect) return;
+    const timer = setTimeout(effect.end, EFFECT_WITHIN);
+    await effect.shown;
+    clearTimeout(timer);
+  }
+
   /** Shows what a call is expected to change. */
   expect<Args>(id: string, optimistic: Optimistic<Args>, args: Args): void {
     const subscriptions = this.#subscriptions;
@@ -232,6 +256,7 @@ export class Live {
       if (patience.signal.aborted) continue;
       const id = ++this.#numbers;
       this.#calls.set(id, pending);
+      if (mutationId !== undefined) this.#effects.set(mutationId, effectOf());
       this.#connection.send({ type: 'call', id, function: name, args: args ?? {}, mutationId });
     }
   }
@@ -240,6 +265,7 @@ export class Live {
     switch (message['type']) {
       case 'frame':
         this.#subscriptions.frame(message);
+        if (Array.isArray(message['acks'])) for (const id of message['acks']) this.#ended(id);
         return;
       case 'event':
         this.#subscriptions.event(message);
@@ -257,14 +283,23 @@ export class Live {
         // A call that was given up may be answered still.
         if (!pending) return;
         const { error, data, position } = message;
-        if (typeof error === 'object' && error !== null) pending.reject(errorOf(error as Message));
-        else pending.resolve({ data, position: typeof position === 'string' ? position : null });
+        if (typeof error === 'object' && error !== null) {
+          this.#ended(pending.call.mutationId);
+          pending.reject(errorOf(error as Message));
+        } else pending.resolve({ data, position: typeof position === 'string' ? position : null });
       }
       // Anything else is of a newer version than this client, and not meant for it.
     }
   }
 
+  /** Nobody has to wait for a mutation's effect any more. */
+  #ended(id: unknown): void {
+    this.#effects.get(id)?.end();
+    this.#effects.delete(id);
+  }
+
   #dropped(): void {
+    for (const id of [...this.#effects.keys()]) this.#ended(id);
     const [calls, waiting] = [[...this.#calls.values()], this.#waiting];
     this.#calls.clear();
     this.#waiting = [];
@@ -287,4 +322,10 @@ export class Live {
       }
     }
   }
+}
+
+function effectOf(): Effect {
+  let end = () => {};
+  const shown = new Promise<void>((resolve) => (end = resolve));
+  return { shown, end };
 }

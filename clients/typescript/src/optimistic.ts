@@ -190,7 +190,8 @@ export class Layers {
   ): void {
     const layer = this.#find(id);
     if (!layer) return;
-    layer.answered = asked;
+    // A frame may have said so before.
+    layer.answered ??= asked;
     layer.loose = !acknowledged;
     // Whoever asks from now on is told the effect.
     for (const key of layer.steps.keys()) if (!present(key)) layer.steps.delete(key);

@@ -137,6 +137,12 @@ class Stream {
     this.send({ type: 'frame', position: 'p', results, acks });
   }
 
+  /** Answers a mutation that changes nothing that anybody is subscribed to. */
+  done({ id, mutationId }, data) {
+    this.send({ type: 'reply', id, data });
+    this.frame([], [mutationId]);
+  }
+
   close(code) {
     this.#response.end(`event: close\ndata: ${JSON.stringify({ type: 'close', code })}\n\n`);
   }
@@ -188,6 +194,12 @@ class Session {
 
   frame(results, acks) {
     this.send({ type: 'frame', position: 'p', results, acks });
+  }
+
+  /** Answers a mutation that changes nothing that anybody is subscribed to. */
+  done({ id, mutationId }, data) {
+    this.send({ type: 'reply', id, data });
+    this.frame([], [mutationId]);
   }
 
   close(code) {

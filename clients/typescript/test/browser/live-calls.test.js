@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import {
   action,
   createForgeClient,
+  createOutbox,
   mutation,
   query,
 } from '../../node_modules/.cache/forge-client/client/client.js';
@@ -43,10 +44,62 @@ test('calls go over the connection while it is open', async (t) => {
   assert.deepEqual([second.args, second.mutationId, third.mutationId], [{}, undefined, undefined]);
   // Answers may come in any order.
   session.send({ type: 'reply', id: third.id, data: 3 });
-  session.send({ type: 'reply', id: call.id, data: null });
+  session.done(call, null);
   session.send({ type: 'reply', id: second.id, data: [2] });
   assert.deepEqual(await Promise.all([added, read, done]), [null, [2], 3]);
   assert.deepEqual(server.requests, []);
+});
+
+/** Calls a mutation that is answered, and says whether it has resolved. */
+async function answered({ client, session }, options) {
+  const state = { over: false, added: client.mutate(addCard, { title: 'two' }, options) };
+  void state.added.then(() => (state.over = true));
+  state.call = await session.next('call');
+  session.send({ type: 'reply', id: state.call.id, data: 'added' });
+  return state;
+}
+
+test('a mutation is over when what it did is in the results', async (t) => {
+  const opened = await begin(t);
+  const { session, cards, id } = opened;
+  const one = await answered(opened);
+  session.frame([{ id, version: '1', data: ['theirs'] }], ['another']);
+  await cards.until((now) => now.data);
+  assert.equal(one.over, false);
+  session.frame([{ id, version: '2', data: ['theirs', 'two'] }], [one.call.mutationId]);
+  assert.equal(await one.added, 'added');
+  assert.deepEqual(cards.current.data, ['theirs', 'two']);
+});
+
+test('a mutation that was answered is over when the connection breaks, or when its effect takes too long to show', async (t) => {
+  const opened = await begin(t);
+  const timers = t.mock.method(globalThis, 'setTimeout');
+  const slow = await answered(opened);
+  const due = () => timers.mock.calls.find(({ arguments: [, delay] }) => delay === 2_000);
+  while (!due()) await new Promise(setImmediate);
+  assert.equal(slow.over, false);
+  // Not waited for: two seconds are over.
+  due().arguments[0]();
+  assert.equal(await slow.added, 'added');
+  timers.mock.restore();
+  const lost = await answered(opened);
+  // Answered, when a later one is.
+  const read = opened.client.query(listCards);
+  opened.session.send({ type: 'reply', id: (await opened.session.next('call')).id, data: [] });
+  await read;
+  assert.equal(lost.over, false);
+  opened.session.cut();
+  assert.equal(await lost.added, 'added');
+});
+
+test('the next one of an outbox does not wait for the effect to show', async (t) => {
+  const opened = await begin(t);
+  const outbox = createOutbox();
+  const first = await answered(opened, { outbox });
+  const second = await answered(opened, { outbox });
+  assert.equal(first.over, false);
+  opened.session.frame([], [first.call.mutationId, second.call.mutationId]);
+  assert.deepEqual(await Promise.all([first.added, second.added]), ['added', 'added']);
 });
 
 test('what a connection cannot carry goes over HTTP', async (t) => {
@@ -215,7 +268,9 @@ test('a read after a write over HTTP is sent with its position', async (t) => {
   assert.equal(server.requests[1].headers['x-forge-position'], '0/1A');
   // A write goes over the connection; the position of its answer counts too.
   const added = client.mutate(addCard, {});
-  session.send({ type: 'reply', id: (await session.next('call')).id, data: 1, position: '0/2B' });
+  const { id, mutationId } = await session.next('call');
+  session.send({ type: 'reply', id, data: 1, position: '0/2B' });
+  session.frame([], [mutationId]);
   await added;
   await client.query(listCards);
   assert.equal(server.requests[2].headers['x-forge-position'], '0/2B');

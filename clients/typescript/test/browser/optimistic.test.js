@@ -58,16 +58,9 @@ test('a change shows at once, and goes in the frame that has it, before or after
         ],
         [call.mutationId],
       );
-    if (answerFirst) {
-      reply();
-      await added;
-      frame();
-    } else {
-      frame();
-      reply();
-      await added;
-    }
-    await cards.until((now) => now.data[1] === 'TWO');
+    for (const send of answerFirst ? [reply, frame] : [frame, reply]) send();
+    await added;
+    assert.deepEqual(cards.current.data, ['one', 'TWO']);
     assert.deepEqual(seen(cards), ['["one"]', '["one","two"]', '["one","TWO"]']);
     assert.deepEqual(seen(count), ['1', '2']);
   }
@@ -80,12 +73,10 @@ test('other frames go below the change', async (t) => {
   session.frame([[ids[0], '2', ['i', 0, 'zero']]]);
   await cards.until((now) => now.data[0] === 'zero');
   session.send({ type: 'reply', id: call.id, data: null });
-  await added;
   session.frame([{ id: ids[0], version: '3', data: ['zero', 'theirs'] }], ['another']);
   await cards.until((now) => now.data[1] === 'theirs');
-  const before = cards.current;
   session.frame([{ id: ids[0], version: '4', data: ['zero', 'theirs', 'mine'] }], [call.mutationId]);
-  await cards.until((now) => now !== before);
+  await added;
   assert.deepEqual(seen(cards), [
     '["one"]',
     '["one","mine"]',
@@ -219,9 +210,13 @@ test('an acknowledgement that is lost with the connection: the resumed result ta
   const { server, client, cards, count, session } = await begin(t);
   const added = add(client, 'two');
   const call = await session.next('call');
+  const read = client.query(countCards, a);
+  const asked = await session.next('call');
   session.send({ type: 'reply', id: call.id, data: null });
-  await added;
+  session.send({ type: 'reply', id: asked.id, data: 1 });
+  await read;
   session.cut();
+  await added;
   await cards.until((now) => now.stale);
   assert.deepEqual(cards.current.data, ['one', 'two']);
   const second = await server.session();
@@ -253,7 +248,7 @@ test('a call that the connection took along is never shown twice, nor taken back
   answer.settle(ok(null));
   // Over HTTP or over the new connection, as the pause may have it.
   void second.next('call').then(
-    ({ id }) => second.send({ type: 'reply', id, data: null }),
+    (call) => second.done(call, null),
     () => {},
   );
   await added;
@@ -267,7 +262,6 @@ test('a frame that acknowledges and cannot be used keeps the change until the re
   const added = add(client, 'two');
   const call = await session.next('call');
   session.send({ type: 'reply', id: call.id, data: null });
-  await added;
   session.frame(
     [
       [ids[0], '3', ['d', 7]],
@@ -275,6 +269,7 @@ test('a frame that acknowledges and cannot be used keeps the change until the re
     ],
     [call.mutationId],
   );
+  await added;
   await session.next('unsubscribe');
   const again = await session.next('subscribe');
   assert.deepEqual(cards.current.data, ['one', 'two']);

@@ -41,14 +41,14 @@ test('calls are sent one after the other, whatever becomes of the one before', a
   const one = await session.next('call');
   await new Promise(setImmediate);
   assert.deepEqual([one.args, session.waiting, outbox.size], [{ to: 2 }, 0, 3]);
-  session.send({ type: 'reply', id: one.id, data: 'moved' });
+  session.done(one, 'moved');
   assert.equal(await first, 'moved');
   const two = await session.next('call');
   session.send({ type: 'reply', id: two.id, error: { code: 'COLUMN_FULL', message: 'full', status: 409 } });
   assert.equal((await rejection(second)).code, 'COLUMN_FULL');
   const three = await session.next('call');
   assert.deepEqual(three.args, { to: 4 });
-  session.send({ type: 'reply', id: three.id, data: 'moved' });
+  session.done(three, 'moved');
   await third;
   assert.deepEqual(sizes, [1, 2, 3, 2, 1, 0]);
 });
@@ -139,7 +139,7 @@ test('a caller can give up a call that waits', async (t) => {
 test('one that waits for its turn can be given up as well, and its successor still waits for those before', async (t) => {
   const { session, cards, outbox, move, client } = await begin(t);
   const first = move(2);
-  const { id } = await session.next('call');
+  const sent = await session.next('call');
   const controller = new AbortController();
   const over = {
     outbox,
@@ -152,11 +152,11 @@ test('one that waits for its turn can be given up as well, and its successor sti
   controller.abort();
   assert.equal((await second).code, 'CANCELLED');
   assert.deepEqual([cards.current.data, outbox.size, session.waiting], [rows(1, 2, 4), 2, 0]);
-  session.send({ type: 'reply', id, data: 'moved' });
+  session.done(sent, 'moved');
   assert.equal(await first, 'moved');
   const next = await session.next('call');
   assert.deepEqual(next.args, { to: 4 });
-  session.send({ type: 'reply', id: next.id, data: 'moved' });
+  session.done(next, 'moved');
   await third;
 });
 

@@ -36,7 +36,7 @@ test('everything goes over a stream of events, and messages that are sent togeth
 
   const added = client.mutate(addCard, { title: 't' });
   const call = await session.next('call');
-  session.send({ type: 'reply', id: call.id, data: { id: 3 } });
+  session.done(call, { id: 3 });
   assert.deepEqual(await added, { id: 3 });
   more.stop();
   await session.next('unsubscribe');

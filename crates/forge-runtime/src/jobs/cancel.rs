@@ -3,9 +3,10 @@
 use forge_core::Result;
 use uuid::Uuid;
 
+use super::run::ERROR_MAX;
 use super::store::{CANCEL, Way, get};
 use super::wake::Wake;
-use super::{Dispatched, Jobs};
+use super::{Dispatched, Jobs, storable};
 use crate::db::Db;
 
 impl Jobs {
@@ -27,7 +28,7 @@ impl Jobs {
 
 /// Cancels a job, and notes whom to tell.
 async fn cancel(way: Way<'_>, id: Uuid, why: &str, dispatched: &Dispatched) -> Result<bool> {
-    let answer = way.run(&CANCEL, &[&id, &why]).await?;
+    let answer = way.run(&CANCEL, &[&id, &storable::text(why, ERROR_MAX)]).await?;
     let Some(row) = answer.rows.first() else { return Ok(false) };
     let (what, kind, key): (String, String, Option<String>) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
     let wake = if what == "cancelling" { Some(Wake::Cancel { id }) } else { key.map(|key| Wake::Held { kind, key }) };

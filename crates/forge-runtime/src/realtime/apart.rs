@@ -208,14 +208,14 @@ impl Drop for Lane {
     }
 }
 
-/// Those of the groups that may begin together: no session is shown one of them together with one that runs already, or with one that is to
-/// wait. Its frame would have to be of two snapshots.
+/// Those of the groups that may begin together: no session is shown one of them together with one of `others`, which run already or cannot run
+/// yet, or with one that is to wait. Its frame would have to be of two snapshots.
 pub(super) fn that_may_begin(
     mut candidates: Vec<GroupId>,
-    running: impl Iterator<Item = GroupId>,
+    others: impl Iterator<Item = GroupId>,
     sessions: impl Fn(GroupId) -> Vec<SessionId>,
 ) -> Vec<GroupId> {
-    let mut taken: HashSet<SessionId> = running.flat_map(&sessions).collect();
+    let mut taken: HashSet<SessionId> = others.flat_map(&sessions).collect();
     loop {
         let (free, waits): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|id| sessions(*id).iter().all(|session| !taken.contains(session)));

@@ -174,6 +174,7 @@ impl InvalidationEngine {
                 return Ok(());
             }
             Occasion::Watched(watched) => {
+                self.apart_waits = false;
                 watched.into_iter().for_each(|watched| self.watched(watched));
                 return Ok(());
             }
@@ -326,10 +327,11 @@ impl InvalidationEngine {
         self.subscriptions.line_up(&slow);
     }
 
-    /// Those of the slow groups that may begin to run apart.
+    /// Those of the slow groups that may begin to run apart. A frame that is to wait for one of them must not miss what waits for its tables.
     fn that_may_begin(&self, slow: Vec<GroupId>) -> Vec<GroupId> {
         if self.apart.has_room() {
-            that_may_begin(slow, self.apart.running(), |id| self.subscriptions.shown(id))
+            let others = self.apart.running().chain(self.subscriptions.parked());
+            that_may_begin(slow, others, |id| self.subscriptions.shown(id))
         } else {
             Vec::new()
         }

@@ -150,3 +150,46 @@ async fn a_table_that_cannot_be_watched_yet_is_waited_for_by_its_own_subscribers
     assert_eq!(shown.0[&1], "0");
     Ok(())
 }
+
+#[forge::test]
+async fn what_is_slow_is_not_shown_beside_what_waits_for_its_table(app: TestApp) -> Result<()> {
+    let (sql, url) = (app.sql().await?, app.url());
+    sql.execute("INSERT INTO counters VALUES ('a', 1)", &[]).await.unwrap();
+    let mut live = Live::open(&url, None).await;
+    assert_eq!(live.subscribed(1, "kept_count", json!({})).await, "0");
+    assert_eq!(live.subscribed(2, "late_total", json!({"milliseconds": 60})).await, "1");
+    // Another table takes the name, with a row, and somebody begins to write to it at once: there can be no trigger on it yet.
+    let (mut swapper, mut writer) = (app.sql().await?, app.sql().await?);
+    let swap = swapper.transaction().await.unwrap();
+    let next = "CREATE TABLE kept_next (id uuid PRIMARY KEY); INSERT INTO kept_next VALUES (gen_random_uuid());
+                ALTER TABLE kept RENAME TO kept_before; ALTER TABLE kept_next RENAME TO kept";
+    swap.batch_execute(next).await.unwrap();
+    let (open, ()) = tokio::join!(
+        async {
+            let open = writer.transaction().await.unwrap();
+            open.batch_execute("LOCK TABLE kept IN ROW EXCLUSIVE MODE").await.unwrap();
+            open
+        },
+        async {
+            until("it waits for the swap", async || waiting(&sql, "LOCK TABLE kept%").await == 1).await;
+            swap.commit().await.unwrap();
+        }
+    );
+    until("the trigger waits for the writer", async || waiting(&sql, "CREATE TRIGGER%").await == 1).await;
+    sql.execute("UPDATE counters SET value = 2", &[]).await.unwrap();
+    assert!(live.is_silent_for(Duration::from_millis(300)).await, "the number of rows is not known");
+    open.rollback().await.unwrap();
+    let mut shown = Shown::default();
+    shown.next(&mut live).await;
+    assert_eq!((shown.0.get(&1), shown.0.get(&2)), (Some(&json!("1")), Some(&json!("2"))), "both are of one moment");
+    Ok(())
+}
+
+/// How many such statements wait for a lock.
+async fn waiting(sql: &tokio_postgres::Client, like: &str) -> i64 {
+    let text = format!(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '{like}'"
+    );
+    count(sql, &text).await
+}

@@ -110,6 +110,11 @@ impl SubscriptionManager {
         }
     }
 
+    /// The groups that wait until tables are watched.
+    pub(in crate::realtime) fn parked(&self) -> impl Iterator<Item = GroupId> {
+        self.parked.keys().copied()
+    }
+
     /// A table is watched: the groups that waited for no other one run again.
     pub(in crate::realtime) fn watched(&mut self, table: u32) {
         self.parked.retain(|_, tables| {
