@@ -40,7 +40,7 @@ const SLOW_FROM: Duration = Duration::from_millis(50);
 /// How long to wait after a round that failed, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// How long to wait for the answer to a COMMIT that has taken effect.
+/// How long a round waits for the answers to COMMITs that have taken effect.
 const KNOWN_WITHIN: Duration = Duration::from_secs(1);
 
 /// How many statements' readings are remembered.
@@ -194,7 +194,7 @@ impl InvalidationEngine {
         self.live.0.active.store(!self.subscriptions.is_empty(), Ordering::Relaxed);
         let (subscriptions, groups) = self.subscriptions.counts();
         crate::observability::live().subscribed(subscriptions, groups);
-        self.acknowledge_idle().await;
+        self.acknowledge_idle();
         if self.subscriptions.is_empty() { Ok(()) } else { self.round().await }
     }
 
@@ -212,26 +212,29 @@ impl InvalidationEngine {
         }
     }
 
-    /// A session that is subscribed to nothing is shown nothing, so there is no effect to wait for.
-    async fn acknowledge_idle(&mut self) {
-        let idle = |expected: &Expected| !self.subscriptions.has_session(expected.outbox.id);
+    /// A session that is subscribed to nothing is shown nothing, so there is no effect to wait for. Only those of which it is known how they
+    /// ended: the others wake the engine when it is.
+    fn acknowledge_idle(&mut self) {
         let mut deliveries = Deliveries::default();
-        self.acknowledge(idle, &mut deliveries).await;
+        for one in self.live.take_known(|session| !self.subscriptions.has_session(session)) {
+            deliveries.of(&one.outbox).acks.push(one.mutation);
+        }
         deliveries.send(0);
     }
 
     /// Acknowledges those of the expected mutations that are due, once it is known whether they were committed. That is on its way when a
     /// snapshot sees that they have ended.
     async fn acknowledge(&self, due: impl Fn(&Expected) -> bool, deliveries: &mut Deliveries) {
-        let mut expected: Vec<Expected> = self.live.expected().extract_if(.., |expected| due(expected)).collect();
-        for one in &mut expected {
-            let known = tokio::time::timeout(KNOWN_WITHIN, one.committed.wait_for(Option::is_some)).await;
-            match known.map(|known| known.is_ok()) {
-                Ok(true) => deliveries.of(&one.outbox).acks.push(one.mutation.clone()),
+        let expected: Vec<Expected> = self.live.expected().extract_if(.., |expected| due(expected)).collect();
+        let limit = tokio::time::Instant::now() + KNOWN_WITHIN;
+        for mut one in expected {
+            let known = tokio::time::timeout_at(limit, one.committed.wait_for(Option::is_some)).await;
+            match known.map(|known| known.is_ok_and(|known| *known == Some(true))) {
+                Ok(true) => deliveries.of(&one.outbox).acks.push(one.mutation),
                 // It came to nothing.
                 Ok(false) => {}
                 // The answer to COMMIT was lost and is being looked for.
-                Err(_) => self.live.expected().push(one.clone()),
+                Err(_) => self.live.expected().push(one),
             }
         }
     }
@@ -298,7 +301,8 @@ impl InvalidationEngine {
         };
         let position = batch.snapshot.position();
         self.subscriptions.tell(&mut deliveries);
-        self.acknowledge(|expected| batch.snapshot.sees(expected.xid), &mut deliveries).await;
+        let due = |one: &Expected| batch.snapshot.sees(one.xid) && self.subscriptions.has_session(one.outbox.id);
+        self.acknowledge(due, &mut deliveries).await;
         self.deliver(deliveries, position, &begun);
         Ok(Snapshots::Whole)
     }
