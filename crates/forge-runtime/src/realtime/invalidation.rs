@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::apart::{Apart, Done, that_may_begin};
 use super::definitions::Definitions;
-use super::group::GroupId;
+use super::group::{GroupId, Sight};
 use super::holds::Holds;
 use super::live::{Expected, Live, Wish, Wishes};
 use super::outbox::SessionId;
@@ -86,7 +86,8 @@ enum Outcome {
     Again,
     /// These tables were not watched while it ran.
     Unwatched(BTreeSet<u32>),
-    Failed(Error),
+    /// The query has failed for one who was looked at like that.
+    Failed(Error, Sight),
 }
 
 /// Whether a round's snapshot can be ended in order.
@@ -318,7 +319,8 @@ impl InvalidationEngine {
                 }
                 Outcome::Again => {}
                 Outcome::Unwatched(tables) => self.subscriptions.park(id, tables),
-                Outcome::Failed(why) => self.subscriptions.failed(id, why, deliveries),
+                // Those whom it was not for have new groups, to be run before anything of this round is shown.
+                Outcome::Failed(why, sight) => drop(self.subscriptions.refused(id, why, &sight, deliveries)),
             }
         }
         Ok(())
@@ -411,7 +413,11 @@ impl InvalidationEngine {
                 }
                 self.subscriptions.tell_waiting(id, &mut self.holds);
             }
-            Ok(Outcome::Failed(why)) => self.subscriptions.failed(id, why, &mut deliveries),
+            Ok(Outcome::Failed(why, sight)) => {
+                for session in self.subscriptions.refused(id, why, &sight, &mut deliveries) {
+                    self.holds.thaw(session);
+                }
+            }
             Ok(Outcome::Unwatched(tables)) => {
                 self.again(id);
                 self.subscriptions.park(id, tables);
@@ -497,7 +503,7 @@ impl InvalidationEngine {
             Ok(json) => json,
             // A connection was lost, or a table has changed.
             Err(why) if run.stumbled && why.is_retryable() => return Ok(Outcome::Again),
-            Err(why) => return Ok(Outcome::Failed(why)),
+            Err(why) => return Ok(Outcome::Failed(why, run.sight)),
         };
         let mut dependencies = Vec::new();
         let info = &run.entry.info;
@@ -511,7 +517,7 @@ impl InvalidationEngine {
                 Err(_) if info.refresh_every.is_some() => {}
                 Err(why) => {
                     let text = format!("{}. The statement: {}", why.0, shape.text);
-                    return Ok(Outcome::Failed(not_live(&run.entry, &text)));
+                    return Ok(Outcome::Failed(not_live(&run.entry, &text), run.sight));
                 }
             }
         }
@@ -519,7 +525,7 @@ impl InvalidationEngine {
         if !unwatched.is_empty() {
             return Ok(Outcome::Unwatched(unwatched));
         }
-        Ok(Outcome::Ran(Ran { json, looked: run.looked, dependencies, began: run.began }))
+        Ok(Outcome::Ran(Ran { json, sight: run.sight, dependencies, began: run.began }))
     }
 
     async fn reading(&mut self, shape: &Shape) -> Result<Arc<std::result::Result<Reading, Unfollowable>>> {
