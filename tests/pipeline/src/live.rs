@@ -129,6 +129,16 @@ pub async fn room(ctx: &QueryContext, name: String) -> Result<i64> {
     found.ok_or_else(|| Error::forbidden("you are not let into this room"))
 }
 
+/// A counter that anybody may see while it is not negative, and only those who are signed in when it is.
+#[forge::query(public)]
+pub async fn club(ctx: &QueryContext, name: String) -> Result<i64> {
+    let value = forge::sql!(i64, "SELECT value FROM counters WHERE name = {name}").fetch_one(ctx.db()).await?;
+    if value < 0 && ctx.require_user().is_err() {
+        return Err(Error::forbidden("this club is for members only"));
+    }
+    Ok(value)
+}
+
 /// Counts, and tells whoever looks at the count.
 #[forge::mutation(public)]
 pub async fn announce(ctx: &MutationContext, name: String, text: String, fails: bool) -> Result<i64> {

@@ -334,8 +334,8 @@ impl FunctionExecutor {
                 Ok(None) => {}
                 Ok(Some(json)) => {
                     if let Some(acknowledge) = &call.acknowledge {
-                        // It took effect before this call began.
-                        acknowledge.expect(0).kept();
+                        // It took effect before this attempt began, but perhaps after the snapshot of a round that is under way.
+                        acknowledge.expect(transaction.xid().unwrap_or(0)).kept();
                         self.0.live.committed();
                     }
                     // Perhaps on another node. Whoever sees that this attempt has ended sees what the first one wrote.

@@ -30,7 +30,7 @@ pub(super) enum Scope {
 }
 
 /// Of everything that a function can see of a caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
@@ -108,6 +108,35 @@ impl Subscribed {
     }
 }
 
+/// Whom a run was for, and what it looked at of them: who may be told what came of it follows from that.
+#[derive(Debug, Clone)]
+pub(super) struct Sight {
+    /// Perhaps not subscribed any more.
+    pub(super) of: Arc<Subscribed>,
+    /// As [`Looked`] has it.
+    pub(super) looked: u8,
+}
+
+impl Sight {
+    /// Who would get the same.
+    pub(super) fn scope(&self) -> Scope {
+        match self.looked {
+            0 => Scope::Anybody,
+            looked if looked & Looked::AT_REQUEST != 0 => Scope::Alone,
+            _ => Scope::Like(self.of.fingerprint.clone()),
+        }
+    }
+
+    /// Whether what came of the run is for this one.
+    pub(super) fn is_for(&self, one: &Arc<Subscribed>) -> bool {
+        match self.scope() {
+            Scope::Anybody => true,
+            Scope::Like(fingerprint) => fingerprint == one.fingerprint,
+            Scope::Alone => Arc::ptr_eq(&self.of, one),
+        }
+    }
+}
+
 /// A group.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -116,7 +145,7 @@ pub(super) struct Group {
     pub(super) args: Arc<[u8]>,
     /// Known after the first run.
     pub(super) scope: Option<Scope>,
-    /// On whose behalf it runs.
+    /// On whose behalf it runs next.
     pub(super) runner: Arc<Subscribed>,
     pub(super) subscribers: BTreeMap<SubscriptionKey, Subscriber>,
     pub(super) result: Option<Arc<Told>>,
@@ -131,16 +160,6 @@ impl Group {
     /// Whether it is of this query with these arguments.
     pub(super) fn is_of(&self, entry: &Entry, args: &[u8]) -> bool {
         self.entry.info.name == entry.info.name && *self.args == *args
-    }
-
-    /// Whether this caller would get the same result.
-    pub(super) fn takes(&self, who: &Subscribed) -> bool {
-        match &self.scope {
-            Some(Scope::Anybody) => true,
-            Some(Scope::Like(fingerprint)) => *fingerprint == who.fingerprint,
-            Some(Scope::Alone) => false,
-            None => self.runner.fingerprint == who.fingerprint,
-        }
     }
 
     /// The subscriptions of one session.

@@ -3,6 +3,8 @@
 //! A treap by where ranges begin, each node of which knows where the furthest one below it ends. Adding, removing and the first hit cost
 //! as much as the logarithm of how many there are, each further hit about as much again.
 
+use std::ops::ControlFlow;
+
 use super::group::GroupId;
 use crate::read_set::{Point, Span};
 
@@ -94,29 +96,34 @@ impl<T> Intervals<T> {
         self.root = join(left, right);
     }
 
-    /// Those that a point is in.
-    pub(super) fn at<'t>(&'t self, point: &Point, found: &mut impl FnMut(&'t T)) {
-        visit(&self.root, Some(point), found);
+    /// Visits those that a point is in, until told to stop.
+    pub(super) fn at<'t>(&'t self, point: &Point, found: &mut impl FnMut(&'t T) -> ControlFlow<()>) -> ControlFlow<()> {
+        visit(&self.root, Some(point), found)
     }
 
-    /// All of them.
-    pub(super) fn all<'t>(&'t self, found: &mut impl FnMut(&'t T)) {
-        visit(&self.root, None, found);
+    /// Visits all of them, until told to stop.
+    pub(super) fn all<'t>(&'t self, found: &mut impl FnMut(&'t T) -> ControlFlow<()>) -> ControlFlow<()> {
+        visit(&self.root, None, found)
     }
 }
 
-fn visit<'t, T>(tree: &'t Tree<T>, point: Option<&Point>, found: &mut impl FnMut(&'t T)) {
-    let Some(node) = tree else { return };
+fn visit<'t, T>(
+    tree: &'t Tree<T>,
+    point: Option<&Point>,
+    found: &mut impl FnMut(&'t T) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let Some(node) = tree else { return ControlFlow::Continue(()) };
     if point.is_some_and(|point| !node.furthest.reaches(point)) {
-        return;
+        return ControlFlow::Continue(());
     }
-    visit(&node.left, point, found);
+    visit(&node.left, point, found)?;
     if point.is_none_or(|point| begins(&node.key.0, point)) {
         if point.is_none_or(|point| node.high.reaches(point)) {
-            found(&node.item);
+            found(&node.item)?;
         }
-        visit(&node.right, point, found);
+        visit(&node.right, point, found)?;
     }
+    ControlFlow::Continue(())
 }
 
 /// What comes before a key, and the rest.
@@ -160,6 +167,15 @@ mod tests {
     use super::*;
     use crate::read_set::KeyKind;
 
+    fn found_at<T: Copy>(intervals: &Intervals<T>, point: &Point) -> Vec<T> {
+        let mut found = Vec::new();
+        let _ = intervals.at(point, &mut |item| {
+            found.push(*item);
+            ControlFlow::Continue(())
+        });
+        found
+    }
+
     fn edge() -> impl Strategy<Value = Option<(Point, bool)>> {
         proptest::option::of((0..20_i64, any::<bool>()).prop_map(|(n, included)| (Point::Int(n), included)))
     }
@@ -186,8 +202,7 @@ mod tests {
                 let point = Point::Int(n);
                 let mut want: Vec<u64> =
                     spans.iter().filter(|(_, span)| span.contains(&point)).map(|(n, _)| *n).collect();
-                let mut found = Vec::new();
-                intervals.at(&point, &mut |n| found.push(*n));
+                let mut found = found_at(&intervals, &point);
                 want.sort_unstable();
                 found.sort_unstable();
                 prop_assert_eq!(want, found, "{}", n);
@@ -212,8 +227,20 @@ mod tests {
             tree.as_ref().map_or(0, |node| 1 + depth(&node.left).max(depth(&node.right)))
         }
         assert!(depth(&intervals.root) < 120, "{}", depth(&intervals.root));
-        let mut found = Vec::new();
-        intervals.at(&Point::Int(70_003), &mut |n| found.push(*n));
-        assert_eq!(found, [7_000]);
+        assert_eq!(found_at(&intervals, &Point::Int(70_003)), [7_000]);
+    }
+
+    #[test]
+    fn a_look_up_ends_when_told_to() {
+        let mut intervals = Intervals::default();
+        for n in 0..100 {
+            intervals.add(&Span { kind: KeyKind::Int, low: None, high: None }, GroupId(n), n);
+        }
+        let mut left = 3;
+        let ended = intervals.all(&mut |_| {
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!((ended, left), (ControlFlow::Break(()), 0));
     }
 }

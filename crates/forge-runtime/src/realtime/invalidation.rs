@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::apart::{Apart, Done, that_may_begin};
 use super::definitions::Definitions;
-use super::group::GroupId;
+use super::group::{GroupId, Sight};
 use super::holds::Holds;
 use super::live::{Expected, Live, Wish, Wishes};
 use super::outbox::SessionId;
@@ -40,7 +40,7 @@ const SLOW_FROM: Duration = Duration::from_millis(50);
 /// How long to wait after a round that failed, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// How long to wait for the answer to a COMMIT that has taken effect.
+/// How long a round waits for the answers to COMMITs that have taken effect.
 const KNOWN_WITHIN: Duration = Duration::from_secs(1);
 
 /// How many statements' readings are remembered.
@@ -86,7 +86,8 @@ enum Outcome {
     Again,
     /// These tables were not watched while it ran.
     Unwatched(BTreeSet<u32>),
-    Failed(Error),
+    /// The query has failed for one who was looked at like that.
+    Failed(Error, Sight),
 }
 
 /// Whether a round's snapshot can be ended in order.
@@ -194,7 +195,7 @@ impl InvalidationEngine {
         self.live.0.active.store(!self.subscriptions.is_empty(), Ordering::Relaxed);
         let (subscriptions, groups) = self.subscriptions.counts();
         crate::observability::live().subscribed(subscriptions, groups);
-        self.acknowledge_idle().await;
+        self.acknowledge_idle();
         if self.subscriptions.is_empty() { Ok(()) } else { self.round().await }
     }
 
@@ -212,26 +213,29 @@ impl InvalidationEngine {
         }
     }
 
-    /// A session that is subscribed to nothing is shown nothing, so there is no effect to wait for.
-    async fn acknowledge_idle(&mut self) {
-        let idle = |expected: &Expected| !self.subscriptions.has_session(expected.outbox.id);
+    /// A session that is subscribed to nothing is shown nothing, so there is no effect to wait for. Only those of which it is known how they
+    /// ended: the others wake the engine when it is.
+    fn acknowledge_idle(&mut self) {
         let mut deliveries = Deliveries::default();
-        self.acknowledge(idle, &mut deliveries).await;
+        for one in self.live.take_known(|session| !self.subscriptions.has_session(session)) {
+            deliveries.of(&one.outbox).acks.push(one.mutation);
+        }
         deliveries.send(0);
     }
 
     /// Acknowledges those of the expected mutations that are due, once it is known whether they were committed. That is on its way when a
     /// snapshot sees that they have ended.
     async fn acknowledge(&self, due: impl Fn(&Expected) -> bool, deliveries: &mut Deliveries) {
-        let mut expected: Vec<Expected> = self.live.expected().extract_if(.., |expected| due(expected)).collect();
-        for one in &mut expected {
-            let known = tokio::time::timeout(KNOWN_WITHIN, one.committed.wait_for(Option::is_some)).await;
-            match known.map(|known| known.is_ok()) {
-                Ok(true) => deliveries.of(&one.outbox).acks.push(one.mutation.clone()),
+        let expected: Vec<Expected> = self.live.expected().extract_if(.., |expected| due(expected)).collect();
+        let limit = tokio::time::Instant::now() + KNOWN_WITHIN;
+        for mut one in expected {
+            let known = tokio::time::timeout_at(limit, one.committed.wait_for(Option::is_some)).await;
+            match known.map(|known| known.is_ok_and(|known| *known == Some(true))) {
+                Ok(true) => deliveries.of(&one.outbox).acks.push(one.mutation),
                 // It came to nothing.
                 Ok(false) => {}
                 // The answer to COMMIT was lost and is being looked for.
-                Err(_) => self.live.expected().push(one.clone()),
+                Err(_) => self.live.expected().push(one),
             }
         }
     }
@@ -298,7 +302,8 @@ impl InvalidationEngine {
         };
         let position = batch.snapshot.position();
         self.subscriptions.tell(&mut deliveries);
-        self.acknowledge(|expected| batch.snapshot.sees(expected.xid), &mut deliveries).await;
+        let due = |one: &Expected| batch.snapshot.sees(one.xid) && self.subscriptions.has_session(one.outbox.id);
+        self.acknowledge(due, &mut deliveries).await;
         self.deliver(deliveries, position, &begun);
         Ok(Snapshots::Whole)
     }
@@ -314,7 +319,8 @@ impl InvalidationEngine {
                 }
                 Outcome::Again => {}
                 Outcome::Unwatched(tables) => self.subscriptions.park(id, tables),
-                Outcome::Failed(why) => self.subscriptions.failed(id, why, deliveries),
+                // Those whom it was not for have new groups, to be run before anything of this round is shown.
+                Outcome::Failed(why, sight) => drop(self.subscriptions.refused(id, why, &sight, deliveries)),
             }
         }
         Ok(())
@@ -407,7 +413,11 @@ impl InvalidationEngine {
                 }
                 self.subscriptions.tell_waiting(id, &mut self.holds);
             }
-            Ok(Outcome::Failed(why)) => self.subscriptions.failed(id, why, &mut deliveries),
+            Ok(Outcome::Failed(why, sight)) => {
+                for session in self.subscriptions.refused(id, why, &sight, &mut deliveries) {
+                    self.holds.thaw(session);
+                }
+            }
             Ok(Outcome::Unwatched(tables)) => {
                 self.again(id);
                 self.subscriptions.park(id, tables);
@@ -493,7 +503,7 @@ impl InvalidationEngine {
             Ok(json) => json,
             // A connection was lost, or a table has changed.
             Err(why) if run.stumbled && why.is_retryable() => return Ok(Outcome::Again),
-            Err(why) => return Ok(Outcome::Failed(why)),
+            Err(why) => return Ok(Outcome::Failed(why, run.sight)),
         };
         let mut dependencies = Vec::new();
         let info = &run.entry.info;
@@ -507,7 +517,7 @@ impl InvalidationEngine {
                 Err(_) if info.refresh_every.is_some() => {}
                 Err(why) => {
                     let text = format!("{}. The statement: {}", why.0, shape.text);
-                    return Ok(Outcome::Failed(not_live(&run.entry, &text)));
+                    return Ok(Outcome::Failed(not_live(&run.entry, &text), run.sight));
                 }
             }
         }
@@ -515,7 +525,7 @@ impl InvalidationEngine {
         if !unwatched.is_empty() {
             return Ok(Outcome::Unwatched(unwatched));
         }
-        Ok(Outcome::Ran(Ran { json, looked: run.looked, dependencies, began: run.began }))
+        Ok(Outcome::Ran(Ran { json, sight: run.sight, dependencies, began: run.began }))
     }
 
     async fn reading(&mut self, shape: &Shape) -> Result<Arc<std::result::Result<Reading, Unfollowable>>> {

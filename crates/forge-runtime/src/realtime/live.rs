@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use forge_core::Result;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, SessionId};
 use super::roll::Roll;
 use super::subscriptions::{Subscribe, Unsubscribe};
 
@@ -64,7 +64,7 @@ impl Acknowledge {
     }
 }
 
-/// A commit that is on its way. Dropped, it has come to nothing.
+/// A commit that is on its way. Dropped, it has come to nothing. Either wakes the engine.
 #[derive(Debug)]
 pub(crate) struct Pledge {
     live: Live,
@@ -75,6 +75,12 @@ impl Pledge {
     /// What it did write is there.
     pub(crate) fn kept(self) {
         self.committed.send_replace(Some(true));
+    }
+}
+
+impl Drop for Pledge {
+    fn drop(&mut self) {
+        self.committed.send_if_modified(|known| known.replace(known.unwrap_or(false)).is_none());
         self.live.0.wake.notify_one();
     }
 }
@@ -98,6 +104,14 @@ impl Live {
     /// The sessions that wait.
     pub(super) fn expected(&self) -> MutexGuard<'_, Vec<Expected>> {
         self.0.expected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes out the mutations of some sessions of which it is known how they ended, and returns those that took effect.
+    pub(super) fn take_known(&self, of: impl Fn(SessionId) -> bool) -> Vec<Expected> {
+        let known = |one: &mut Expected| one.committed.borrow().is_some() && of(one.outbox.id);
+        let mut known: Vec<Expected> = self.expected().extract_if(.., known).collect();
+        known.retain(|one| *one.committed.borrow() == Some(true));
+        known
     }
 
     /// What the other nodes have to know of this one's sessions.
@@ -136,3 +150,32 @@ impl Live {
 /// What is wished of an engine that is not running yet.
 #[derive(Debug)]
 pub(crate) struct Wishes(pub(super) mpsc::Receiver<Wish>);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_commit_on_its_way_holds_up_nobody() {
+        let (live, _wishes) = Live::new();
+        let (one, other) = (Outbox::new(), Outbox::new());
+        let expect = |outbox: &Arc<Outbox>, mutation: &str| {
+            Acknowledge { live: live.clone(), outbox: outbox.clone(), mutation: mutation.into() }.expect(7)
+        };
+        let known = |of: &Outbox| live.take_known(|id| id == of.id).into_iter().map(|one| one.mutation).collect::<Vec<_>>();
+        let (first, second, third) = (expect(&one, "first"), expect(&one, "second"), expect(&other, "third"));
+        assert_eq!((known(&one), live.expected().len()), (vec![], 3));
+        second.kept();
+        third.kept();
+        assert_eq!((known(&one), live.expected().len()), (vec!["second".to_owned()], 2));
+        // It came to nothing: nobody is told, and nobody waits for it any more. The engine is woken to see that.
+        let woken = || live.0.wake.notified().now_or_never().is_some();
+        assert!(woken() && !woken());
+        drop(first);
+        assert!(woken());
+        assert_eq!((known(&one), live.expected().len()), (vec![], 1));
+        assert_eq!((known(&other), live.expected().len()), (vec!["third".to_owned()], 0));
+    }
+}

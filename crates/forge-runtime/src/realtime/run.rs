@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use forge_core::{Error, Result};
 
-use super::group::GroupId;
+use super::group::{GroupId, Sight, Subscribed};
 use crate::db::transaction::Transaction;
 use crate::db::{Asked, Recorder};
-use crate::function::{Caller, Entry, FunctionExecutor};
+use crate::function::{Entry, FunctionExecutor};
 
 /// A group's query, to be run.
 #[derive(Debug)]
@@ -16,7 +16,8 @@ pub(super) struct Job {
     pub(super) id: GroupId,
     pub(super) entry: Arc<Entry>,
     pub(super) args: Arc<[u8]>,
-    pub(super) caller: Arc<Caller>,
+    /// On whose behalf.
+    pub(super) of: Arc<Subscribed>,
     /// When the runs of its round began.
     pub(super) began: Instant,
 }
@@ -27,8 +28,7 @@ pub(super) struct Finished {
     pub(super) id: GroupId,
     pub(super) entry: Arc<Entry>,
     pub(super) result: Result<Vec<u8>>,
-    /// What the function looked at of its caller, as [`crate::function::Looked`] has it.
-    pub(super) looked: u8,
+    pub(super) sight: Sight,
     /// Its statements with their arguments.
     pub(super) asked: Asked,
     /// One of its statements failed, whatever the function made of that.
@@ -54,7 +54,8 @@ impl Job {
         snapshot: &Arc<Transaction>,
     ) -> Finished {
         let from = Instant::now();
-        let Self { id, entry, args, caller, began } = self;
+        let Self { id, entry, args, of, began } = self;
+        let caller = of.for_run();
         let recorder = Arc::new(Recorder::default());
         let result = if snapshot.has_failed() {
             Err(Error::database_unavailable("another query's statement has failed"))
@@ -64,7 +65,7 @@ impl Job {
             tokio::time::timeout(limit, run).await.unwrap_or_else(late)
         };
         let (asked, stumbled) = recorder.take();
-        let (looked, stale) = (caller.looked.at(), snapshot.is_stale());
-        Finished { id, entry, result, looked, asked, stumbled, stale, began, took: from.elapsed() }
+        let (sight, stale) = (Sight { of, looked: caller.looked.at() }, snapshot.is_stale());
+        Finished { id, entry, result, sight, asked, stumbled, stale, began, took: from.elapsed() }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::writers::Writers;
 use crate::support::live::{Live, applied, number};
+use crate::support::{count, until};
 
 #[forge::test]
 async fn an_acknowledgement_comes_with_the_effect(app: TestApp) -> Result<()> {
@@ -98,6 +99,35 @@ async fn frames_are_of_one_moment_and_never_go_back(app: TestApp) -> Result<()> 
         }
     }
     Ok(())
+}
+
+#[forge::test]
+async fn a_repeat_is_acknowledged_with_its_effect(app: TestApp) -> Result<()> {
+    let (sql, url) = (app.sql().await?, app.url());
+    let mut live = Live::open(&url, None).await;
+    live.subscribed(1, "counter", json!({"name": "a"})).await;
+    // A round that takes a while has looked already when the mutation is made, and is not over when it is repeated.
+    let mut other = Live::open(&url, None).await;
+    other.subscribe(1, "late_total", json!({"milliseconds": 800})).await;
+    let text = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction' \
+                AND query LIKE '%coalesce(sum(value)%'";
+    until("the round looks", async || count(&sql, text).await == 1).await;
+    let call = json!({"type": "call", "id": 1, "function": "bump", "args": {"name": "a"}, "mutationId": "m"});
+    let mut first = Live::open(&url, None).await;
+    first.send(call.clone()).await;
+    assert_eq!(first.next().await["data"], "1");
+    live.send(call).await;
+    let mut shown = Value::Null;
+    loop {
+        let message = live.next().await;
+        for result in message["results"].as_array().into_iter().flatten() {
+            shown = applied(&shown, result);
+        }
+        if message["acks"] == json!(["m"]) {
+            assert_eq!(shown, "1", "{message}");
+            return Ok(());
+        }
+    }
 }
 
 #[forge::test]

@@ -5,7 +5,7 @@ use forge::testing::TestApp;
 use serde_json::{Value, json};
 
 use crate::support::http::{Connection, Request};
-use crate::support::live::Live;
+use crate::support::live::{Live, applied};
 use crate::support::sse::Sse;
 use crate::support::{count, token};
 
@@ -23,6 +23,23 @@ async fn callers_of_whom_a_function_sees_different_things_share_nothing(app: Tes
     sql.execute("UPDATE counters SET value = 10 WHERE name = 'ada'", &[]).await.unwrap();
     assert_eq!(ada.next().await["results"][0]["data"], "10");
     assert_eq!(bob.next().await["results"][0]["data"], "20");
+    Ok(())
+}
+
+#[forge::test]
+async fn what_becomes_private_ends_for_those_who_may_not_see_it_and_for_no_other(app: TestApp) -> Result<()> {
+    let sql = app.sql().await?;
+    sql.execute("INSERT INTO counters VALUES ('c', 5)", &[]).await.unwrap();
+    // It runs for the first of them.
+    let mut visitor = Live::open(&app.url(), None).await;
+    assert_eq!(visitor.subscribed(1, "club", json!({"name": "c"})).await, "5");
+    let mut ada = Live::open(&app.url(), Some(&token::of("ada", &[]))).await;
+    assert_eq!(ada.subscribed(1, "club", json!({"name": "c"})).await, "5");
+    sql.execute("UPDATE counters SET value = -5", &[]).await.unwrap();
+    let refused = visitor.next().await;
+    assert_eq!((&refused["id"], &refused["code"]), (&json!(1), &json!("FORBIDDEN")), "{refused}");
+    let shown = ada.next().await;
+    assert_eq!(applied(&json!("5"), &shown["results"][0]), "-5", "{shown}");
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! Who is subscribed to what: sessions' subscriptions, and the groups that share a result.
 
+mod calls;
 mod deliveries;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -10,9 +13,10 @@ use std::time::Instant;
 use forge_core::{Error, ErrorKind};
 use uuid::Uuid;
 
+use self::calls::Calls;
 pub(super) use self::deliveries::Deliveries;
 use super::events::Event;
-use super::group::{Group, GroupId, Scope, Subscribed, Subscriber, SubscriptionKey, Told};
+use super::group::{Group, GroupId, Scope, Sight, Subscribed, Subscriber, SubscriptionKey, Told};
 use super::holds::Holds;
 use super::index::Index;
 use super::outbox::{Delivery, News, Outbox, SessionId};
@@ -22,7 +26,7 @@ use super::roll::Roll;
 use super::run::Job;
 use super::version::Versions;
 use crate::feed::{Batch, Change, EventNote, Note};
-use crate::function::{Caller, Entry, Looked};
+use crate::function::{Caller, Entry};
 use crate::read_set::Dependency;
 
 /// How many subscriptions a node has at most.
@@ -55,8 +59,7 @@ pub(crate) struct Unsubscribe {
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) json: Vec<u8>,
-    /// What the function looked at of its caller, as [`Looked`] has it.
-    pub(super) looked: u8,
+    pub(super) sight: Sight,
     pub(super) dependencies: Vec<Dependency>,
     /// When the runs of its round began.
     pub(super) began: Instant,
@@ -66,7 +69,7 @@ pub(super) struct Ran {
 #[derive(Debug)]
 pub(crate) struct SubscriptionManager {
     groups: HashMap<GroupId, Group>,
-    by_call: HashMap<(&'static str, Arc<[u8]>), Vec<GroupId>>,
+    calls: Calls,
     by_subscriber: BTreeMap<SubscriptionKey, GroupId>,
     index: Index,
     /// Groups whose result may not be right any more.
@@ -106,7 +109,7 @@ impl SubscriptionManager {
     pub(super) fn new(roll: Roll, versions: Versions) -> Self {
         Self {
             groups: HashMap::new(),
-            by_call: HashMap::new(),
+            calls: Calls::default(),
             by_subscriber: BTreeMap::new(),
             index: Index::default(),
             dirty: BTreeSet::new(),
@@ -179,18 +182,15 @@ impl SubscriptionManager {
 
     /// Puts a subscriber into a group that would give the same result, or into one of its own.
     fn place(&mut self, key: SubscriptionKey, subscriber: Subscriber, entry: Arc<Entry>, args: Arc<[u8]>) {
-        let of_call = self.by_call.entry((entry.info.name, args.clone())).or_default();
-        let fitting =
-            of_call.iter().copied().find(|id| self.groups.get(id).is_some_and(|group| group.takes(&subscriber.caller)));
-        let id = fitting.unwrap_or_else(|| {
+        let id = self.calls.fitting(entry.info.name, &args, &subscriber.caller.fingerprint).unwrap_or_else(|| {
             self.next += 1;
             let id = GroupId(self.next);
-            of_call.push(id);
             let runner = subscriber.caller.clone();
             let (subscribers, dependencies) = (BTreeMap::new(), Vec::new());
             let apart = self.slow.contains(entry.info.name);
             let (scope, result, due) = (None, None, None);
             let group = Group { entry, args, scope, runner, subscribers, result, dependencies, apart, due };
+            self.calls.add(id, &group);
             self.groups.insert(id, group);
             self.dirty.insert(id);
             id
@@ -243,6 +243,7 @@ impl SubscriptionManager {
 
     fn drop_group(&mut self, id: GroupId) {
         let Some(group) = self.groups.remove(&id) else { return };
+        self.calls.remove(id, &group);
         self.index.remove(id, &group.dependencies);
         group.due.map(|at| self.due.remove(&(at, id)));
         self.dirty.remove(&id);
@@ -250,13 +251,6 @@ impl SubscriptionManager {
         self.parked.remove(&id);
         self.paces.end(id);
         self.untold.remove(&id);
-        let call = (group.entry.info.name, group.args);
-        if let Some(of_call) = self.by_call.get_mut(&call) {
-            of_call.retain(|other| *other != id);
-            if of_call.is_empty() {
-                self.by_call.remove(&call);
-            }
-        }
     }
 
     /// Notes whom a batch concerns. Returns how many groups that are.
@@ -307,7 +301,7 @@ impl SubscriptionManager {
     /// A group's query, to be run.
     pub(super) fn job(&self, id: GroupId, began: Instant) -> Option<Job> {
         let group = self.groups.get(&id)?;
-        Some(Job { id, entry: group.entry.clone(), args: group.args.clone(), caller: group.runner.for_run(), began })
+        Some(Job { id, entry: group.entry.clone(), args: group.args.clone(), of: group.runner.clone(), began })
     }
 
     /// The sessions of a group's subscribers.
@@ -324,11 +318,6 @@ impl SubscriptionManager {
     /// Takes the result of a run. Whoever may not share it goes to a group of their own, which is still to run.
     pub(super) fn ran(&mut self, id: GroupId, ran: Ran) -> Settled {
         let Some(group) = self.groups.get_mut(&id) else { return Settled::default() };
-        let scope = match ran.looked {
-            0 => Scope::Anybody,
-            looked if looked & Looked::AT_REQUEST != 0 => Scope::Alone,
-            _ => Scope::Like(group.runner.fingerprint.clone()),
-        };
         if group.dependencies != ran.dependencies {
             self.index.remove(id, &group.dependencies);
             self.index.add(id, &ran.dependencies);
@@ -350,31 +339,30 @@ impl SubscriptionManager {
             group.result = Some(Arc::new(Told::new(ran.json, group.result.as_deref(), &self.versions)));
             self.untold.insert(id);
         }
+        Settled { new, moved: self.narrow(id, &ran.sight) }
+    }
+
+    /// Takes in what a run looked at, and moves the subscribers for whom it was not to other groups. Returns whose they are.
+    fn narrow(&mut self, id: GroupId, sight: &Sight) -> Vec<SessionId> {
+        let Some(group) = self.groups.get_mut(&id) else { return Vec::new() };
+        let scope = sight.scope();
         // A function may look at its caller in one run and not in another. What was once found to be private stays so.
         let widened = scope == Scope::Anybody && group.scope.is_some();
         if group.scope.as_ref() == Some(&scope) || widened {
-            return Settled { new, moved: Vec::new() };
+            return Vec::new();
         }
+        let public = scope == Scope::Anybody;
+        self.calls.remove(id, group);
         group.scope = Some(scope);
-        Settled { new, moved: self.separate(id) }
-    }
-
-    /// Moves the subscribers who do not fit their group's scope to others. Returns whose they are.
-    fn separate(&mut self, id: GroupId) -> Vec<SessionId> {
-        let Some(group) = self.groups.get(&id) else { return Vec::new() };
+        self.calls.add(id, group);
+        if public {
+            // Others may have begun to run the same on behalf of callers who turn out not to matter.
+            self.merge(id);
+            return Vec::new();
+        }
         let (entry, args) = (group.entry.clone(), group.args.clone());
-        let misfits: Vec<SubscriptionKey> = match group.scope {
-            Some(Scope::Anybody) => {
-                // Others may have begun to run the same on behalf of callers who turn out not to matter.
-                self.merge(id);
-                return Vec::new();
-            }
-            Some(Scope::Alone) => {
-                let runner = &group.runner;
-                group.subscribers.iter().filter(|(_, one)| !Arc::ptr_eq(&one.caller, runner)).map(|(key, _)| *key).collect()
-            }
-            _ => group.subscribers.iter().filter(|(_, one)| !group.takes(&one.caller)).map(|(key, _)| *key).collect(),
-        };
+        let misfits = group.subscribers.iter().filter(|(_, one)| !sight.is_for(&one.caller));
+        let misfits: Vec<SubscriptionKey> = misfits.map(|(key, _)| *key).collect();
         for key in &misfits {
             if let Some(subscriber) = self.end(*key) {
                 self.place(*key, subscriber, entry.clone(), args.clone());
@@ -387,8 +375,7 @@ impl SubscriptionManager {
     fn merge(&mut self, id: GroupId) {
         let Some(group) = self.groups.get(&id) else { return };
         let (entry, args) = (group.entry.clone(), group.args.clone());
-        let others = self.by_call.get(&(entry.info.name, args.clone())).cloned().unwrap_or_default();
-        for other in others {
+        for other in self.calls.of(entry.info.name, &args) {
             if other == id || self.groups.get(&other).is_none_or(|group| group.scope.is_some()) {
                 continue;
             }
@@ -400,6 +387,21 @@ impl SubscriptionManager {
                 }
             }
         }
+    }
+
+    /// A run has failed: ends the subscriptions that it was for, and tells them why. Returns the sessions of those whom it was not for;
+    /// they belong to other groups from now on, which are still to run.
+    pub(super) fn refused(
+        &mut self,
+        id: GroupId,
+        why: Error,
+        sight: &Sight,
+        deliveries: &mut Deliveries,
+    ) -> Vec<SessionId> {
+        // One who was not looked at is no reason for others to be refused, nor are others a reason to be.
+        let moved = if sight.looked == 0 { Vec::new() } else { self.narrow(id, sight) };
+        self.failed(id, why, deliveries);
+        moved
     }
 
     /// Ends a group, and tells its subscribers why.
@@ -446,7 +448,7 @@ impl SubscriptionManager {
     /// Tells events to whoever is subscribed now, after results that show what was committed with them.
     fn tell_events(&mut self, deliveries: &mut Deliveries) {
         for event in std::mem::take(&mut self.events) {
-            let Some(ids) = self.by_call.get(&(event.function.as_str(), event.args.as_bytes().into())) else { continue };
+            let ids = self.calls.of(&event.function, &event.args.as_bytes().into());
             let told = Arc::new(Event { name: event.name, data: event.data });
             for group in ids.iter().filter_map(|id| self.groups.get(id)).filter(|group| group.result.is_some()) {
                 for ((_, number), subscriber) in &group.subscribers {
