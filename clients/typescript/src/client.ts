@@ -194,6 +194,8 @@ interface OneCall {
   acknowledged: boolean;
   /** Whether it begins or ends a session. */
   changesSession: boolean;
+  /** How often the session had changed when it was first sent: whom it was sent for. */
+  whom: number | undefined;
 }
 
 /** Longer messages, in characters, would keep others on the connection waiting. */
@@ -215,6 +217,8 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
   });
   const positions = new Positions();
   const outboxes = new Set<Outbox>();
+  /** How often somebody has signed in, or out. */
+  let sessions = 0;
   const http = {
     fetch: send,
     credentials,
@@ -222,6 +226,7 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
   };
   const live = new Live(base, http, options.live ?? {}, session, () => {
     // What somebody wanted to be done is not done as somebody else.
+    sessions += 1;
     for (const outbox of outboxes) outbox.clear();
   });
 
@@ -275,6 +280,7 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
           auth && !signal && options.headers === undefined && body.length <= LONGEST_MESSAGE,
         acknowledged: false,
         changesSession: false,
+        whom: undefined,
       };
       const data = await repeating(request, async () => {
         const answer = auth ? await authorized(request) : await attempt(request, session.bare());
@@ -305,20 +311,36 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
         const delay = Math.max(backoff, (error.retryAfter ?? 0) * 1000);
         if (delay >= request.patience.left) throw error;
         await request.patience.pause(delay);
+        sameAsBefore(request);
       }
     }
+  }
+
+  /**
+   * What was to be done is not tried again after somebody has signed in or out: it would be done as somebody else, and perhaps
+   * for the second time, as an id of a mutation is good for one user. To read, and to sign in or out, is not to do.
+   */
+  function sameAsBefore({ name, kind, whom, changesSession }: OneCall): void {
+    if (kind === 'query' || changesSession || whom === undefined || whom === sessions) return;
+    throw new ForgeError('CANCELLED', `${name} was given up, as somebody has signed in or out since it was called`);
   }
 
   /** Tries as whoever is signed in; when their session has to be renewed for that, once more. */
   async function authorized(request: OneCall): Promise<Answer> {
     const { kind, patience } = request;
     let pass = await patience.for(session.pass());
-    let answer = (await overConnection(request, pass)) ?? (await attempt(request, pass));
+    let answer = await overConnection(request, pass);
+    if (!answer) {
+      sameAsBefore(request);
+      answer = await attempt(request, pass);
+    }
     // Whatever was written for nobody is written; a query may as well be asked again.
     const again = kind === 'action' ? answer.refused : isRefusal(answer.error);
     if (again || (answer.session === 'renew' && kind === 'query')) {
       const other = await patience.for(session.renew(pass, answer));
       if (other) {
+        // What was refused was not done, so nobody may do it, when their own session has ended.
+        if (!session.isLost(other)) sameAsBefore(request);
         pass = other;
         answer = await attempt(request, pass);
       }
@@ -330,7 +352,10 @@ export function createForgeClient(options: ForgeClientOptions = {}): ForgeClient
   /** Sends the request over the connection, when that can be; gives nothing when it has to be sent over HTTP. */
   async function overConnection(request: OneCall, pass: Pass): Promise<Answer | undefined> {
     request.acknowledged = false;
-    if (!request.overConnection || !live.speaksFor(pass)) return undefined;
+    const open = request.overConnection && live.speaksFor(pass);
+    // Now, as a pass that is the first of somebody else shows here that they have signed in.
+    request.whom ??= sessions;
+    if (!open) return undefined;
     // A replica must be told what the answer has to contain, and only HTTP says so.
     if (request.kind === 'query' && positions.toString() !== '') return undefined;
     try {

@@ -193,9 +193,10 @@ export class Connection {
 
   /** Somebody else may be signed in: forgets what was read for whoever it was, and begins anew. */
   restart(): void {
-    if (!this.#wanted) return;
-    this.#letGo('connecting');
+    if (this.#wanted) this.#letGo('connecting');
+    // Calls are made for somebody without a connection, too.
     this.#owner.forget();
+    if (!this.#wanted) return;
     this.#attempts = 0;
     this.#refusals = 0;
     // Later, when whoever has signed in has put their token where it is found.

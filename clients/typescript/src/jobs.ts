@@ -3,6 +3,7 @@
  * it is asked for again when the connection was down, until the job has ended.
  */
 
+import { Again } from './again.js';
 import { ForgeError, isForbidden } from './error.js';
 import { type Message, errorOf } from './message.js';
 import { report } from './optimistic.js';
@@ -68,6 +69,7 @@ interface Followed {
   readonly listeners: Set<JobListener<unknown>>;
   /** The number of the subscription on this connection; 0 while there is none. */
   id: number;
+  readonly again: Again;
   snapshot: JobSnapshot<unknown>;
 }
 
@@ -85,7 +87,7 @@ export class Jobs {
     const key = `${name} ${jobId}`;
     let job = this.#all.get(key);
     if (!job) {
-      job = { key, name, jobId, listeners: new Set(), id: 0, snapshot: NO_NEWS };
+      job = { key, name, jobId, listeners: new Set(), id: 0, again: new Again(), snapshot: NO_NEWS };
       this.#all.set(key, job);
     }
     const own: JobListener<unknown> = (snapshot) => listener(snapshot);
@@ -152,6 +154,7 @@ export class Jobs {
       this.#become(job, { ...NO_NEWS, error: new ForgeError('CLIENT_ERROR', text), done: true });
       return;
     }
+    job.again.over();
     const done = !['pending', 'running', 'retry'].includes(String(status));
     if (done) this.#over(job);
     this.#become(job, {
@@ -172,17 +175,12 @@ export class Jobs {
     if (!job) return false;
     const error = errorOf(message);
     this.#over(job);
-    const { retryAfter } = error;
-    const again = error.code === 'RATE_LIMITED' && retryAfter !== undefined;
+    const again = job.again.after(error, () => {
+      if (job.id === 0) this.#ask(job);
+    });
     // What may not be seen any more is not shown any more.
     const known = isForbidden(error) ? NO_NEWS : job.snapshot;
     this.#become(job, { ...known, error, done: !again });
-    if (again) {
-      const ask = () => {
-        if (job.id === 0 && this.#all.get(job.key) === job) this.#ask(job);
-      };
-      setTimeout(ask, retryAfter * 1000 * (1 + Math.random()));
-    }
     return true;
   }
 
@@ -207,6 +205,7 @@ export class Jobs {
 
   #remove(job: Followed): void {
     this.#leave(job);
+    job.again.over();
     this.#all.delete(job.key);
     if (this.#all.size === 0) this.#line.needed(false);
   }

@@ -115,13 +115,18 @@ export class Session {
 
   /** Nobody is signed in. The app is told once per session, not once per call. */
   lose(pass: Pass, error: ForgeError): void {
-    if (this.#lost && same(this.#lost, pass)) return;
+    if (this.isLost(pass)) return;
     this.#lost = pass;
     try {
       this.#options.onSignedOut?.(error);
     } finally {
       this.onChange?.('ended');
     }
+  }
+
+  /** Whether it is known that nobody is signed in with this pass. */
+  isLost(pass: Pass): boolean {
+    return this.#lost !== undefined && same(this.#lost, pass);
   }
 
   #hear(news: News): void {
@@ -152,7 +157,7 @@ export class Session {
       await Promise.allSettled(this.#changes);
       // Somebody signed in or out, or another tab did it, while this one waited for its turn.
       if (spent.generation !== this.#generation) return this.bare();
-      if (this.#lost && same(this.#lost, spent)) return undefined;
+      if (this.isLost(spent)) return undefined;
       const outcome = await renewCookies();
       this.#tabs?.tell(outcome);
       if (outcome === 'ended') {

@@ -3,7 +3,8 @@
  * end and one copy. A frame changes all copies that it is about first; only then are readers told, each once.
  */
 
-import { ForgeError, isForbidden } from './error.js';
+import { Again } from './again.js';
+import { type ForgeError, isForbidden } from './error.js';
 import { keyOf } from './functions.js';
 import { type Message, errorOf } from './message.js';
 import { Layers, report } from './optimistic.js';
@@ -88,9 +89,9 @@ interface Entry {
   readonly args: unknown;
   readonly readers: Set<Reader>;
   readonly listeners: Set<ServerEventListener>;
-  /** For a presence: the query that one is present at, and what one says of oneself. */
+  /** For a presence: the query that one is present at, and what one says of oneself, as JSON. */
   readonly at: Entry | undefined;
-  state: unknown;
+  state: string | undefined;
   /** The number of the subscription on this connection; 0 while there is none. */
   id: number;
   /** How many subscriptions had been asked for when this one was, itself included. */
@@ -101,6 +102,7 @@ interface Entry {
   shown: unknown;
   fresh: boolean;
   error: ForgeError | undefined;
+  readonly again: Again;
   updatedAt: Date | undefined;
   snapshot: Snapshot<unknown>;
 }
@@ -157,7 +159,9 @@ export class Subscriptions {
     const at = this.#entry(name, args);
     const query = this.#read(at, () => {});
     // Its own key: nobody shares it, and no query has it.
-    const entry = this.#add({ key: `presence ${++this.#presences}`, name, args, at, state });
+    const key = `presence ${++this.#presences}`;
+    // As text: the caller may go on to change what they gave.
+    const entry = this.#add({ key, name, args, at, state: JSON.stringify(state) });
     const own = this.#read(entry, listener);
     let timer: ReturnType<typeof setTimeout> | undefined;
     let saidAt = 0;
@@ -171,8 +175,9 @@ export class Subscriptions {
         return own.current as Snapshot<PresenceMember<unknown>[]>;
       },
       set: (next) => {
-        if (JSON.stringify(next) === JSON.stringify(entry.state)) return;
-        entry.state = next;
+        const text = JSON.stringify(next);
+        if (text === entry.state) return;
+        entry.state = text;
         // The last word counts: of a pointer that moves, say, not everything is told.
         timer ??= setTimeout(say, Math.max(0, saidAt + SAID_EVERY - performance.now()));
       },
@@ -205,6 +210,7 @@ export class Subscriptions {
       shown: undefined,
       fresh: false,
       error: undefined,
+      again: new Again(),
       updatedAt: undefined,
       snapshot: NOTHING,
     };
@@ -348,13 +354,10 @@ export class Subscriptions {
     }
     entry.error = error;
     entry.fresh = false;
+    entry.again.after(error, () => {
+      if (entry.id === 0) this.#ask(entry);
+    });
     this.#tell([entry]);
-    const { retryAfter } = error;
-    if (error.code !== 'RATE_LIMITED' || retryAfter === undefined) return;
-    const again = () => {
-      if (entry.id === 0 && this.#entries.get(entry.key) === entry) this.#ask(entry);
-    };
-    setTimeout(again, retryAfter * 1000 * (1 + Math.random()));
   }
 
   #ask(entry: Entry): void {
@@ -380,6 +383,7 @@ export class Subscriptions {
 
   #remove(entry: Entry): void {
     this.#leave(entry);
+    entry.again.over();
     this.#entries.delete(entry.key);
     if (this.#entries.size === 0) this.#line.needed(false);
   }
@@ -427,7 +431,7 @@ export class Subscriptions {
 /** What asks for it. */
 function asking({ id, name, args, version, at, state }: Entry): Message {
   return at
-    ? { type: 'presence', id, of: at.id, state: state ?? null }
+    ? { type: 'presence', id, of: at.id, state: state === undefined ? null : JSON.parse(state) }
     : { type: 'subscribe', id, function: name, args, version };
 }
 
@@ -451,6 +455,7 @@ function take(entry: Entry, result: Message): boolean {
   entry.version = version;
   entry.fresh = true;
   entry.error = undefined;
+  entry.again.over();
   entry.updatedAt = new Date();
   return true;
 }

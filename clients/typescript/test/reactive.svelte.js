@@ -13,6 +13,12 @@ export function cell(initial) {
   };
 }
 
+/** An object that effects can depend on, field by field. */
+export function proxied(initial) {
+  const value = $state(initial);
+  return value;
+}
+
 /** Runs a function where effects may be made, as a component does; gives the function that ends them. */
 export function inComponent(setUp) {
   return $effect.root(() => {

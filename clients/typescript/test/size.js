@@ -12,9 +12,9 @@ const ALL = `${SVELTE} export { createOutbox, newId } from './client.js'; export
 
 /** What pages use, and the most that it may weigh, in bytes of gzip. */
 const uses = [
-  ['the core', CLIENT, 10_000],
-  ['the core and the Svelte adapter', SVELTE, 10_800],
-  ['all of it: also an outbox, presence, how the connection is', ALL, 11_500],
+  ['the core', CLIENT, 10_500],
+  ['the core and the Svelte adapter', SVELTE, 11_300],
+  ['all of it: also an outbox, presence, how the connection is', ALL, 12_000],
 ];
 /** What a page loads later, when it needs it. */
 const LATER = ['streams of events, loaded where no WebSocket gets through', 1_000];

@@ -6,6 +6,7 @@ import { afterEach, test } from 'node:test';
 import {
   action,
   createForgeClient,
+  createOutbox,
   mutation,
   query,
 } from '../../node_modules/.cache/forge-client/client/client.js';
@@ -252,6 +253,44 @@ test('a refusal from before the sign-in signs nobody out', async (t) => {
   late.settle();
   assert.equal(await early, 'ada');
   assert.deepEqual(tab.signedOut, []);
+});
+
+test('a mutation from before a sign-in elsewhere is not repeated as whoever that was, refused or unanswered', async (t) => {
+  for (const lost of [false, true]) {
+    const reached = signal();
+    const held = signal();
+    replace('BroadcastChannel', Channel);
+    const { url, asked } = await site(t, {
+      before: {
+        rename: async ({ response }) => {
+          reached.settle();
+          await held.promise;
+          if (lost) response.destroy();
+        },
+      },
+    });
+    const { open } = browser(url);
+    const [here, there] = [open({ retries: 1 }), open()];
+    const outbox = createOutbox();
+    const early = [rejection(here.mutate(rename, {})), rejection(here.mutate(rename, {}, { outbox }))];
+    const waiting = rejection(here.mutate(rename, {}, { outbox }));
+    await reached.promise;
+    await there.mutate(signIn, {}, { auth: false });
+    held.settle();
+    const codes = (await Promise.all([...early, waiting])).map(({ code }) => code);
+    assert.deepEqual(codes, ['CANCELLED', 'CANCELLED', 'CANCELLED']);
+    assert.deepEqual(asked(), ['rename', 'rename', 'sign_in']);
+    // What is called from now on is for whoever it is now.
+    assert.equal(await here.query(boards), 'ada');
+  }
+});
+
+test('a mutation that was refused is repeated as nobody when its own session has ended', async (t) => {
+  const { url, state, asked } = await site(t);
+  state.alive = false;
+  const tab = browser(url).open();
+  assert.equal((await rejection(tab.mutate(rename, {}))).code, 'UNAUTHORIZED');
+  assert.deepEqual(asked(), ['rename', '/auth/refresh', 'rename']);
 });
 
 test('a sign-out in another tab is told here', async (t) => {

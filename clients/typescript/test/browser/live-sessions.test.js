@@ -4,14 +4,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import {
+  action,
   createForgeClient,
+  createOutbox,
   mutation,
   query,
 } from '../../node_modules/.cache/forge-client/client/client.js';
-import { fail, ok, signal } from '../backend.js';
+import { fail, ok, rejection, signal } from '../backend.js';
 import { watch, wire } from '../wire.js';
 
 const listCards = query('list_cards');
+const addCard = mutation('add_card');
 
 /** A page with one live query that has its first result, and its tab's neighbour. */
 async function begin(t, { answer, greet } = {}) {
@@ -151,4 +154,49 @@ test('signing in, here or in another tab, begins anew; a renewal in another tab 
     await session.ended;
     await first(server, cards, 'of ada');
   }
+});
+
+test('what was under way for one is not done for the next; what was asked is answered', async (t) => {
+  for (const news of ['started', 'ended']) {
+    const { server, client, cards, hear } = await begin(t, { answer: ({ name }) => ok(name) });
+    const session = await first(server, cards);
+    const outbox = createOutbox();
+    const changes = [client.mutate(addCard, { n: 0 }), client.mutate(addCard, { n: 1 }, { outbox })];
+    const read = client.query(query('count_cards'));
+    // As many as the back end takes, and two more, which wait.
+    for (let n = 2; n < 17; n++) changes.push(client.mutate(addCard, { n }));
+    changes.push(client.action(action('import_cards'), {}));
+    const given = changes.map(rejection);
+    for (let n = 0; n < 16; n++) await session.next('call');
+    hear(news);
+    const codes = (await Promise.all(given)).map(({ code }) => code);
+    assert.deepEqual([codes.length, new Set(codes)], [18, new Set(['CANCELLED'])]);
+    // Asked anew as whoever it is now, and it is all that is sent again.
+    const next = await server.session();
+    await next.next('subscribe');
+    const again = await next.next('call');
+    assert.equal(again.function, 'count_cards');
+    next.send({ type: 'reply', id: again.id, data: 3 });
+    assert.equal(await read, 3);
+    assert.deepEqual([next.waiting, server.requests], [0, []]);
+  }
+});
+
+test('signing in is not given up when somebody signs in elsewhere', async (t) => {
+  const asked = signal();
+  let tries = 0;
+  const { server, client, cards, hear } = await begin(t, {
+    answer: () => {
+      asked.settle();
+      return ++tries === 1 ? fail(503, 'DATABASE_UNAVAILABLE') : ok('in', { 'x-forge-session': 'started' });
+    },
+  });
+  const session = await first(server, cards);
+  const called = client.mutate(mutation('sign_in'), {});
+  const { id } = await session.next('call');
+  session.send({ type: 'reply', id, error: { code: 'USE_HTTP', message: 'use HTTP' } });
+  await asked.promise;
+  server.refuse = true;
+  hear('started');
+  assert.equal(await called, 'in');
 });

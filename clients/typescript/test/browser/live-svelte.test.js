@@ -11,6 +11,7 @@ import {
 import {
   cell,
   inComponent,
+  proxied,
   until,
 } from '../../node_modules/.cache/forge-client/client/reactive.svelte.js';
 import { call, connection, live, present } from '../../node_modules/.cache/forge-client/client/svelte.svelte.js';
@@ -284,6 +285,18 @@ test('presence follows arguments and what one says, and ends with its component'
   flushSync();
   await session.next('unsubscribe');
   await session.next('unsubscribe');
+  close();
+});
+
+test('a state that is changed in place is told', async (t) => {
+  const cursor = proxied({ x: 0, y: 0 });
+  const { server, close } = await begin(t, (use) => present(query('get_board'), () => ({}), () => cursor, use));
+  const session = await server.session();
+  await session.next('subscribe');
+  assert.deepEqual((await session.next('presence')).state, { x: 0, y: 0 });
+  cursor.x = 5;
+  flushSync();
+  assert.deepEqual((await session.next('presence')).state, { x: 5, y: 0 });
   close();
 });
 

@@ -35,6 +35,7 @@ pub enum Flavour {
 
 /// The runtime's sources that every client needs.
 const CORE: &[(&str, &str)] = &[
+    ("again.ts", include_str!("../../../../clients/typescript/src/again.ts")),
     ("answer.ts", include_str!("../../../../clients/typescript/src/answer.ts")),
     ("client.ts", include_str!("../../../../clients/typescript/src/client.ts")),
     ("connection.ts", include_str!("../../../../clients/typescript/src/connection.ts")),

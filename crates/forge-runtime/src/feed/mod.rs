@@ -103,6 +103,8 @@ pub(crate) struct Batch {
     pub(crate) changes: Vec<Change>,
     /// What was said, in that order.
     pub(crate) notes: Vec<Note>,
+    /// Notes from before it may have been swept away: they are rows whatever the sink.
+    pub(crate) unheard: bool,
     /// Something may have been missed: everything counts as changed.
     pub(crate) gap: bool,
 }
@@ -234,6 +236,7 @@ impl ChangeFeed {
         let before = self.follow().await;
         let (at, life) = (Instant::now(), transaction.life().await?);
         let rows_in_time = at_rest(self.shared.sink(), self.settling.is_some());
+        let late = self.seen.as_ref().is_some_and(|seen| seen.at.elapsed() >= KEPT / 2);
         let fits = |seen: &&Seen| seen.life == life && (rows_in_time || seen.at.elapsed() < KEPT / 2);
         let since = self.seen.as_ref().filter(fits);
         let answer = transaction.query(&faulty(&CHANGES), &[&since.map(|seen| &*seen.snapshot)]).await?;
@@ -274,7 +277,7 @@ impl ChangeFeed {
             Instant::now() + BLIND_EVERY
         });
         self.seen = Some(Seen { snapshot: looked.snapshot, at, life, epoch: looked.recorded.epoch });
-        Ok(Batch { snapshot, changes, notes: Said::in_order(looked.said), gap })
+        Ok(Batch { snapshot, changes, notes: Said::in_order(looked.said), unheard: late, gap })
     }
 
     /// Waits until there may be something new that concerns somebody. What `concerns` nobody, as far as that can be said of it beforehand, is left

@@ -274,7 +274,7 @@ impl SubscriptionManager {
 
     /// Takes in what was said.
     fn hear(&mut self, batch: &Batch) {
-        if batch.gap {
+        if batch.gap || batch.unheard {
             self.roll.mail_for(None);
         }
         for note in &batch.notes {
