@@ -14,7 +14,7 @@
 //!   returns.
 //! - **A job is run at least once, and its end written by one owner.** A worker's right to its jobs is that its node is alive ([`crate::cluster`]);
 //!   every write of a running job is fenced by worker and claim, so that a worker that was taken for dead and comes back writes nothing.
-//! - **The end of a worker costs seconds and no attempt.** A job that has taken its worker down three times becomes a dead letter.
+//! - **The end of a worker costs seconds and no attempt.** A job that has taken its worker down three times in a row becomes a dead letter.
 //! - **What waits does not slow down what runs.** Finished rows are elsewhere, and a claim does not walk over rows that are gone but cannot
 //!   be vacuumed yet ([`lanes`]).
 //! - **No NOTIFY in anybody's transaction.** This node's worker is woken in memory once a dispatch has committed, others by the bus, and a look
