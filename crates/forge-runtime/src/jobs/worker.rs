@@ -103,6 +103,7 @@ impl Worker {
         let maintaining = tokio::spawn(super::maintain::run(self.jobs.clone(), stop.clone()));
         Claimer::new(&self).run(&stop, &sender).await;
         beginning.abort();
+        self.jobs.leave_to_others();
         self.hand_back(&sender, Duration::ZERO).await;
         drop(sender);
         tasks.close();

@@ -11,10 +11,11 @@ use uuid::Uuid;
 use super::super::admin::{Bulk, Filter, Verb};
 use super::super::maintain::keep_clean;
 use super::super::store::{NewJob, RELEASE, Way};
+use super::super::wake::{CHANNEL, Wake};
 use super::super::write::enqueue;
 use super::super::{JobRegistry, Jobs};
 use crate::admin::{Actor, Admin};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Heard};
 use crate::config::JobsConfig;
 use crate::realtime::differential::{Place, connect, on_one_thread};
 
@@ -323,6 +324,32 @@ fn one_node_counts_for_all_and_what_it_found_holds_until_somebody_counts_again()
         node.place.client.batch_execute("DELETE FROM forge_jobs").await.unwrap();
         node.place.client.batch_execute(due).await.unwrap();
         assert_eq!((depth(&node.jobs).await, depth(&other).await), (vec![], vec![]));
+        node.place.remove().await;
+    });
+}
+
+#[test]
+fn who_works_no_more_leaves_to_others_what_it_was_woken_for() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        let (stop, bus) = (CancellationToken::new(), node.jobs.cluster().bus().clone());
+        let mut heard = bus.subscribe(CHANNEL);
+        let running = tokio::spawn(bus.run(node.place.database.clone(), stop.clone()));
+        assert_eq!(heard.recv().await, Heard::Everything);
+        let held = |key: &str| Wake::Held { kind: "k".into(), key: key.into() };
+        let told = async |heard: &mut crate::cluster::BusReceiver, wake: &Wake| {
+            let heard = tokio::time::timeout(AT_ONCE, heard.recv()).await.expect("nobody is told");
+            assert!(matches!(&heard, Heard::Told(told) if told.contains_key(&wake.told().0)), "{heard:?}");
+        };
+        node.jobs.worked_here(["k"]);
+        node.jobs.wake(held("before"));
+        node.jobs.leave_to_others();
+        told(&mut heard, &held("before")).await;
+        node.jobs.wake(held("after"));
+        told(&mut heard, &held("after")).await;
+        assert_eq!(node.jobs.waker().take(), []);
+        stop.cancel();
+        running.await.unwrap();
         node.place.remove().await;
     });
 }
