@@ -192,18 +192,6 @@ impl Worker {
         }
     }
 
-    /// Gives a job's slot away as long as the guard lives.
-    pub(super) fn without_slot(&self, queue: &'static str) -> impl Drop + '_ {
-        struct Away<'a>(&'a Worker, &'static str);
-        impl Drop for Away<'_> {
-            fn drop(&mut self) {
-                self.0.shelf.back(self.1);
-            }
-        }
-        self.shelf.done(queue);
-        Away(self, queue)
-    }
-
     pub(super) fn cancel(&self, id: Uuid) {
         if let Some(running) = self.running().get(&id) {
             running.cancel(CANCEL_GRACE);
