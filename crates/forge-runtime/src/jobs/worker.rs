@@ -145,7 +145,12 @@ impl Worker {
             running.let_go();
         }
         let ended = run::attempt(entry, job, &running, |job| self.context(entry, job, &running)).await;
-        self.running().remove(&running.id);
+        // It may have been begun again here meanwhile, under another claim.
+        let mut all = self.running();
+        if all.get(&running.id).is_some_and(|one| Arc::ptr_eq(one, &running)) {
+            all.remove(&running.id);
+        }
+        drop(all);
         ended
     }
 
