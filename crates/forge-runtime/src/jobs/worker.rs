@@ -51,13 +51,20 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// A worker for what this node can do of the app's jobs.
-    pub(crate) fn new(jobs: &Jobs, executor: FunctionExecutor, config: &WorkerConfig) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// When places are reserved so that some of them would never be begun.
+    pub(crate) fn new(jobs: &Jobs, executor: FunctionExecutor, config: &WorkerConfig) -> Result<Arc<Self>> {
         let entries: HashMap<_, _> = jobs
             .registry()
             .entries()
             .filter(|entry| config.capabilities.iter().any(|one| one == entry.info.capability))
             .map(|entry| (entry.info.name, entry.clone()))
             .collect();
+        config.leaves_room_for(&entries.values().map(|entry| entry.info.queue).collect())?;
+        for unknown in config.unknown_queues(&jobs.registry().queues()) {
+            tracing::warn!("{unknown}");
+        }
         let size = config.concurrency as usize;
         let slots = |queue: &'static str| {
             let said = config.queues.iter().find(|one| one.name == queue);
@@ -68,7 +75,7 @@ impl Worker {
         jobs.worked_here(entries.keys().copied());
         let standing = jobs.cluster().standing();
         jobs.cluster().set_capabilities(config.capabilities.clone());
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             jobs: jobs.clone(),
             executor,
             config: config.clone(),
@@ -77,7 +84,7 @@ impl Worker {
             claims: Claims::default(),
             running: Mutex::default(),
             standing,
-        })
+        }))
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Running>>> {
