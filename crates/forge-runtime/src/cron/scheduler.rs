@@ -128,6 +128,11 @@ impl CronRunner {
                 now: row.try_get(3).map_err(from_driver)?,
             };
             let Some((info, schedule)) = self.crons.get(&name) else { continue };
+            if state.last_slot.duration_since(state.now) > LATE && !state.paused {
+                tracing::warn!(cron = info.name, last_decided = %state.last_slot, now = %state.now,
+                    "the last time of a cron that was decided is ahead of the database's clock, which was put back: it is not run until then; \
+                     pause and resume it to have it go on from now");
+            }
             self.decide(guard, info, schedule, state).await?;
             if let Some(next) = schedule.next(state.now) {
                 let left = Duration::try_from(next.duration_since(state.now)).unwrap_or_default();
