@@ -73,7 +73,7 @@ section! {
         name: String = String::new(), text();
         /// How many of its jobs may run at once on this node; as many as worker.concurrency says when not said.
         max: Option<u32> = None, optional(int(1..=10_000));
-        /// How many places of this node are kept free for it.
+        /// How many places of this node are kept free for it. All together leave one for queues that have none of their own, or the node does not start.
         reserved: u32 = 0, int(0..=10_000);
     }
 }
