@@ -194,7 +194,7 @@ impl NodeParts {
         let mut json = Vec::new();
         wire::write_json(&args, &mut json)?;
         let call = Call { function: F::INFO.name, args: &json, caller, mutation_id: None, acknowledge: None };
-        wire::read_json(&self.executor.call(call).await?.json)
+        wire::read_answer(&self.executor.call(call).await?.json)
     }
 }
 
