@@ -6,9 +6,9 @@ use std::time::Duration;
 use forge_core::Error;
 
 use super::kind::{duration, int, list, optional, text};
+use super::nearest;
 use super::table::{section, tables};
 use super::units::{hours, secs};
-use super::nearest;
 
 section! {
     /// Workers: nodes that run jobs. Each runs the jobs of its app whose capability it has.

@@ -327,7 +327,11 @@ fn one_node_counts_for_all_and_what_it_found_holds_until_somebody_counts_again()
         assert_eq!(depth(&other).await, [("q".to_owned(), 4, 0, 3)]);
         // It was written down before the clock was put back.
         node.fill([5], "state", "0").await;
-        node.place.client.batch_execute("UPDATE forge_job_counts SET good_until = now() + interval '2 days'").await.unwrap();
+        node.place
+            .client
+            .batch_execute("UPDATE forge_job_counts SET good_until = now() + interval '2 days'")
+            .await
+            .unwrap();
         assert_eq!(depth(&other).await, [("q".to_owned(), 5, 0, 4)]);
         assert_eq!(node.number("SELECT (good_until > clock_timestamp())::int::int8 FROM forge_job_counts").await, 1);
         // What has emptied is not left full.
