@@ -1,7 +1,7 @@
 //! Digests: what is due, by mail, at eight in the morning of wherever somebody is.
 //!
 //! A cron looks every quarter of an hour for which time zones it is morning, and dispatches a job for each person there who wants a digest
-//! and has had none that day. The job's key is the person and the day, so that one that is still waiting, or tries again, is not
+//! and has had none that day; until noon, should nobody have looked at eight. The job's key is the person and the day, so that one that is still waiting, or tries again, is not
 //! dispatched twice; what was sent is written down, so that the next quarter does not begin again.
 
 use forge::prelude::*;
@@ -12,6 +12,9 @@ use crate::errors::BoardError;
 
 /// The hour in which digests are sent, on everybody's own clock.
 const HOUR: i8 = 8;
+
+/// The hour from which on none is sent any more that could not be in time: it would be of use to nobody.
+const NOON: i8 = 12;
 
 /// How many cards a digest lists.
 const CARDS_MAX: i64 = 50;
@@ -78,7 +81,7 @@ pub async fn send_digests(ctx: &CronContext) -> Result<()> {
     for time_zone in zones {
         let Ok(zone) = TimeZone::get(&time_zone) else { continue };
         let there = ctx.scheduled_time().to_zoned(zone);
-        if there.hour() != HOUR {
+        if !(HOUR..NOON).contains(&there.hour()) {
             continue;
         }
         let day = there.date();

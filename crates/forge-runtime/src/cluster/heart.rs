@@ -240,7 +240,7 @@ impl Heart {
 
     async fn join(&mut self, session: &Connection, says: &Says, asked_at: Instant) -> Result<NodeId> {
         let id = new_uuid();
-        store::join(session, id, self.before, &self.about, says).await?;
+        store::join(session, id, self.before, &self.about, says, self.config.let_go_after()).await?;
         (self.id, self.last) = (Some(id), Some(asked_at));
         observability::cluster().joined();
         tracing::info!(node = %id, "joined the cluster");

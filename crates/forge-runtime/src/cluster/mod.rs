@@ -125,6 +125,11 @@ impl Cluster {
         self.0.standing.borrow().takes_as()
     }
 
+    /// Whether it was told to stop: it takes nothing more, for good.
+    pub(crate) fn is_draining(&self) -> bool {
+        matches!(*self.0.standing.borrow(), Standing::Draining(_))
+    }
+
     /// Nodes that have died: those that this node has marked dead, and its own former id when it has joined anew. Each death is told on one
     /// node of all, at most once; see the module.
     pub(crate) fn died(&self) -> broadcast::Receiver<NodeId> {

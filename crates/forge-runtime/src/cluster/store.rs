@@ -109,6 +109,7 @@ pub(super) async fn join(
     before: Option<NodeId>,
     about: &About,
     says: &Says,
+    let_go_after: Duration,
 ) -> Result<()> {
     let status = NodeStatus::Joining.as_str();
     let version = env!("CARGO_PKG_VERSION");
@@ -124,6 +125,7 @@ pub(super) async fn join(
         &about.started_at,
         &before,
         &about.queues,
+        &let_go_after.as_secs_f64(),
     ];
     session.query(&JOIN, row).await.map(drop).map_err(from_driver)
 }

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! **A time is decided once, whatever leads**: its row is written in the statement that dispatches its run, under the leader's term, and the last
-//! decided time only grows. A clock that is put back therefore repeats nothing; one that is put forward finds times that have passed. What is more
-//! than a minute late when it is found is caught up if the cron says so, the newest first to be kept, else it counts as missed.
+//! decided time only grows. A clock that is put back therefore repeats nothing; one that is put forward finds times that have passed. What is at
+//! most a minute late when it is found is run, every one of it; what is later is caught up if the cron says so, the newest first to be kept, else it counts
+//! as missed.
 //!
 //! A run is a job of the cron's name, so that retries, timeouts and dead letters are those of jobs. It is dispatched, never run here.
 
@@ -127,6 +128,11 @@ impl CronRunner {
                 now: row.try_get(3).map_err(from_driver)?,
             };
             let Some((info, schedule)) = self.crons.get(&name) else { continue };
+            if state.last_slot.duration_since(state.now) > LATE && !state.paused {
+                tracing::warn!(cron = info.name, last_decided = %state.last_slot, now = %state.now,
+                    "the last time of a cron that was decided is ahead of the database's clock, which was put back: it is not run until then; \
+                     pause and resume it to have it go on from now");
+            }
             self.decide(guard, info, schedule, state).await?;
             if let Some(next) = schedule.next(state.now) {
                 let left = Duration::try_from(next.duration_since(state.now)).unwrap_or_default();
@@ -144,10 +150,12 @@ impl CronRunner {
         let newest = schedule.previous(state.now + SignedDuration::from_micros(1)).unwrap_or(*found).max(*found);
         let mut wanted = Vec::new();
         let mut at = Some(newest);
-        let limit = if info.catch_up { info.catch_up_limit.max(1) as usize } else { 1 };
-        while let Some(slot) = at.filter(|slot| *slot > state.last_slot && wanted.len() < limit && !state.paused) {
-            if !info.catch_up && state.now.duration_since(slot) > LATE {
-                break;
+        let mut late = if info.catch_up { info.catch_up_limit.max(1) } else { 0 };
+        while let Some(slot) = at.filter(|slot| *slot > state.last_slot && !state.paused) {
+            // There are at most sixty others: no cron is due more often than every second.
+            if state.now.duration_since(slot) > LATE {
+                let Some(left) = late.checked_sub(1) else { break };
+                late = left;
             }
             wanted.push(slot);
             at = schedule.previous(slot);

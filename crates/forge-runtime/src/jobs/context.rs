@@ -34,6 +34,8 @@ pub(crate) struct Running {
     /// With the worker, the fence of all that it writes.
     pub(super) claim: i32,
     queue: &'static str,
+    /// How many times it waits for others just now, without its slot.
+    waits: Mutex<usize>,
     /// Somebody wants it to end.
     cancelled: CancellationToken,
     /// It is dropped: its worker stops, or it did not end in time after it was cancelled.
@@ -57,6 +59,7 @@ impl Running {
             attempt,
             claim,
             queue,
+            waits: Mutex::new(0),
             cancelled: CancellationToken::new(),
             dropped: CancellationToken::new(),
             let_go: AtomicBool::new(false),
@@ -123,8 +126,8 @@ impl Running {
 /// What a job is given.
 ///
 /// It calls functions in the name of whoever dispatched it: with their roles and claims of that moment, whatever has become of their session
-/// since. What a cron or a command dispatched is nobody's, and may call public functions only, unless it runs
-/// as somebody.
+/// since. What a cron or a command dispatched is nobody's: it calls functions as the app itself, which may call every one of
+/// them.
 #[derive(Debug)]
 pub struct JobContext {
     pub(super) worker: Arc<Worker>,
@@ -303,7 +306,7 @@ impl JobContext {
     /// `CANCELLED` when this one is cancelled meanwhile, `NOT_FOUND` when one of them is not there (any more).
     pub async fn wait_for_jobs(&self, jobs: &[JobHandle]) -> Result<Vec<JobResult>> {
         let ids: Vec<Uuid> = jobs.iter().map(|job| job.id).collect();
-        let _away = self.worker.without_slot(self.running.queue);
+        let _away = self.worker.shelf.away(self.running.queue, &self.running.waits);
         tokio::select! {
             ended = self.jobs.wait_for(&ids) => ended,
             () = self.cancelled() => Err(Error::cancelled()),

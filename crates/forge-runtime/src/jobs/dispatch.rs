@@ -21,6 +21,9 @@ use super::wake::Wake;
 use crate::db::{Db, new_uuid};
 use crate::function::Caller;
 
+/// The longest delay: a hundred years.
+pub(super) const DELAY_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// A job that was dispatched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JobHandle {
@@ -70,7 +73,7 @@ impl<'a, I: JobInput> Dispatch<'a, I> {
         Self { place, caller, input, delay: Duration::ZERO, at: None, priority: None, parent: None }
     }
 
-    /// Not before this time has passed.
+    /// Not before this time has passed: a hundred years at most, beyond which it is refused as `INVALID_ARGUMENT`.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -101,7 +104,7 @@ impl<'a, I: JobInput> IntoFuture for Dispatch<'a, I> {
     fn into_future(self) -> Self::IntoFuture {
         let Self { place, caller, input, delay, at, priority, parent } = self;
         // Looked at now, so that the future holds nothing of the input's type.
-        let job = describe(place.jobs(), caller, &input).map(|job| NewJob {
+        let job = not_too_far(delay).and_then(|()| describe(place.jobs(), caller, &input)).map(|job| NewJob {
             delay,
             at,
             priority: priority.map_or(job.priority, |priority| priority as i16),
@@ -110,6 +113,18 @@ impl<'a, I: JobInput> IntoFuture for Dispatch<'a, I> {
         });
         Box::pin(async move { Ok(place.write(vec![job?]).await?.remove(0)) })
     }
+}
+
+/// One commit writes what many dispatch, and one time that cannot be written down would fail all of it.
+fn not_too_far(delay: Duration) -> Result<()> {
+    if delay <= DELAY_MAX {
+        return Ok(());
+    }
+    Err(Error::invalid_argument(format!(
+        "a job cannot be dispatched with a delay of {} days; the longest is {} days",
+        delay.as_secs() / 86_400,
+        DELAY_MAX.as_secs() / 86_400
+    )))
 }
 
 /// Dispatches many jobs of one kind.
@@ -202,4 +217,20 @@ pub(super) fn wakes<'a>(jobs: impl IntoIterator<Item = &'a NewJob>, written: &[W
         }
     }
     wakes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_that_is_no_time_is_refused() {
+        for delay in [Duration::ZERO, DELAY_MAX] {
+            not_too_far(delay).unwrap();
+        }
+        for delay in [DELAY_MAX + Duration::from_secs(1), Duration::MAX] {
+            let why = not_too_far(delay).unwrap_err();
+            assert!(why.message().contains("the longest is 36500 days"), "{why:?}");
+        }
+    }
 }

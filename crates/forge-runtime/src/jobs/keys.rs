@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use forge_core::Result;
+use forge_core::job::JobInfo;
 use futures_util::future::try_join_all;
 use serde_json::{Map, Value};
 
@@ -21,6 +22,9 @@ const LOOK_MAX: i32 = 1000;
 
 /// How many keys share a transaction at most.
 const RELEASE_MAX: usize = 200;
+
+/// How many jobs of a key are let in whose kind has no limit any more. All of them may run; it bounds what one statement writes and counts.
+const FORMER_MAX: i64 = 10_000;
 
 /// How long letting in may take.
 const RELEASE_WITHIN: Duration = Duration::from_secs(10);
@@ -73,9 +77,8 @@ impl Claimer<'_> {
     /// Looks through some of the keys that jobs wait for, and lets in where there is a place.
     pub(super) async fn look_for_held(&mut self) -> Result<()> {
         let began = Instant::now();
-        let limits =
-            self.worker.entries.values().filter_map(|entry| Some((entry.info.name, entry.info.concurrency?.limit)));
-        let limits = Value::Object(limits.map(|(kind, limit)| (kind.to_owned(), limit.into())).collect::<Map<_, _>>());
+        let limits = self.worker.entries.values().map(|entry| (entry.info.name.to_owned(), limit(&entry.info).into()));
+        let limits = Value::Object(limits.collect::<Map<_, _>>());
         let lease = self.worker.jobs.pool().get().await?;
         let (kind, key) = &self.keys.from;
         let answer = lease.query(&HELD, &[kind, key, &LOOK_MAX, &limits]).await.map_err(from_driver)?;
@@ -98,7 +101,7 @@ impl Claimer<'_> {
 
     /// Lets jobs of these keys in.
     pub(super) async fn release(&mut self, keys: BTreeSet<Key>) -> Result<()> {
-        let limit = |kind: &str| Some(i64::from(self.worker.entries.get(kind)?.info.concurrency?.limit));
+        let limit = |kind: &str| Some(limit(&self.worker.entries.get(kind)?.info));
         let keys: Vec<(Key, i64)> = keys.into_iter().filter_map(|key| limit(&key.0).map(|limit| (key, limit))).collect();
         for some in keys.chunks(RELEASE_MAX) {
             self.release_some(some).await?;
@@ -131,6 +134,11 @@ impl Claimer<'_> {
         }
         Ok(())
     }
+}
+
+/// How many jobs of a key may be let in. Those that were dispatched when their kind still had a limit have a key, and wait for a place, for good.
+fn limit(info: &JobInfo) -> i64 {
+    info.concurrency.map_or(FORMER_MAX, |concurrency| concurrency.limit.into())
 }
 
 #[cfg(test)]

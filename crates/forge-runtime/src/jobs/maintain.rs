@@ -42,6 +42,13 @@ static ALONE: LazyLock<Arc<Shape>> =
 static WAIT_BRIEFLY: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of(LOCK_MAX));
 static MAKE: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of("SELECT forge_jobs_done_partition($1::text::date)"));
 
+static EMPTY_REST: LazyLock<Arc<Shape>> = LazyLock::new(|| {
+    Shape::of(
+        "DELETE FROM forge_jobs_done_rest WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM forge_jobs_done_rest WHERE finished_at < $1::text::timestamp AT TIME ZONE 'UTC' LIMIT 1000))",
+    )
+});
+
 /// Looks after the queue until told to stop.
 pub(super) async fn run(jobs: Jobs, stop: CancellationToken) {
     let (mut next, mut count_at) = (Instant::now(), Instant::now() + COUNT_EVERY);
@@ -100,6 +107,8 @@ pub(super) async fn keep_clean(jobs: &Jobs) -> Result<(u64, usize, usize)> {
         (Timestamp::now() + jiff::SignedDuration::from_micros(jobs.shift())).to_zoned(jiff::tz::TimeZone::UTC).date();
     let (ended, made, dropped) =
         (end_dead_letters(jobs).await, make_partitions(jobs, today).await, drop_partitions(jobs, today).await);
+    let emptied = empty_rest(jobs, today).await;
+    emptied?;
     Ok((ended?, made?, dropped?))
 }
 
@@ -122,11 +131,23 @@ async fn make_partitions(jobs: &Jobs, today: Date) -> Result<usize> {
     Ok(made)
 }
 
-async fn drop_partitions(jobs: &Jobs, today: Date) -> Result<usize> {
+/// The day before which no history is kept. A day's partition is over at its end.
+fn oldest(jobs: &Jobs, today: Date) -> Result<Date> {
     let retain = jobs.registry().entries().map(|entry| entry.info.retain).max().unwrap_or(DEFAULT_RETAIN);
     let days = i64::try_from(retain.as_secs().div_ceil(86_400)).unwrap_or(i64::MAX).min(36_500);
-    // A day's partition is over at its end.
-    let oldest = today.checked_sub((days + 1).days()).map_err(|why| Error::internal(why.to_string()))?;
+    today.checked_sub((days + 1).days()).map_err(|why| Error::internal(why.to_string()))
+}
+
+/// Ends history that no day's partition has, as there was none for it when it was written: some at a time, which reads a table that is nearly always empty.
+async fn empty_rest(jobs: &Jobs, today: Date) -> Result<()> {
+    let oldest = oldest(jobs, today)?.to_string();
+    let Some(transaction) = alone(jobs).await? else { return Ok(()) };
+    transaction.query(&EMPTY_REST, &[&oldest]).await?;
+    transaction.commit(None, jobs.pool()).await.map(drop)
+}
+
+async fn drop_partitions(jobs: &Jobs, today: Date) -> Result<usize> {
+    let oldest = oldest(jobs, today)?;
     let mut dropped = 0;
     let partitions = jobs.pool().get().await?.query(&PARTITIONS, &[]).await.map_err(from_driver)?;
     for row in &partitions.rows {

@@ -14,7 +14,7 @@
 //!   returns.
 //! - **A job is run at least once, and its end written by one owner.** A worker's right to its jobs is that its node is alive ([`crate::cluster`]);
 //!   every write of a running job is fenced by worker and claim, so that a worker that was taken for dead and comes back writes nothing.
-//! - **The end of a worker costs seconds and no attempt.** A job that has taken its worker down three times becomes a dead letter.
+//! - **The end of a worker costs seconds and no attempt.** A job that has taken its worker down three times in a row becomes a dead letter.
 //! - **What waits does not slow down what runs.** Finished rows are elsewhere, and a claim does not walk over rows that are gone but cannot
 //!   be vacuumed yet ([`lanes`]).
 //! - **No NOTIFY in anybody's transaction.** This node's worker is woken in memory once a dispatch has committed, others by the bus, and a look
@@ -185,6 +185,18 @@ impl Jobs {
         self.0.here.lock().unwrap_or_else(PoisonError::into_inner).extend(kinds);
     }
 
+    /// This node's worker takes nothing more: what it was still to do is told to the others.
+    fn leave_to_others(&self) {
+        self.0.here.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        for wake in self.0.waker.take() {
+            match wake {
+                Wake::Ready { .. } | Wake::Held { .. } | Wake::Due { .. } | Wake::Look => self.wake_others(&wake),
+                // Those are told to everybody to begin with.
+                Wake::Cancel { .. } | Wake::Queues => {}
+            }
+        }
+    }
+
     fn knows<J: Job>(&self) -> Result<()> {
         if self.0.registry.has::<J>() {
             return Ok(());
@@ -250,18 +262,24 @@ impl Jobs {
     fn wake(&self, wake: Wake) {
         let here = self.0.here.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = match &wake {
+            _ if self.0.cluster.is_draining() => false,
             Wake::Ready { kind, .. } => here.contains(&**kind) && self.0.waker.has_room(),
             Wake::Held { kind, .. } => here.contains(kind.as_str()),
             Wake::Due { .. } => !here.is_empty(),
             Wake::Cancel { .. } | Wake::Queues | Wake::Look => false,
         };
-        drop(here);
         if mine {
+            // Before anybody can say that this node works no more.
             self.0.waker.wake(wake);
         } else {
-            let (about, at) = wake.told();
-            self.0.cluster.bus().tell(CHANNEL, &about, at, i64::min);
+            drop(here);
+            self.wake_others(&wake);
         }
+    }
+
+    fn wake_others(&self, wake: &Wake) {
+        let (about, at) = wake.told();
+        self.0.cluster.bus().tell(CHANNEL, &about, at, i64::min);
     }
 
     /// Hears what other nodes tell.

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use tracing::Instrument as _;
 
 use super::context::{JobContext, Running};
+use super::dispatch::DELAY_MAX;
 use super::finish::{End, Ended};
 use super::registry::JobEntry;
 use super::storable;
@@ -160,7 +161,7 @@ pub(super) fn failed(info: &JobInfo, attempt: i32, why: &Error, running: &Runnin
         return End::Over { error, retain: None };
     }
     if let Some(Wish::RetryIn(delay)) = why.wish() {
-        return End::Again { delay: delay.max(Duration::from_millis(1)), error: None, unspent: true };
+        return End::Again { delay: delay.clamp(Duration::from_millis(1), DELAY_MAX), error: None, unspent: true };
     }
     let retryable = info.retry.on.is_empty() || info.retry.on.contains(&why.code());
     if retryable && attempt < info.retry.max_attempts {

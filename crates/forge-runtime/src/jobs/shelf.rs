@@ -183,6 +183,28 @@ impl<J> Shelf<J> {
         }
     }
 
+    /// Gives a job's slot away as long as the guard lives. A job may do so several times at once, of which `waits` keeps count: it has but one slot, which is
+    /// away from the first of them to the last.
+    pub(super) fn away<'a>(&'a self, queue: &'static str, waits: &'a Mutex<usize>) -> impl Drop + 'a {
+        struct Away<'a, J>(&'a Shelf<J>, &'static str, &'a Mutex<usize>);
+        impl<J> Drop for Away<'_, J> {
+            fn drop(&mut self) {
+                let mut waits = self.2.lock().unwrap_or_else(PoisonError::into_inner);
+                *waits -= 1;
+                if *waits == 0 {
+                    self.0.back(self.1);
+                }
+            }
+        }
+        let mut count = waits.lock().unwrap_or_else(PoisonError::into_inner);
+        if *count == 0 {
+            self.done(queue);
+        }
+        *count += 1;
+        drop(count);
+        Away(self, queue, waits)
+    }
+
     /// Takes off what has waited for so long; all that waits when nothing is said.
     pub(super) fn take_back(&self, longer_than: Duration) -> Vec<J> {
         let mut inner = self.inner();
@@ -351,6 +373,22 @@ mod tests {
         shelf.done("a");
         pass_time(&shelf);
         assert_eq!((shelf.room("a"), shelf.room("b"), shelf.room_of_all()), (1, 2, 2));
+    }
+
+    #[test]
+    fn a_job_that_waits_twice_gives_one_slot_away() {
+        let (shelf, waits) = (shelf(3, &[("a", 3, 0)]), Mutex::new(0));
+        shelf.put([("a", 1), ("a", 2)]);
+        while shelf.try_take().is_some() {}
+        let first = shelf.away("a", &waits);
+        let second = shelf.away("a", &waits);
+        assert_eq!(shelf.counts(), (1, 0), "the other one runs on");
+        drop(first);
+        assert_eq!(shelf.counts(), (1, 0), "it still waits");
+        drop(second);
+        assert_eq!(shelf.counts(), (2, 0));
+        drop(shelf.away("a", &waits));
+        assert_eq!(shelf.counts(), (2, 0));
     }
 
     #[test]

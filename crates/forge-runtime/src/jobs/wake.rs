@@ -109,10 +109,15 @@ impl Waker {
         self.0.full.store(!room, Ordering::Relaxed);
     }
 
+    /// What has been left.
+    pub(super) fn take(&self) -> Vec<Wake> {
+        std::mem::take(&mut *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// What has been left; waits for something.
     pub(super) async fn next(&self) -> Vec<Wake> {
         loop {
-            let waiting = std::mem::take(&mut *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            let waiting = self.take();
             if !waiting.is_empty() {
                 return waiting;
             }

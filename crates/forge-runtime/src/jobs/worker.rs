@@ -51,13 +51,20 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// A worker for what this node can do of the app's jobs.
-    pub(crate) fn new(jobs: &Jobs, executor: FunctionExecutor, config: &WorkerConfig) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// When places are reserved so that some of them would never be begun.
+    pub(crate) fn new(jobs: &Jobs, executor: FunctionExecutor, config: &WorkerConfig) -> Result<Arc<Self>> {
         let entries: HashMap<_, _> = jobs
             .registry()
             .entries()
             .filter(|entry| config.capabilities.iter().any(|one| one == entry.info.capability))
             .map(|entry| (entry.info.name, entry.clone()))
             .collect();
+        config.leaves_room_for(&entries.values().map(|entry| entry.info.queue).collect())?;
+        for unknown in config.unknown_queues(&jobs.registry().queues()) {
+            tracing::warn!("{unknown}");
+        }
         let size = config.concurrency as usize;
         let slots = |queue: &'static str| {
             let said = config.queues.iter().find(|one| one.name == queue);
@@ -68,7 +75,7 @@ impl Worker {
         jobs.worked_here(entries.keys().copied());
         let standing = jobs.cluster().standing();
         jobs.cluster().set_capabilities(config.capabilities.clone());
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             jobs: jobs.clone(),
             executor,
             config: config.clone(),
@@ -77,7 +84,7 @@ impl Worker {
             claims: Claims::default(),
             running: Mutex::default(),
             standing,
-        })
+        }))
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Running>>> {
@@ -103,6 +110,7 @@ impl Worker {
         let maintaining = tokio::spawn(super::maintain::run(self.jobs.clone(), stop.clone()));
         Claimer::new(&self).run(&stop, &sender).await;
         beginning.abort();
+        self.jobs.leave_to_others();
         self.hand_back(&sender, Duration::ZERO).await;
         drop(sender);
         tasks.close();
@@ -144,7 +152,12 @@ impl Worker {
             running.let_go();
         }
         let ended = run::attempt(entry, job, &running, |job| self.context(entry, job, &running)).await;
-        self.running().remove(&running.id);
+        // It may have been begun again here meanwhile, under another claim.
+        let mut all = self.running();
+        if all.get(&running.id).is_some_and(|one| Arc::ptr_eq(one, &running)) {
+            all.remove(&running.id);
+        }
+        drop(all);
         ended
     }
 
@@ -189,18 +202,6 @@ impl Worker {
                 return;
             }
         }
-    }
-
-    /// Gives a job's slot away as long as the guard lives.
-    pub(super) fn without_slot(&self, queue: &'static str) -> impl Drop + '_ {
-        struct Away<'a>(&'a Worker, &'static str);
-        impl Drop for Away<'_> {
-            fn drop(&mut self) {
-                self.0.shelf.back(self.1);
-            }
-        }
-        self.shelf.done(queue);
-        Away(self, queue)
     }
 
     pub(super) fn cancel(&self, id: Uuid) {

@@ -36,6 +36,7 @@ pub(crate) fn system() -> Result<Vec<Migration>> {
         ("0011_job_claims.sql", include_str!("../../migrations/0011_job_claims.sql")),
         ("0013_nodes.sql", include_str!("../../migrations/0013_nodes.sql")),
         ("0016_job_counts.sql", include_str!("../../migrations/0016_job_counts.sql")),
+        ("0017_cut_off.sql", include_str!("../../migrations/0017_cut_off.sql")),
     ]
     .into_iter()
     .map(|(file, sql)| Migration::parse("forge", file, sql))

@@ -73,6 +73,20 @@ async fn each_gets_theirs_in_their_own_morning_and_once(app: TestApp) -> Result<
 }
 
 #[forge::test]
+async fn one_that_could_not_be_sent_at_eight_is_sent_later_that_morning(app: TestApp) -> Result<()> {
+    reader(&app, "Kumari", "Asia/Colombo").await?;
+    let count = || app.mails().len();
+    app.advance(until(&app, "Asia/Colombo", 7, 50)?).await?;
+    let before = count();
+    // Nothing of it ran until five past ten.
+    app.advance(Duration::from_secs(135 * 60)).await?;
+    assert_eq!(count(), before + 1, "{:?}", app.mails());
+    app.advance(Duration::from_secs(15 * 60)).await?;
+    assert_eq!(count(), before + 1, "once");
+    Ok(())
+}
+
+#[forge::test]
 async fn the_settings_are_ones_own_and_name_a_time_zone(app: TestApp) -> Result<()> {
     let ada = person(&app, "Ada").await?;
     assert!(ada.calls.call(get_digest_settings, ()).await?.is_none());

@@ -38,14 +38,14 @@ async fn each_time_is_run_once_for_itself(app: TestApp) -> Result<()> {
 #[forge::test]
 async fn what_was_missed_is_made_up_for_if_the_cron_says_so(app: TestApp) -> Result<()> {
     app.advance(26 * HOUR).await?;
-    // The newest three; the daily one is late, unless its time has come within the last minute.
+    // The newest three that are late, and one that is not if its time has come within the last minute, as may that of the daily one.
     let hourly = runs(&app, "hourly").await;
-    assert_eq!(hourly.len(), 3, "{hourly:?}");
+    assert!((3..=4).contains(&hourly.len()), "{hourly:?}");
     assert!(hourly[0].1 && hourly[0].0 < hourly[1].0 && hourly[1].0 < hourly[2].0, "{hourly:?}");
     assert!(runs(&app, "in_the_morning").await.len() <= 1);
     let sql = app.sql().await?;
     let missed: i64 = sql.query_one("SELECT missed FROM forge_crons WHERE name = 'hourly'", &[]).await.unwrap().get(0);
-    assert_eq!(missed, 23);
+    assert_eq!(missed + hourly.len() as i64, 26);
     Ok(())
 }
 

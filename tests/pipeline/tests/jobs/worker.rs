@@ -60,6 +60,17 @@ async fn jobs_of_many_keys_are_let_in_at_once(app: TestApp) -> Result<()> {
 }
 
 #[forge::test]
+async fn what_waits_for_a_place_is_let_in_when_its_kind_has_no_limit_any_more(app: TestApp) -> Result<()> {
+    let sql = app.sql().await?;
+    let held = "INSERT INTO forge_jobs (id, kind, queue, state, concurrency_key, cancel_requested)
+                SELECT gen_random_uuid(), 'once', 'default', 3, '', true FROM generate_series(1, 100)";
+    assert_eq!(sql.execute(held, &[]).await.unwrap(), 100);
+    app.work();
+    until("all have ended", async || count(&sql, "SELECT count(*) FROM forge_jobs").await == 0).await;
+    Ok(())
+}
+
+#[forge::test]
 async fn children_of_which_nothing_is_to_be_kept_can_be_waited_for_long_after_they_have_ended(app: TestApp) -> Result<()> {
     let parent = app.user("ada").call(order_delegated_surveys, "family".to_owned()).await?;
     app.run_jobs().await?;

@@ -106,6 +106,9 @@ impl Node {
             stage: stage_seen,
         };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        // Before anything begins, as it may refuse its configuration.
+        let works = config.node.has(Role::Worker);
+        let worker = works.then(|| Worker::new(&jobs, parts.executor.clone(), &config.worker)).transpose()?;
         let mut address = None;
         if config.node.has(Role::Gateway) {
             let server = GatewayServer::bind(parts.clone()).await?;
@@ -144,8 +147,7 @@ impl Node {
             tasks.spawn(parts.executor.cache().clone().run(feed, stop.clone()));
             tasks.spawn(reader.run(stop.clone()));
         }
-        if config.node.has(Role::Worker) {
-            let worker = Worker::new(&jobs, parts.executor.clone(), &config.worker);
+        if let Some(worker) = worker {
             tasks.spawn(worker.run(stop.clone()));
         }
         if config.node.has(Role::Scheduler) {

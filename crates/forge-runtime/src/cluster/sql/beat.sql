@@ -12,6 +12,7 @@ WITH session AS MATERIALIZED (
 ), me AS (
     UPDATE forge_nodes SET
         last_heartbeat = now(), status = $2, connections = $3, jobs = $4, jobs_max = $5, cpu = $6, memory = $7, capabilities = $8, completed = $19::text::json,
+        cut_off = false,
         backend_pid = (SELECT pid FROM session), backend_start = (SELECT backend_start FROM session)
     WHERE id = $1 AND status <> 'dead'
     RETURNING id

@@ -1,8 +1,15 @@
 -- A node joins. The id that it had before, if any, is dead from now on, whether or not the others have noticed; what was asked of it under that, is asked
--- of it still.
--- By primary keys.
+-- of it still. That one, and whoever has been silent for as long as it takes to let go ($12) when it comes back, was cut off, not ended: an outage is
+-- everybody's. Whoever of them beats again says otherwise.
+-- By primary keys, and once over a table that has a row per node.
 WITH before AS (
-    UPDATE forge_nodes SET status = 'dead' WHERE id = $10 AND status <> 'dead'
+    UPDATE forge_nodes SET status = 'dead', cut_off = true WHERE id = $10
+), silent AS (
+    UPDATE forge_nodes SET cut_off = true WHERE id = ANY (ARRAY(
+        SELECT id FROM forge_nodes
+        WHERE $10::uuid IS NOT NULL AND id <> $10 AND status <> 'dead' AND last_heartbeat < now() - make_interval(secs => $12)
+        FOR UPDATE SKIP LOCKED
+    ))
 ), asked AS (
     INSERT INTO forge_node_drains (node_id) SELECT $1::uuid FROM forge_node_drains WHERE node_id = $10
 )

@@ -34,7 +34,8 @@ impl Place {
         crate::install_crypto();
         let tables = concat!(
             include_str!("../../../migrations/0007_cluster.sql"),
-            include_str!("../../../migrations/0013_nodes.sql")
+            include_str!("../../../migrations/0013_nodes.sql"),
+            include_str!("../../../migrations/0017_cut_off.sql")
         );
         let migrate = async |url: String| {
             connect(&url).await.batch_execute(tables).await.unwrap();

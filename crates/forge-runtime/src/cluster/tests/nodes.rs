@@ -49,6 +49,39 @@ async fn a_node_joins_works_drains_and_leaves() {
     place.database.remove().await.unwrap();
 }
 
+/// Which nodes are said to have been cut off only.
+async fn cut_off(place: &Place) -> String {
+    place.text("SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), '')::text FROM forge_nodes WHERE cut_off").await
+}
+
+#[tokio::test]
+async fn whoever_an_outage_cuts_off_has_not_gone_down() {
+    let place = Place::make().await;
+    let (mut one, mut two, mut three) = (place.node(), place.node(), place.node());
+    for node in [&mut one, &mut two, &mut three] {
+        node.beats().await;
+    }
+    let (first, second) = (one.id(), two.id());
+    // Nobody has reached the database for long, but for the third; the first comes back before the second.
+    place.age(&one, 16).await;
+    place.age(&two, 16).await;
+    place.sql.execute("UPDATE forge_nodes SET status = 'dead' WHERE id = $1", &[&first]).await.unwrap();
+    assert_eq!(cut_off(&place).await, "", "nobody knows");
+    one.beats().await;
+    one.beats().await;
+    assert_ne!(one.id(), first);
+    let mut both = [first.to_string(), second.to_string()];
+    both.sort();
+    assert_eq!(cut_off(&place).await, both.join(" "), "an outage is everybody's");
+    // Who dies while others reach the database has gone down.
+    let third = three.id();
+    place.age(&three, 16).await;
+    one.beats().await;
+    assert_eq!(place.status(third).await, "dead");
+    assert_eq!(cut_off(&place).await, both.join(" "));
+    place.database.remove().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_silent_node_is_dead_and_comes_back_as_another() {
     let place = Place::make().await;

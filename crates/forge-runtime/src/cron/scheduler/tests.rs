@@ -16,6 +16,18 @@ use crate::cron::{CronContext, CronEntry, CronRegistry};
 use crate::jobs::{JobRegistry, Jobs};
 use crate::realtime::differential::{Place, on_one_thread};
 
+struct EverySecond;
+
+impl Cron for EverySecond {
+    const INFO: CronInfo = CronInfo { name: "every_second", expression: "* * * * * *", ..Hourly::<false>::INFO };
+}
+
+impl ForgeCron<CronContext> for EverySecond {
+    fn execute(_: &CronContext) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
 struct Hourly<const CATCH_UP: bool>;
 
 impl<const CATCH_UP: bool> Cron for Hourly<CATCH_UP> {
@@ -66,6 +78,11 @@ impl Scheduler {
         Self { cluster, heart, runner, _stage: stage }
     }
 
+    fn with(mut self, cron: CronEntry) -> Self {
+        self.runner.crons = CronRegistry::new([cron]).unwrap();
+        self
+    }
+
     fn guard(&self) -> Option<LeaderGuard> {
         self.cluster.election(LeaderRole::Scheduler).guard()
     }
@@ -77,6 +94,30 @@ async fn decided(place: &Place) -> (i64, i64, i64, String) {
                        (SELECT coalesce(sum(missed), 0)::int8 FROM forge_crons), (SELECT string_agg(last_slot::text, ' ' ORDER BY name) FROM forge_crons)";
     let row = place.client.query_one(text, &[]).await.unwrap();
     (row.get(0), row.get(1), row.get(2), row.get(3))
+}
+
+#[test]
+fn what_is_hardly_late_is_run_each_time_of_it() {
+    on_one_thread(async {
+        crate::install_crypto();
+        let place = Place::make().await;
+        let mut one = Scheduler::new(&place).with(CronEntry::of::<EverySecond>());
+        one.heart.run_once().await.unwrap();
+        let guard = one.guard().unwrap();
+        one.runner.step(&guard).await.unwrap();
+        let began = decided(&place).await;
+        // Some seconds, during which nobody led. This may take its time, as long as it is less than a minute.
+        one.cluster.clock().advance(Duration::from_secs(10));
+        one.runner.step(&guard).await.unwrap();
+        let caught = decided(&place).await;
+        assert!(caught.0 >= began.0 + 10 && caught.2 == 0, "{caught:?} after {began:?}");
+        // Of an hour, those of the last minute are.
+        one.cluster.clock().advance(Duration::from_secs(3600));
+        one.runner.step(&guard).await.unwrap();
+        let after = decided(&place).await;
+        assert!((60..=61).contains(&(after.0 - caught.0)) && after.2 >= 3539, "{after:?} after {caught:?}");
+        place.remove().await;
+    });
 }
 
 #[test]

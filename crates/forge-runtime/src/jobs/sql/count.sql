@@ -1,8 +1,9 @@
 -- How many jobs of each queue wait, run and are ready, and how many seconds the first has been so. What the last count has written down, as long as that is
 -- good, or somebody else counts: then it is by primary key. Else it counts, which reads the whole table, and writes that down. A count is good for $1 times
--- as long as it took, and for five seconds at least.
+-- as long as it took, and for five seconds at least;
+-- one that would be good for more than a day was made before the clock was put back.
 WITH due AS MATERIALIZED (
-    SELECT FROM forge_job_counts WHERE good_until <= clock_timestamp() FOR UPDATE SKIP LOCKED
+    SELECT FROM forge_job_counts WHERE clock_timestamp() NOT BETWEEN good_until - interval '1 day' AND good_until - interval '1 microsecond' FOR UPDATE SKIP LOCKED
 ), counted AS MATERIALIZED (
     SELECT queue, count(*) FILTER (WHERE state <> 2) AS waiting, count(*) FILTER (WHERE state = 2) AS running,
            count(*) FILTER (WHERE state = 0) AS ready, min(ready_at) FILTER (WHERE state = 0) AS oldest_at

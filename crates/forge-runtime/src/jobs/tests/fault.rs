@@ -61,6 +61,8 @@ const FAULTS: &[Fault] = &[
     ("cancelling ends what runs", "cancel.sql", "state <> 2", "state >= 0"),
     ("the death of a worker spends an attempt", "take_over.sql", "attempt = attempt - 1, crashes", "crashes"),
     ("a job may take down any number of workers", "take_over.sql", "crashes + 1 >= $1", "crashes + 1 >= $1 + 1"),
+    ("who was cut off has been taken down", "take_over.sql", "AND n.cut_off", "AND false"),
+    ("an attempt that ended is forgotten", "again.sql", "THEN crashes ELSE 0 END", "THEN crashes ELSE crashes END"),
     (
         "what a living worker has is taken from it",
         "take_over.sql",

@@ -10,11 +10,12 @@ use uuid::Uuid;
 
 use super::super::admin::{Bulk, Filter, Verb};
 use super::super::maintain::keep_clean;
-use super::super::store::{NewJob, RELEASE, Way};
+use super::super::store::{NewJob, RATE, RELEASE, Way};
+use super::super::wake::{CHANNEL, Wake};
 use super::super::write::enqueue;
 use super::super::{JobRegistry, Jobs};
 use crate::admin::{Actor, Admin};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Heard};
 use crate::config::JobsConfig;
 use crate::realtime::differential::{Place, connect, on_one_thread, until};
 
@@ -287,6 +288,12 @@ fn history_that_somebody_reads_keeps_nothing_else_from_being_looked_after() {
         reader.batch_execute("COMMIT").await.unwrap();
         assert_eq!(keep_clean(&node.jobs).await.unwrap(), (0, 0, 1));
         assert!(!days().await.contains("forge_jobs_done_20200101"));
+        // What no day has ends as well.
+        let rest = "INSERT INTO forge_jobs_done (id, kind, queue, status, priority, attempt, crashes, input, created_at, finished_at)
+            SELECT gen_random_uuid(), 'k', 'q', 'completed', 50, 1, 0, 'null', now(), now() - n * interval '1 day' FROM unnest('{1, 300}'::int[]) n";
+        node.place.client.batch_execute(rest).await.unwrap();
+        keep_clean(&node.jobs).await.unwrap();
+        assert_eq!(node.number("SELECT count(*) FROM forge_jobs_done").await, 1);
         node.place.remove().await;
     });
 }
@@ -316,11 +323,61 @@ fn one_node_counts_for_all_and_what_it_found_holds_until_somebody_counts_again()
         assert_eq!(meanwhile.expect("it waits"), three);
         counting.batch_execute("ROLLBACK").await.unwrap();
         assert_eq!(depth(&other).await, [("q".to_owned(), 4, 0, 3)]);
+        // It was written down before the clock was put back.
+        node.fill([5], "state", "0").await;
+        node.place
+            .client
+            .batch_execute("UPDATE forge_job_counts SET good_until = now() + interval '2 days'")
+            .await
+            .unwrap();
+        assert_eq!(depth(&other).await, [("q".to_owned(), 5, 0, 4)]);
         assert_eq!(node.number("SELECT (good_until > clock_timestamp())::int::int8 FROM forge_job_counts").await, 1);
         // What has emptied is not left full.
         node.place.client.batch_execute("DELETE FROM forge_jobs").await.unwrap();
         node.place.client.batch_execute(due).await.unwrap();
         assert_eq!((depth(&node.jobs).await, depth(&other).await), (vec![], vec![]));
+        node.place.remove().await;
+    });
+}
+
+#[test]
+fn a_window_of_starts_that_has_not_begun_as_the_clock_was_put_back_is_over() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        let took = async || -> i32 {
+            let lease = node.jobs.pool().get().await.unwrap();
+            let answer = lease.query(&RATE, &[&"k", &3_i32, &4_i32, &3_600_000_000_i64]).await.unwrap();
+            answer.rows[0].get(0)
+        };
+        let begin = "INSERT INTO forge_job_rates (kind, window_began, taken) VALUES ('k', now() + interval '1 day', 4)";
+        node.place.client.batch_execute(begin).await.unwrap();
+        assert_eq!((took().await, took().await, took().await), (3, 1, 0));
+        node.place.remove().await;
+    });
+}
+
+#[test]
+fn who_works_no_more_leaves_to_others_what_it_was_woken_for() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        let (stop, bus) = (CancellationToken::new(), node.jobs.cluster().bus().clone());
+        let mut heard = bus.subscribe(CHANNEL);
+        let running = tokio::spawn(bus.run(node.place.database.clone(), stop.clone()));
+        assert_eq!(heard.recv().await, Heard::Everything);
+        let held = |key: &str| Wake::Held { kind: "k".into(), key: key.into() };
+        let told = async |heard: &mut crate::cluster::BusReceiver, wake: &Wake| {
+            let heard = tokio::time::timeout(AT_ONCE, heard.recv()).await.expect("nobody is told");
+            assert!(matches!(&heard, Heard::Told(told) if told.contains_key(&wake.told().0)), "{heard:?}");
+        };
+        node.jobs.worked_here(["k"]);
+        node.jobs.wake(held("before"));
+        node.jobs.leave_to_others();
+        told(&mut heard, &held("before")).await;
+        node.jobs.wake(held("after"));
+        told(&mut heard, &held("after")).await;
+        assert_eq!(node.jobs.waker().take(), []);
+        stop.cancel();
+        running.await.unwrap();
         node.place.remove().await;
     });
 }

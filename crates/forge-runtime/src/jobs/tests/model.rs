@@ -86,6 +86,8 @@ pub(super) struct Model {
     /// The hour that it is.
     pub(super) hour: i64,
     pub(super) dead: BTreeSet<Uuid>,
+    /// Those of them that were only cut off from the database.
+    pub(super) cut_off: BTreeSet<Uuid>,
     places: u64,
     claims: u64,
 }
@@ -151,6 +153,8 @@ impl Model {
                 // What was only handed back has its place again.
                 if spent || delay > 0 {
                     job.place = place;
+                    // It was begun and came to an end: its worker has outlived it.
+                    job.crashes = 0;
                 }
                 job.state = if waits { State::Scheduled(hour + delay) } else { job.waiting() };
             }
@@ -172,8 +176,9 @@ impl Model {
         let lost: Vec<Uuid> = self.live.iter().filter(|(_, job)| self.is_lost(job)).map(|(id, _)| *id).collect();
         for id in lost {
             let Some(job) = self.live.get_mut(&id) else { continue };
-            job.crashes += 1;
-            if job.crashes >= CRASHES_MAX {
+            let fell = !matches!(job.state, State::Running(worker) if self.cut_off.contains(&worker));
+            job.crashes += i32::from(fell);
+            if fell && job.crashes >= CRASHES_MAX {
                 self.is_over(id, "dead");
             } else {
                 (job.attempt, job.place, job.state) = (job.attempt - 1, place, job.waiting());

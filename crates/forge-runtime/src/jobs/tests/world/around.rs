@@ -35,8 +35,13 @@ impl World<'_> {
         self.tell("crash", worker.id.to_string());
         // Its row may have been swept away before anybody looks.
         let gone = self.dice.chance(30);
+        // It may be alive, and join anew.
+        let cut_off = !gone && self.dice.chance(30);
         let text = if gone {
             "DELETE FROM forge_nodes WHERE id = $1"
+        } else if cut_off {
+            self.model.cut_off.insert(worker.id);
+            "UPDATE forge_nodes SET status = 'dead', cut_off = true WHERE id = $1"
         } else {
             "UPDATE forge_nodes SET status = 'dead' WHERE id = $1"
         };
