@@ -35,7 +35,7 @@ section! {
         shared_statement_timeout: Duration = ms(50), duration(ms(1)..=secs(10));
         /// How long opening a connection may take, TLS and sign-in included.
         connect_timeout: Duration = secs(5), duration(ms(100)..=mins(5));
-        /// How often the connection is looked at while nothing else uses it.
+        /// How often it is looked whether the database and its replicas answer, on connections that callers do not have.
         health_check_interval: Duration = secs(5), duration(ms(100)..=mins(10));
         /// How long such a look may take before the database counts as not reachable.
         health_check_timeout: Duration = secs(2), duration(ms(50)..=mins(1));
