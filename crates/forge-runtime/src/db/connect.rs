@@ -333,11 +333,6 @@ impl Connection {
         self.pooled
     }
 
-    /// Gives the client away: for good, as nobody knows what it is used for.
-    pub(crate) fn into_client(self) -> Client {
-        self.client
-    }
-
     /// Whether it has ended.
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()

@@ -364,7 +364,7 @@ impl Database {
     }
 
     /// When a statement that starts now has to end: with its call, and within `database.statement_timeout`.
-    fn limit(&self, deadline: Instant) -> Instant {
+    pub(super) fn limit(&self, deadline: Instant) -> Instant {
         deadline.min(Instant::now() + self.0.config.statement_timeout)
     }
 

@@ -520,6 +520,6 @@ pub(crate) async fn read_alone(
 }
 
 /// What is left until the deadline as PostgreSQL takes it, at least a millisecond (0 would mean: no limit).
-fn remaining_ms(deadline: Instant) -> String {
+pub(super) fn remaining_ms(deadline: Instant) -> String {
     deadline.saturating_duration_since(Instant::now()).as_millis().clamp(1, i32::MAX as u128).to_string()
 }
