@@ -22,7 +22,7 @@ use crate::config::{Config, Mode, Role, Secret};
 use crate::cron::CronRunner;
 use crate::db::Database;
 use crate::feed::{ChangeSweep, FeedKeeper};
-use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, World, Written, sweep_mutation_ids};
+use crate::function::{Call, Caller, FunctionExecutor, FunctionRouter, Looked, World, Written, Wrote, sweep_mutation_ids};
 use crate::gateway::{Authenticator, GatewayServer};
 use crate::jobs::{JobResult, Jobs, Worker};
 use crate::mail::{Inbox, Mailer, SentMail};
@@ -414,6 +414,7 @@ pub(super) fn caller_for(auth: AuthContext) -> Arc<Caller> {
         request: Arc::new(request),
         // Tests write by other ways as well, and call when they have.
         written: Written::until_now(),
+        wrote: Wrote::default(),
         looked: Looked::default(),
     })
 }

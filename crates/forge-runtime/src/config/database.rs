@@ -18,7 +18,7 @@ section! {
         /// Addresses of read replicas. They are used only with `read_from_replica`.
         replica_urls: Vec<Secret> = Vec::new(), list(database_url());
         /// Whether queries may be answered by a replica, which may lag behind. A caller's own writes are always seen by
-        /// that caller.
+        /// that caller; what jobs ask for is read on the primary.
         read_from_replica: bool = false, switch();
         /// How many connections the pool holds at most. Mutations and everything that needs a connection of its own share
         /// it; all nodes together must stay below the server's `max_connections`.

@@ -221,9 +221,7 @@ impl Db {
     /// no connection can be had, `DATABASE_NOT_DIRECT` when there is only a pooler.
     pub async fn raw(&self) -> Result<RawClient> {
         match &self.access {
-            Access::Read { database, .. } => {
-                RawClient::new(database.session().await?, database.limit(self.deadline)).await
-            }
+            Access::Read { database, .. } => RawClient::new(database.session().await?, database.limit(self.deadline)).await,
             Access::ReadIn(_) | Access::Write(..) => Err(Error::internal(
                 "ctx.db().raw() is not available inside a transaction (of a mutation, or of a query that says `snapshot` or `cache` or is live): the driver's client could commit or abort it behind its back; read with a query that is called on its own, or use ctx.db().query_dyn(..)",
             )),
