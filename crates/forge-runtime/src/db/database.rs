@@ -85,6 +85,18 @@ pub(crate) struct Replica {
     replayed: AtomicU64,
 }
 
+impl Replica {
+    /// Whether the primary is to be asked instead, as it has the data too: after an error of the replica's own. One that went away is not
+    /// asked again until it is seen to be back.
+    fn is_passed_over(&self, why: &Error) -> bool {
+        if why.is_retryable() {
+            self.healthy.store(false, Ordering::Relaxed);
+            return true;
+        }
+        error::driver_of(why).is_some_and(error::is_a_replicas)
+    }
+}
+
 /// How the database is, as `/ready` and the metrics tell it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseHealth {
@@ -261,8 +273,7 @@ impl Database {
             && let Ok(lease) = replica.pool.get().await
         {
             match Box::pin(self.read_on(&replica.pool, lease, shape, params, deadline)).await {
-                // A replica that went away: the primary has the data too.
-                Err(why) if why.is_retryable() => replica.healthy.store(false, Ordering::Relaxed),
+                Err(why) if replica.is_passed_over(&why) => {}
                 result => return result,
             }
         }
@@ -287,7 +298,7 @@ impl Database {
             && let Ok(lease) = replica.pool.get().await
         {
             match self.open_on(&replica.pool, lease, shape, params, deadline).await {
-                Err(why) if why.is_retryable() => replica.healthy.store(false, Ordering::Relaxed),
+                Err(why) if replica.is_passed_over(&why) => {}
                 result => return result,
             }
         }
