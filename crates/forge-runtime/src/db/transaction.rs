@@ -10,7 +10,7 @@
 //! What is to be written at the very end goes along with COMMIT, in its round trip.
 //!
 //! What it promises: nothing of it is visible before `commit` returned `Ok`, everything is after. When the answer to
-//! COMMIT is lost, the outcome is asked for by transaction id; only when that fails too, or when the server was restarted in
+//! COMMIT is lost, or does not tell whether it was one, the outcome is asked for by transaction id; only when that fails too, or when the server was restarted in
 //! between and may have given the id to another transaction, it is `OUTCOME_UNKNOWN`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,7 @@ use tokio_postgres::error::SqlState;
 
 use super::connect::{Answer, Params, mapped};
 use super::error;
+use super::outcome::{Fate, nothing_written, outcome_unknown};
 use super::pool::{Lease, Pool};
 use super::statement::Shape;
 use super::stream::Seats;
@@ -444,6 +445,18 @@ impl Transaction {
                 Ok(answer) => answers.push(answer),
                 // When the connection was lost, nobody knows what became of COMMIT: the outcome is asked for.
                 Err(why) if error::is_disconnect(&why) => break,
+                // Behind a pooler that is seen by its answer: the server may have run it, and kept it.
+                Err(why) if committed.is_ok() && lease.is_pooled() && error::is_stale_plan(&why) => {
+                    lease.clean();
+                    return match Box::pin(self.fate(side)).await {
+                        Fate::Committed => {
+                            lease.forget_statements();
+                            Ok(Vec::new())
+                        }
+                        Fate::Lost => Err(self.failed(why, shape)),
+                        Fate::Unknown => Err(outcome_unknown(why)),
+                    };
+                }
                 // The COMMIT behind it became a ROLLBACK.
                 Err(why) => {
                     if committed.is_ok() {
@@ -460,7 +473,11 @@ impl Transaction {
             }
             Err(why) if error::is_disconnect(&why) => {
                 // The lease stays marked as committing: its connection is closed, never used again.
-                Box::pin(self.outcome(side, why)).await.map(|()| Vec::new())
+                match Box::pin(self.fate(side)).await {
+                    Fate::Committed => Ok(Vec::new()),
+                    Fate::Lost => Err(nothing_written(why)),
+                    Fate::Unknown => Err(outcome_unknown(why)),
+                }
             }
             Err(why) => {
                 // A deferred constraint or a serialization failure: the transaction has ended, the connection is fine.

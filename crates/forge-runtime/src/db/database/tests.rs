@@ -53,13 +53,11 @@ fn what_a_replica_fails_at_for_being_one_the_primary_is_asked() {
             config.health_check_timeout = Duration::from_secs(30);
             config.read_from_replica = true;
             let more = if place.url.contains('?') { '&' } else { '?' };
-            config.replica_urls =
-                vec![Secret::new(format!("{}{more}options=-c%20search_path%3Dbehind", place.url))];
+            config.replica_urls = vec![Secret::new(format!("{}{more}options=-c%20search_path%3Dbehind", place.url))];
         });
         assert!(database.check().await);
         let deadline = Instant::now() + Duration::from_secs(60);
-        for (text, wanted) in
-            [("SELECT n FROM arrived", 1), ("SELECT n FROM widened", 2), ("SELECT recovering() AS n", 3)]
+        for (text, wanted) in [("SELECT n FROM arrived", 1), ("SELECT n FROM widened", 2), ("SELECT recovering() AS n", 3)]
         {
             let replica = database.replica(0).expect("it is healthy");
             let shape = Shape::of(text);
