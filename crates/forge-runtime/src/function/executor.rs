@@ -183,7 +183,7 @@ impl FunctionExecutor {
             }
             Ok(_) | Err(_) => {}
         }
-        wire::read_json(&result?.json)
+        wire::read_answer(&result?.json)
     }
 
     async fn run(&self, entry: &Arc<Entry>, call: Call<'_>, deadline: Instant) -> Result<Answer> {
