@@ -5,7 +5,7 @@ use std::time::Duration;
 use forge::prelude::*;
 use tokio::sync::Notify;
 
-use crate::{Note, Order, Orders, bump, count_up, increment, order};
+use crate::{Note, Order, Orders, add_three, begin_execution, bump, count_notes, count_up, increment, order};
 
 fn orders(label: &str, what: &str) -> Orders {
     Orders { label: format!("{label} {what}"), ..Orders::default() }
@@ -83,4 +83,26 @@ pub async fn leaves_it_half_done(ctx: &MutationContext, label: String) -> Result
 pub async fn count_and_order_poison(ctx: &MutationContext, name: String) -> Result<()> {
     ctx.mutate(increment, name.clone()).await?;
     ctx.dispatch_job(orders(&name, "poison")).await.map(drop)
+}
+
+/// Adds notes, counts them, and fails after that when it is told to.
+#[forge::action(public)]
+pub async fn add_and_count(ctx: &ActionContext, batch: Uuid, fails: bool) -> Result<i64> {
+    ctx.mutate(add_three, batch).await?;
+    let (count, _) = ctx.query(count_notes, ()).await?;
+    if fails { Err(Error::conflict("on purpose")) } else { Ok(count) }
+}
+
+/// Writes down how many notes there are.
+#[forge::job]
+pub async fn count_later(ctx: &JobContext) -> Result<()> {
+    let (count, _) = ctx.query(count_notes, ()).await?;
+    ctx.mutate(begin_execution, (format!("counted {count}"), ctx.job_id(), ctx.attempt())).await.map(drop)
+}
+
+/// Adds notes, and has them counted by a job.
+#[forge::mutation(public)]
+pub async fn add_and_count_later(ctx: &MutationContext, batch: Uuid) -> Result<()> {
+    ctx.dispatch_job(CountLater {}).await?;
+    ctx.mutate(add_three, batch).await
 }

@@ -45,7 +45,7 @@ use self::looks::Looks;
 use self::store::{Footing, Key, Store};
 use crate::db::Database;
 use crate::feed::ChangeFeed;
-use crate::function::{Caller, Entry, FunctionExecutor, Looked};
+use crate::function::{Caller, Entry, FunctionExecutor, Looked, Written, Wrote};
 use crate::observability;
 
 /// How often the feed is looked at while nobody asks, so that it has not forgotten when somebody does.
@@ -228,7 +228,9 @@ impl QueryCache {
         let Asked { executor, entry, policy, args, caller, anybody, like } = asked;
         // What it looks at is noted anew.
         let (principal, request) = (caller.principal.clone(), caller.request.clone());
-        let caller = Arc::new(Caller { principal, request, written: caller.written.clone(), looked: Looked::default() });
+        let written = Written { lsn: caller.position(), ..caller.written.clone() };
+        let (wrote, looked) = (Wrote::default(), Looked::default());
+        let caller = Arc::new(Caller { principal, request, written, wrote, looked });
         let (began, commits) = (Instant::now(), self.0.looks.commits());
         let deadline = began + executor.live_limit(&entry);
         let (result, footing): (Result<Vec<u8>>, _) = if policy.follow {

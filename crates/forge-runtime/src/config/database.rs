@@ -18,7 +18,7 @@ section! {
         /// Addresses of read replicas. They are used only with `read_from_replica`.
         replica_urls: Vec<Secret> = Vec::new(), list(database_url());
         /// Whether queries may be answered by a replica, which may lag behind. A caller's own writes are always seen by
-        /// that caller.
+        /// that caller; what jobs ask for is read on the primary.
         read_from_replica: bool = false, switch();
         /// How many connections the pool holds at most. Mutations and everything that needs a connection of its own share
         /// it. A node has up to 25 more for what must not wait behind them: shared reads, live queries, the queue, the change feed,
@@ -36,7 +36,7 @@ section! {
         shared_statement_timeout: Duration = ms(50), duration(ms(1)..=secs(10));
         /// How long opening a connection may take, TLS and sign-in included.
         connect_timeout: Duration = secs(5), duration(ms(100)..=mins(5));
-        /// How often the connection is looked at while nothing else uses it.
+        /// How often it is looked whether the database and its replicas answer, on connections that callers do not have.
         health_check_interval: Duration = secs(5), duration(ms(100)..=mins(10));
         /// How long such a look may take before the database counts as not reachable.
         health_check_timeout: Duration = secs(2), duration(ms(50)..=mins(1));

@@ -10,6 +10,7 @@ use lru::LruCache;
 use postgres_types::ToSql;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::tls::MakeTlsConnect;
@@ -21,6 +22,9 @@ use super::pooler::{BoxError, Canceller, Route, Through};
 use super::statement::Shape;
 use super::tls::MakeTls;
 use crate::config::{DatabaseConfig, Secret, TlsMode};
+
+/// How long a connection that is given up counts for its pool's size at most: one that hangs must not starve a pool whose server is back.
+const GIVE_UP_MAX: Duration = Duration::from_secs(5);
 
 /// How connections of one purpose are opened.
 #[derive(Debug, Clone)]
@@ -329,11 +333,6 @@ impl Connection {
         self.pooled
     }
 
-    /// Gives the client away: for good, as nobody knows what it is used for.
-    pub(crate) fn into_client(self) -> Client {
-        self.client
-    }
-
     /// Whether it has ended.
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
@@ -398,15 +397,32 @@ impl Connection {
 
     /// Stops whatever runs on the connection, then closes it. Used when somebody stopped waiting: a ROLLBACK would
     /// queue behind the running statement, and a cancel that comes late must not hit the next user of the connection.
-    pub(crate) fn cancel_and_discard(self) {
+    ///
+    /// Its place in the pool, `slot`, is free once it has ended, as it is one of the server's connections until then.
+    pub(crate) fn cancel_and_discard(self, slot: Option<OwnedSemaphorePermit>) {
+        self.give_up(slot, true);
+    }
+
+    /// Closes the connection once what was sent on it has been answered; `slot` as in [`cancel_and_discard`](Self::cancel_and_discard).
+    pub(crate) fn discard(self, slot: Option<OwnedSemaphorePermit>) {
+        self.give_up(slot, false);
+    }
+
+    fn give_up(self, slot: Option<OwnedSemaphorePermit>, cancel: bool) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            let cancelling = self.canceller.clone().cancel(&self.cancel);
-            if let Ok(Err(why)) = tokio::time::timeout(Duration::from_secs(5), cancelling).await {
-                // The statement then ends by its own statement_timeout.
-                tracing::debug!(error = %why, "a running statement could not be cancelled");
-            }
-            drop(self);
+            let ended = self.ended.clone();
+            let ending = async move {
+                if cancel && let Err(why) = self.canceller.clone().cancel(&self.cancel).await {
+                    // The statement then ends by its own statement_timeout.
+                    tracing::debug!(error = %why, "a running statement could not be cancelled");
+                }
+                // The driver sends what is queued, and waits for its answers, before it says good-bye.
+                drop(self);
+                ended.cancelled().await;
+            };
+            let _ = tokio::time::timeout(GIVE_UP_MAX, ending).await;
+            drop(slot);
         });
     }
 }

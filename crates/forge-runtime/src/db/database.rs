@@ -24,6 +24,8 @@ pub struct Database(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     primary: Pool,
+    /// To see how it is.
+    pings: Pool,
     side: Pool,
     live: Pool,
     looks: Pool,
@@ -45,6 +47,10 @@ struct Inner {
 
 /// How many connections there are beside the pool's.
 const SIDE_CONNECTIONS: usize = 2;
+
+/// How many connections see how a server is: one, and others only while those of looks that were not answered are given up. No caller has
+/// them, so a pool whose connections are all lent says nothing about the server.
+const PING_CONNECTIONS: usize = 4;
 
 /// How many connections live queries have: one to read what changed and run what that concerns, some for slow queries, one each for what
 /// they need to know about the schema and for making triggers. Calls and live queries never wait for each other's connections.
@@ -72,9 +78,23 @@ const DIRECT_CONNECTIONS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Replica {
     pool: Pool,
+    /// To see how it is.
+    pings: Pool,
     healthy: AtomicBool,
     /// The last write-ahead log position that it is known to have replayed.
     replayed: AtomicU64,
+}
+
+impl Replica {
+    /// Whether the primary is to be asked instead, as it has the data too: after an error of the replica's own. One that went away is not
+    /// asked again until it is seen to be back.
+    fn is_passed_over(&self, why: &Error) -> bool {
+        if why.is_retryable() {
+            self.healthy.store(false, Ordering::Relaxed);
+            return true;
+        }
+        error::driver_of(why).is_some_and(error::is_a_replicas)
+    }
 }
 
 /// How the database is, as `/ready` and the metrics tell it.
@@ -112,9 +132,11 @@ impl Database {
             .replica_urls
             .iter()
             .map(|url| {
-                let connector = connect(url, &Route::default(), "replica", std::slice::from_ref(&read_only))?;
+                let route = Route::default();
+                let connector = connect(url, &route, "replica", std::slice::from_ref(&read_only))?;
                 Ok(Arc::new(Replica {
                     pool: Pool::new(connector, config.pool_size as usize, config.pool_timeout),
+                    pings: Pool::new(connect(url, &route, "health", &[])?, PING_CONNECTIONS, config.pool_timeout),
                     healthy: AtomicBool::new(false),
                     replayed: AtomicU64::new(0),
                 }))
@@ -133,6 +155,7 @@ impl Database {
         let log = connect(config.direct_url.as_ref().unwrap_or(primary_url), &Route::default(), "change feed", &[])?;
         Ok(Self(Arc::new(Inner {
             primary: Pool::new(main, config.pool_size as usize, config.pool_timeout),
+            pings: Pool::new(connect(primary_url, &route, "health", &[])?, PING_CONNECTIONS, config.pool_timeout),
             side: Pool::new(connect(primary_url, &route, "side", &[])?, SIDE_CONNECTIONS, config.pool_timeout),
             direct,
             direct_route,
@@ -250,8 +273,7 @@ impl Database {
             && let Ok(lease) = replica.pool.get().await
         {
             match Box::pin(self.read_on(&replica.pool, lease, shape, params, deadline)).await {
-                // A replica that went away: the primary has the data too.
-                Err(why) if why.is_retryable() => replica.healthy.store(false, Ordering::Relaxed),
+                Err(why) if replica.is_passed_over(&why) => {}
                 result => return result,
             }
         }
@@ -276,7 +298,7 @@ impl Database {
             && let Ok(lease) = replica.pool.get().await
         {
             match self.open_on(&replica.pool, lease, shape, params, deadline).await {
-                Err(why) if why.is_retryable() => replica.healthy.store(false, Ordering::Relaxed),
+                Err(why) if replica.is_passed_over(&why) => {}
                 result => return result,
             }
         }
@@ -353,7 +375,7 @@ impl Database {
     }
 
     /// When a statement that starts now has to end: with its call, and within `database.statement_timeout`.
-    fn limit(&self, deadline: Instant) -> Instant {
+    pub(super) fn limit(&self, deadline: Instant) -> Instant {
         deadline.min(Instant::now() + self.0.config.statement_timeout)
     }
 
@@ -400,11 +422,11 @@ impl Database {
         }
     }
 
-    /// Checks the primary and the replicas once.
+    /// Checks the primary and the replicas once, on connections that nobody else has.
     pub async fn check(&self) -> bool {
         let timeout = self.0.config.health_check_timeout;
         let was = self.0.healthy.load(Ordering::Relaxed);
-        let now = tokio::time::timeout(timeout, ping(&self.0.primary, PING)).await.is_ok_and(|answer| answer.is_ok());
+        let now = tokio::time::timeout(timeout, ping(&self.0.pings, PING)).await.is_ok_and(|answer| answer.is_ok());
         self.0.healthy.store(now, Ordering::Relaxed);
         if was != now {
             if now {
@@ -415,7 +437,7 @@ impl Database {
             }
         }
         for replica in &self.0.replicas {
-            let answer = tokio::time::timeout(timeout, ping(&replica.pool, REPLAYED)).await;
+            let answer = tokio::time::timeout(timeout, ping(&replica.pings, REPLAYED)).await;
             let replayed = answer.ok().and_then(Result::ok);
             replica.healthy.store(replayed.is_some(), Ordering::Relaxed);
             if let Some(replayed) = replayed {
@@ -460,6 +482,9 @@ pub(crate) fn not_direct(what: &str, given: bool) -> Error {
         format!("{what} needs a session of its own, and {why}; {fix} the address of the PostgreSQL server itself"),
     )
 }
+
+#[cfg(test)]
+mod tests;
 
 const PING: &str = "SELECT 0::int8";
 const REPLAYED: &str = "SELECT coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::int8, 0)";

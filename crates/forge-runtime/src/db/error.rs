@@ -147,6 +147,18 @@ pub(crate) fn is_conflict(error: &tokio_postgres::Error) -> bool {
     matches!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED))
 }
 
+/// Whether a replica may have failed at a read only because it is one: what it replays was in the read's way, or it has not come to a
+/// migration yet. The primary can be asked then.
+pub(crate) fn is_a_replicas(error: &tokio_postgres::Error) -> bool {
+    let not_there = [
+        &SqlState::UNDEFINED_TABLE,
+        &SqlState::UNDEFINED_COLUMN,
+        &SqlState::UNDEFINED_FUNCTION,
+        &SqlState::UNDEFINED_OBJECT,
+    ];
+    is_conflict(error) || error.code().is_some_and(|code| not_there.contains(&code))
+}
+
 /// Whether a statement was prepared against a schema that has changed since: prepare it again and run once more.
 pub(crate) fn is_stale_plan(error: &tokio_postgres::Error) -> bool {
     match error.as_db_error() {

@@ -208,15 +208,17 @@ impl Db {
     }
 
     /// The driver's own client, for what is not covered here: COPY, LISTEN, anything. It has a connection of its own,
-    /// read-only, that is closed afterwards. What is read through it is not tracked, so a live query that depends on it
-    /// would not notice a change. Behind a pooler it goes past it, to `database.direct_url`, where at most 4 are lent at a time.
+    /// read-only, that is closed when it is dropped, whatever runs on it then. A statement of it ends with the call, and within
+    /// `database.statement_timeout`, unless it sets another `statement_timeout` itself. What is read through it is not tracked, so a
+    /// live query that depends on it would not notice a change. Behind a pooler it goes past it, to `database.direct_url`, where at
+    /// most 4 are lent at a time.
     ///
     /// # Errors
     /// Not in a mutation: there a client could end the mutation's transaction behind its back. `DATABASE_UNAVAILABLE` when
     /// no connection can be had, `DATABASE_NOT_DIRECT` when there is only a pooler.
     pub async fn raw(&self) -> Result<RawClient> {
         match &self.access {
-            Access::Read { database, .. } => raw::RawClient::new(database.session().await?)?.read_only().await,
+            Access::Read { database, .. } => RawClient::new(database.session().await?, database.limit(self.deadline)).await,
             Access::ReadIn(_) | Access::Write(..) => Err(Error::internal(
                 "ctx.db().raw() is not available inside a transaction (of a mutation, or of a query that says `snapshot` or `cache` or is live): the driver's client could commit or abort it behind its back; read with a query that is called on its own, or use ctx.db().query_dyn(..)",
             )),

@@ -1,7 +1,8 @@
 //! A pool of connections, each lent to one user at a time.
 //!
 //! What is lent comes back clean or not at all: a lease that is dropped while something may still run on its
-//! connection cancels that and discards the connection. There is no test on checkout (it would cost a round trip, and
+//! connection cancels that and discards the connection, whose place is free once it has ended, so that many who stop waiting at once
+//! do not become more connections than the pool may have. There is no test on checkout (it would cost a round trip, and
 //! says nothing about the next moment); a connection that has ended is simply not lent.
 
 use std::ops::Deref;
@@ -203,13 +204,12 @@ impl Drop for Lease {
         let Some(connection) = self.connection.take() else { return };
         let running = self.running.load(Ordering::Relaxed) > 0;
         match self.state.load(Ordering::Relaxed) {
-            BUSY => connection.cancel_and_discard(),
-            CLEAN if running => connection.cancel_and_discard(),
+            BUSY => connection.cancel_and_discard(self.slot.take()),
+            CLEAN if running => connection.cancel_and_discard(self.slot.take()),
             CLEAN if !connection.is_closed() => {
                 self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             }
-            // The driver sends what is queued before it says good-bye.
-            _ => drop(connection),
+            _ => connection.discard(self.slot.take()),
         }
     }
 }
@@ -243,6 +243,7 @@ mod tests {
                 () = until("it is under way", &is_active) => {}
             }
             drop(lease);
+            assert_eq!(pool.counts().0, 1, "its place is free although it has not ended");
             let lease = pool.get().await.unwrap();
             let next = tokio::time::timeout(Duration::from_secs(30), backend(&lease)).await;
             assert_ne!(next.expect("it is in the middle of something"), first);

@@ -250,7 +250,7 @@ impl Translator {
                 }
                 Some(Describe::Compare(name)) => {
                     let known = self.statements.get(&name).and_then(|prepared| prepared.columns.as_deref());
-                    if known.is_none_or(|known| known == message) {
+                    if known.is_none_or(|known| same_columns(known, message)) {
                         return Ok(());
                     }
                     batch.failed = true;
@@ -277,6 +277,28 @@ const CHANGED: &[u8] = b"SERROR\0VERROR\0C0A000\0Mcached plan must not change re
 /// already, nothing can be prepared, and that is another code.
 fn is_about_names(code: &[u8]) -> bool {
     code.starts_with(b"42")
+}
+
+/// Whether two descriptions of a result are the same to whoever reads it. The server has run the statement by the time that this is
+/// looked at, so nothing else may count: not which table a column is of, or where in it.
+fn same_columns(known: &[u8], told: &[u8]) -> bool {
+    known == told || columns(known).is_some_and(|known| columns(told) == Some(known))
+}
+
+/// The names and types of a result's columns; none when it has no columns.
+fn columns(description: &[u8]) -> Option<Vec<(&[u8], u32)>> {
+    let mut body = description.strip_prefix(b"T")?.get(4..)?;
+    let count = body.try_get_u16().ok()?;
+    let column = |_| {
+        let end = body.iter().position(|byte| *byte == 0)?;
+        let name = &body[..end];
+        // Behind it: the table (4 bytes) and the column of it (2), the type (4), its size (2) and its modifier (4), the format (2).
+        let mut about = body.get(end + 1..end + 19)?;
+        body = &body[end + 19..];
+        about.advance(6);
+        Some((name, about.get_u32()))
+    };
+    (0..count).map(column).collect()
 }
 
 /// A field of an error.
@@ -408,6 +430,25 @@ mod tests {
             &[(b'1', &[]), (b't', &[PARAMETERS]), (b'T', &[b"others"]), (b'2', &[]), (b'D', &[b"row"]), DONE];
         let told = all(&[(b'E', &[CHANGED]), DONE]);
         assert_eq!(received(&mut translator, &all(answer)), &told[..]);
+    }
+
+    /// A result of one column.
+    fn column(table: u8, name: &[u8], kind: u8) -> Vec<u8> {
+        let about = [0, 0, 0, table, 0, 1, 0, 0, 0, kind, 0, 4, 255, 255, 255, 255, 0, 1];
+        [b"\0\x01", name, b"\0", &about[..]].concat()
+    }
+
+    #[test]
+    fn a_result_is_the_same_whatever_table_it_comes_from() {
+        for (columns, same) in [(column(2, b"n", 23), true), (column(1, b"m", 23), false), (column(1, b"n", 20), false)] {
+            let mut translator = prepared(&column(1, b"n", 23));
+            run(&mut translator);
+            let answer: &[(u8, &[&[u8]])] = &[(b'2', &[]), (b'D', &[b"row"]), (b'C', &[b"SELECT 1\0"]), DONE];
+            let mut from_server = all(&[(b'1', &[]), (b't', &[PARAMETERS]), (b'T', &[&columns])]);
+            from_server.extend(all(answer));
+            let told = if same { all(answer) } else { all(&[(b'E', &[CHANGED]), DONE]) };
+            assert_eq!(received(&mut translator, &from_server), &told[..], "{columns:?}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::executor::FunctionExecutor;
 use super::http::HttpClient;
-use super::position::Written;
+use super::position::{Written, Wrote};
 use crate::auth::{Accounts, Claims, IssuedToken, PasswordAccess, Principal, SessionAccess, SessionSlot, SessionView};
 use crate::cluster::{Cluster, ClusterInfo};
 use crate::db::{Db, WriteDb};
@@ -32,8 +32,17 @@ pub(crate) struct Caller {
     pub(crate) request: Arc<RequestMetadata>,
     /// What the caller has written, as far as it says so: its reads must not fall behind that.
     pub(crate) written: Written,
+    /// And what the call itself has written since.
+    pub(crate) wrote: Wrote,
     /// What the functions have looked at of all this.
     pub(crate) looked: Looked,
+}
+
+impl Caller {
+    /// The place in the log that its reads must not fall behind.
+    pub(crate) fn position(&self) -> u64 {
+        self.written.lsn.max(self.wrote.lsn())
+    }
 }
 
 /// What all functions of a node have in common.

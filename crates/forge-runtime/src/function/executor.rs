@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use super::context::{ActionContext, Caller, MutationContext, QueryContext, World};
 use super::http::HttpClient;
 use super::idempotency::MutationId;
-use super::position::Position;
+use super::position::Written;
 use super::registry::{Entry, Run, RunIn};
 use super::router::FunctionRouter;
 use crate::auth::{SessionChange, SessionSlot};
@@ -57,7 +57,7 @@ pub(crate) struct Answer {
     /// What the call did to its caller's session.
     pub(crate) session: Option<SessionChange>,
     /// Where what was written stands, where replicas or results that are kept make that matter.
-    pub(crate) position: Option<Position>,
+    pub(crate) position: Option<Written>,
     /// What the query cache had to do with it, when the function has one.
     pub(crate) cache: Option<CacheUse>,
 }
@@ -174,7 +174,16 @@ impl FunctionExecutor {
         wire::write_json(&args, &mut json)?;
         let call =
             Call { function: F::INFO.name, args: &json, caller: caller.clone(), mutation_id: None, acknowledge: None };
-        wire::read_answer(&self.run(entry, call, deadline).await?.json)
+        let result = self.run(entry, call, deadline).await;
+        match &result {
+            Ok(Answer { position: Some(written), .. }) => caller.wrote.add(written),
+            // Whoever looks whether it was written is not to look at a replica.
+            Err(why) if why.kind() == ErrorKind::OutcomeUnknown && self.0.database.has_replicas() => {
+                caller.wrote.add(&Written::until_now());
+            }
+            Ok(_) | Err(_) => {}
+        }
+        wire::read_answer(&result?.json)
     }
 
     async fn run(&self, entry: &Arc<Entry>, call: Call<'_>, deadline: Instant) -> Result<Answer> {
@@ -188,8 +197,8 @@ impl FunctionExecutor {
             Run::Action(run) => {
                 let http = self.0.http.in_trace(call.caller.request.trace);
                 let ctx = ActionContext::new(self.clone(), self.world(), call.caller.clone(), http, deadline);
-                let body = within(entry, deadline, run(&ctx, call.args));
-                body.await.map(Answer::of)
+                let json = within(entry, deadline, run(&ctx, call.args)).await;
+                json.map(|json| Answer { position: call.caller.wrote.told(), ..Answer::of(json) })
             }
         };
         drop(running);
@@ -407,11 +416,11 @@ impl FunctionExecutor {
     }
 
     /// Where a transaction that has ended stands, when somebody may have to know.
-    async fn position(&self, xid: Option<u64>) -> Option<Position> {
+    async fn position(&self, xid: Option<u64>) -> Option<Written> {
         let database = &self.0.database;
         let xid = if self.0.cache.follows() { xid } else { None };
         let lsn = if database.has_replicas() { database.position().await.unwrap_or(u64::MAX) } else { 0 };
-        Position::of(lsn, xid)
+        Written::by(lsn, xid)
     }
 
     /// Whether a call with the same id that ran beside this one has taken effect. Then this one failed because of that, say over a

@@ -34,7 +34,7 @@ pub use router::FunctionRouter;
 pub(crate) use context::{Caller, Looked, World};
 pub(crate) use executor::{Answer, Call, panic_text};
 pub(crate) use idempotency::sweep as sweep_mutation_ids;
-pub(crate) use position::Written;
+pub(crate) use position::{Written, Wrote};
 pub(crate) use registry::{Entry, Item, Place, Run, RunIn, canonical, twice};
 pub(crate) use router::permit;
 

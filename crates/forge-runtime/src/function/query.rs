@@ -62,7 +62,8 @@ impl FunctionExecutor {
             return self.in_snapshot(entry, args, caller, deadline, None).await.map(|(json, _)| json);
         }
         let database = &self.0.database;
-        let db = Db::read(database.clone(), database.replica(caller.written.lsn), deadline);
+        let replica = if database.has_replicas() { database.replica(caller.position()) } else { None };
+        let db = Db::read(database.clone(), replica, deadline);
         let ctx = QueryContext::new(self.world(), caller.clone(), db, deadline);
         within(entry, deadline, run(&ctx, args)).await
     }

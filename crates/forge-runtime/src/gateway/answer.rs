@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::auth::Principal;
+use crate::function::Written;
 
 /// What the edge wants to know of an answer for the log and the metrics.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(super) struct Told {
     pub(super) caller: Option<Arc<Principal>>,
     /// The code of the error.
     pub(super) code: Option<String>,
+    /// What a call has written that failed all the same.
+    pub(super) wrote: Option<Written>,
     /// The size of the request's body.
     pub(super) request_bytes: usize,
 }

@@ -22,7 +22,7 @@ use super::page::nothing_here;
 use super::room::Place;
 use crate::app::{NodeParts, Stage};
 use crate::auth::SessionChange;
-use crate::function::{Answer, Call, Caller, Looked, Written};
+use crate::function::{Answer, Call, Caller, Looked, Written, Wrote};
 
 /// A mutation repeated with the same id takes effect once.
 const MUTATION_ID: HeaderName = HeaderName::from_static("x-forge-mutation-id");
@@ -110,10 +110,13 @@ async fn run(
         principal,
         request: metadata.clone(),
         written: written(&head.headers)?,
+        wrote: Wrote::default(),
         looked: Looked::default(),
     });
     let mutation_id = head.headers.get(&MUTATION_ID).map(|id| id.to_str().unwrap_or_default().to_owned());
-    parts.executor.call(Call { function: &function, args, caller, mutation_id, acknowledge: None }).await
+    let call = Call { function: &function, args, caller: caller.clone(), mutation_id, acknowledge: None };
+    // What the mutations of an action wrote stays when it fails after them.
+    parts.executor.call(call).await.inspect_err(|_| told.wrote = caller.wrote.told())
 }
 
 /// Whether a caller may call a function, if there is one of this name.
@@ -162,6 +165,9 @@ fn respond(
         Err(error) => {
             told.code = Some(error.code().to_owned());
             let mut response = answer::failure(&error, &metadata.request_id);
+            if let Some(position) = told.wrote.take() {
+                response.headers_mut().insert(POSITION, position.into());
+            }
             if cookies.refused && response.status() == StatusCode::UNAUTHORIZED {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, INVALID_TOKEN);
             }

@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Extension, Router};
+use forge_core::human::format_duration;
 use forge_core::request::RequestMetadata;
 use forge_core::{Error, ErrorKind, Result};
 use http::Request;
@@ -54,7 +55,12 @@ async fn refresh(
                 serde_json::from_slice::<Renewal>(&body).map_err(missing)?.refresh_token
             }
         };
-        renew(&parts, &token).await
+        // As long as a call may take: what is dropped then is cancelled on the server, and its connection free for others.
+        let limit = parts.config.function.timeout;
+        tokio::time::timeout(limit, renew(&parts, &token)).await.unwrap_or_else(|_| {
+            let limit = format_duration(limit);
+            Err(Error::timeout(format!("renewing a session took longer than {limit} (function.timeout); try again")))
+        })
     }
     .await;
     let made = match &renewed {
@@ -92,6 +98,8 @@ async fn renew(parts: &NodeParts, token: &str) -> Result<SessionTokens> {
     let client = lease.client();
     client.batch_execute("BEGIN").await.map_err(error::from_driver)?;
     let refreshed = sessions.refresh(client, token).await?;
+    // The token that is traded in gives the same again for a while, so that an answer that is lost here harms nobody.
+    lease.committing();
     client.batch_execute("COMMIT").await.map_err(error::from_driver)?;
     lease.clean();
     if let Refreshed::Reused { session_id, user_id } = &refreshed {

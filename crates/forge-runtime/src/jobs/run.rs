@@ -21,7 +21,7 @@ use super::registry::JobEntry;
 use super::storable;
 use super::store::Claimed;
 use crate::auth::Principal;
-use crate::function::{Caller, Looked, Written};
+use crate::function::{Caller, Looked, Written, Wrote};
 
 /// How long a job that was told that it is cancelled may go on to tidy up before it is dropped.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_secs(10);
@@ -92,8 +92,10 @@ pub(super) fn caller_of(owner: Option<&str>, trace: Option<&str>) -> Result<Arc<
     Ok(Arc::new(Caller {
         principal: Arc::new(Principal { auth, expires_at: i64::MAX, session: None }),
         request: Arc::new(request),
-        // It was dispatched by somebody who has written something; whatever has been committed since is to be seen.
+        // It was dispatched by somebody who has written something; whatever has been committed since is to be seen, so its reads are the
+        // primary's.
         written: Written::until_now(),
+        wrote: Wrote::default(),
         looked: Looked::default(),
     }))
 }

@@ -11,7 +11,7 @@ use super::outbox::{News, Outbox, SessionId};
 use super::patch;
 use super::version::{Version, Versions};
 use crate::db::new_uuid;
-use crate::function::{Caller, Entry, Looked, Written};
+use crate::function::{Caller, Entry, Looked, Written, Wrote};
 use crate::read_set::Dependency;
 
 /// A group's number on this node.
@@ -104,7 +104,8 @@ impl Subscribed {
         let mut request = (*self.caller.request).clone();
         request.request_id = new_uuid().to_string();
         let principal = self.caller.principal.clone();
-        Arc::new(Caller { principal, request: Arc::new(request), written: Written::default(), looked: Looked::default() })
+        let (written, wrote, looked) = (Written::default(), Wrote::default(), Looked::default());
+        Arc::new(Caller { principal, request: Arc::new(request), written, wrote, looked })
     }
 }
 

@@ -9,7 +9,7 @@ use forge_runtime::config::{Mode, Secret};
 use serde_json::json;
 
 use crate::support::http::{Answer, Request};
-use crate::support::{token, until_within};
+use crate::support::{count, token, until, until_within};
 
 /// How long an ended session may still be believed alive.
 const BELIEVED: Duration = Duration::from_secs(5);
@@ -93,6 +93,24 @@ async fn refreshing_rotates_and_an_old_token_ends_the_session(app: TestApp) {
     assert_eq!(refresh().cookies(&third).send(&url).await.failure().0, 401, "the whole session has ended");
     until_within(BELIEVED, "its access token is refused", async || whoami().cookies(&third).send(&url).await.status == 401)
         .await;
+}
+
+#[forge::test]
+async fn a_refresh_that_is_held_up_ends_in_time_and_gives_its_connection_back() -> Result<()> {
+    let app = TestApp::start_with(|config| config.function.timeout = Duration::from_secs(2)).await?;
+    let cookies = sign_in(&app, "ada").await.cookies();
+    let blocker = app.sql().await?;
+    blocker.batch_execute("BEGIN; LOCK TABLE forge_sessions IN EXCLUSIVE MODE").await.unwrap();
+    let held_up = refresh().cookies(&cookies).send(&app.url()).await;
+    assert_eq!(held_up.failure(), (504, "TIMEOUT".into()));
+    assert_eq!(held_up.cookies(), "", "the session goes on");
+    let waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'forge_sessions'::regclass AND NOT granted
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    until("nothing waits for the lock any more", async || count(&blocker, waiting).await == 0).await;
+    blocker.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(refresh().cookies(&cookies).send(&app.url()).await.status, 200);
+    app.stop().await;
+    Ok(())
 }
 
 #[forge::test]

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::servers::Servers;
+use crate::support::server::connect;
+use crate::support::{count, until};
 
 struct App(std::process::Child, u16, reqwest::Client);
 
@@ -34,15 +36,20 @@ impl App {
 
     /// Calls a function; the data, and the position if the answer has one.
     async fn call(&self, function: &str, args: &str, position: Option<&str>) -> (Value, Option<String>) {
+        let (body, position) = self.ask(function, args, position).await;
+        assert_eq!(body["success"], true, "{body}");
+        (body["data"].clone(), position)
+    }
+
+    /// The same, whatever the answer is.
+    async fn ask(&self, function: &str, args: &str, position: Option<&str>) -> (Value, Option<String>) {
         let mut request = self.2.post(format!("http://127.0.0.1:{}/rpc/{function}", self.1)).body(args.to_owned());
         if let Some(position) = position {
             request = request.header("x-forge-position", position);
         }
         let response = request.send().await.unwrap();
         let position = response.headers().get("x-forge-position").map(|value| value.to_str().unwrap().to_owned());
-        let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-        assert_eq!(body["success"], true, "{body}");
-        (body["data"].clone(), position)
+        (serde_json::from_str(&response.text().await.unwrap()).unwrap(), position)
     }
 
     async fn healthy_replicas(&self, wanted: u64) {
@@ -90,9 +97,26 @@ async fn reads_go_to_a_replica_that_is_not_behind_their_caller() {
     assert_eq!(app.call("count_notes", "{}", position.as_deref()).await.0[0], "6");
     assert_eq!(app.call("count_notes", "{}", None).await.0[0], "3", "the read was not answered by the replica");
 
+    // An action's own reads are behind nothing that it has written, nor is whoever has its answer, also when it fails.
+    for (n, fails) in [(3_u8, false), (4, true)] {
+        let args = batch(n).replace('}', &format!(",\"fails\":{fails}}}"));
+        let (answer, position) = app.ask("add_and_count", &args, None).await;
+        assert_eq!(answer["success"], !fails, "{answer}");
+        assert!(fails || answer["data"] == "9", "{answer}");
+        let count = app.call("count_notes", "{}", position.as_deref()).await.0;
+        assert_eq!(count[0], (u32::from(n) * 3).to_string(), "{position:?}");
+    }
+    // And a job sees what its dispatcher has written.
+    app.call("add_and_count_later", &batch(5), None).await;
+    let primary = connect(&servers.url(6001)).await;
+    let counted =
+        async |what: &str| count(&primary, &format!("SELECT count(*) FROM executions WHERE label LIKE '{what}'")).await;
+    until("the job has counted", async || counted("counted %").await == 1).await;
+    assert_eq!(counted("counted 15").await, 1, "it has read the past");
+
     // A replica that goes away is done without, from the very next read on.
     servers.control("replica", 6002, "stop");
-    assert_eq!(app.call("count_notes", "{}", None).await.0[0], "6");
+    assert_eq!(app.call("count_notes", "{}", None).await.0[0], "15");
     app.healthy_replicas(0).await;
     // And used again once it is back.
     servers.control("replica", 6002, "start");

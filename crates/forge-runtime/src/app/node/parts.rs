@@ -18,7 +18,7 @@ use crate::cluster::{Clock, Cluster, ClusterInfo};
 use crate::config::Config;
 use crate::cron::CronRunner;
 use crate::db::Database;
-use crate::function::{Call, Caller, FunctionExecutor, Looked, Written};
+use crate::function::{Call, Caller, FunctionExecutor, Looked, Written, Wrote};
 use crate::gateway::{Authenticator, Page};
 use crate::jobs::{JobResult, Jobs};
 use crate::mail::{Inbox, Mailer, SentMail};
@@ -179,6 +179,7 @@ pub(in crate::app) fn caller_for(auth: AuthContext) -> Arc<Caller> {
         request: Arc::new(request),
         // Tests write by other ways as well, and call when they have.
         written: Written::until_now(),
+        wrote: Wrote::default(),
         looked: Looked::default(),
     })
 }

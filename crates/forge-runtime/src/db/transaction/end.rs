@@ -6,6 +6,7 @@ use std::time::Duration;
 use forge_core::{Error, Result};
 use futures_util::future::join_all;
 
+use super::outcome::{Fate, nothing_written, outcome_unknown};
 use super::statements::{COMMIT, ROLLBACK};
 use super::{Last, Transaction};
 use crate::db::{Answer, Pool, error};
@@ -52,6 +53,18 @@ impl Transaction {
                 Ok(answer) => answers.push(answer),
                 // When the connection was lost, nobody knows what became of COMMIT: the outcome is asked for.
                 Err(why) if error::is_disconnect(&why) => break,
+                // Behind a pooler that is seen by its answer: the server may have run it, and kept it.
+                Err(why) if committed.is_ok() && lease.is_pooled() && error::is_stale_plan(&why) => {
+                    lease.clean();
+                    return match Box::pin(self.fate(side)).await {
+                        Fate::Committed => {
+                            lease.forget_statements();
+                            Ok(Vec::new())
+                        }
+                        Fate::Lost => Err(self.failed(why, shape)),
+                        Fate::Unknown => Err(outcome_unknown(why)),
+                    };
+                }
                 // The COMMIT behind it became a ROLLBACK.
                 Err(why) => {
                     if committed.is_ok() {
@@ -68,7 +81,11 @@ impl Transaction {
             }
             Err(why) if error::is_disconnect(&why) => {
                 // The lease stays marked as committing: its connection is closed, never used again.
-                Box::pin(self.outcome(side, why)).await.map(|()| Vec::new())
+                match Box::pin(self.fate(side)).await {
+                    Fate::Committed => Ok(Vec::new()),
+                    Fate::Lost => Err(nothing_written(why)),
+                    Fate::Unknown => Err(outcome_unknown(why)),
+                }
             }
             Err(why) => {
                 // A deferred constraint or a serialization failure: the transaction has ended, the connection is fine.

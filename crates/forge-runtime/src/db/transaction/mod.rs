@@ -10,8 +10,8 @@
 //! What is to be written at the very end goes along with COMMIT, in its round trip.
 //!
 //! What it promises: nothing of it is visible before `commit` returned `Ok`, everything is after. When the answer to
-//! COMMIT is lost, the outcome is asked for by transaction id; only when that fails too, or when the server was restarted in
-//! between and may have given the id to another transaction, it is `OUTCOME_UNKNOWN`.
+//! COMMIT is lost, or does not tell whether it was one, the outcome is asked for by transaction id; only when that fails too, or when
+//! the server was restarted in between and may have given the id to another transaction, it is `OUTCOME_UNKNOWN`.
 
 mod alone;
 mod begin;
@@ -293,6 +293,6 @@ impl Transaction {
 }
 
 /// What is left until the deadline as PostgreSQL takes it, at least a millisecond (0 would mean: no limit).
-fn remaining_ms(deadline: Instant) -> String {
+pub(super) fn remaining_ms(deadline: Instant) -> String {
     deadline.saturating_duration_since(Instant::now()).as_millis().clamp(1, i32::MAX as u128).to_string()
 }

@@ -11,9 +11,23 @@ use crate::db::{Lease, Pool, Shape, error};
 
 static XACT_STATUS: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of("SELECT pg_xact_status($1::text::xid8)"));
 
+/// The connection was lost and so was the transaction.
+pub(super) fn nothing_written(lost: tokio_postgres::Error) -> Error {
+    Error::database_unavailable("the connection was lost and nothing was written; try again").with_source(lost)
+}
+
+/// Nobody knows.
+pub(super) fn outcome_unknown(lost: tokio_postgres::Error) -> Error {
+    Error::new(
+        ErrorKind::OutcomeUnknown,
+        "the answer to the commit was lost, and whether it was written could not be found out; look before you repeat it",
+    )
+    .with_source(lost)
+}
+
 impl Transaction {
-    /// Finds out what became of it when the answer to COMMIT was lost.
-    pub(super) async fn outcome(&self, side: &Pool, lost: tokio_postgres::Error) -> Result<()> {
+    /// Finds out what became of it when the answer to COMMIT was lost, or does not tell.
+    pub(super) async fn fate(&self, side: &Pool) -> Fate {
         /// A server that was restarted is usually back within this time.
         const ASK_FOR: Duration = Duration::from_secs(10);
         let began = Instant::now();
@@ -21,23 +35,14 @@ impl Transaction {
         while began.elapsed() < ASK_FOR {
             side.clear();
             match self.ask(side).await {
-                Ok(Fate::Committed) => return Ok(()),
-                Ok(Fate::Lost) => {
-                    return Err(Error::database_unavailable("the connection was lost and nothing was written; try again")
-                        .with_source(lost));
-                }
-                Ok(Fate::NeverKnown) => break,
+                Ok(Some(fate)) => return fate,
                 // The old server process has not noticed yet, or the server is not back.
-                Ok(Fate::NotKnownYet) | Err(_) => {}
+                Ok(None) | Err(_) => {}
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
-        Err(Error::new(
-            ErrorKind::OutcomeUnknown,
-            "the connection was lost during the commit, and whether it was written could not be found out; look before you repeat it",
-        )
-        .with_source(lost))
+        Fate::Unknown
     }
 
     /// Whether the server has been restarted since the transaction's connection was made.
@@ -50,31 +55,76 @@ impl Transaction {
         Ok(life != self.lease().await?.life().await.map_err(error::from_driver)?)
     }
 
-    async fn ask(&self, side: &Pool) -> Result<Fate> {
-        let Some(xid) = self.xid.get() else { return Ok(Fate::NeverKnown) };
+    /// None when that is not known yet.
+    async fn ask(&self, side: &Pool) -> Result<Option<Fate>> {
+        let Some(xid) = self.xid.get() else { return Ok(Some(Fate::Unknown)) };
         let lease = side.get().await?;
         let same_life = !self.in_other_life(&lease).await?;
         let answer = match lease.query(&XACT_STATUS, &[xid]).await {
             Ok(answer) => answer,
             // The server has forgotten in a crash that it ever gave out this number.
-            Err(why) if why.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => return Ok(Fate::Lost),
+            Err(why) if why.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => return Ok(Some(Fate::Lost)),
             Err(why) => return Err(error::from_driver(why)),
         };
         Ok(match answer.rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok().flatten()).as_deref() {
-            Some("committed") if same_life => Fate::Committed,
+            Some("committed") if same_life => Some(Fate::Committed),
             // Or it has forgotten, and given the number to somebody else since.
-            Some("committed") => Fate::NeverKnown,
-            Some("aborted") => Fate::Lost,
-            _ => Fate::NotKnownYet,
+            Some("committed") => Some(Fate::Unknown),
+            Some("aborted") => Some(Fate::Lost),
+            _ => None,
         })
     }
 }
 
 /// What became of a transaction.
-enum Fate {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fate {
     Committed,
     /// Nothing of it was written.
     Lost,
-    NotKnownYet,
-    NeverKnown,
+    /// And never will be known.
+    Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use crate::db::connect::{Connector, Params};
+    use crate::db::transaction::Purpose;
+    use crate::db::{Route, Shape};
+    use crate::realtime::differential::{Place, config, on_one_thread};
+
+    use super::*;
+
+    #[test]
+    fn a_commit_behind_an_answer_that_does_not_fit_any_more_is_found_out() {
+        on_one_thread(async {
+            let place = Place::make().await;
+            place.client.batch_execute("CREATE TABLE public.told (n int)").await.unwrap();
+            let config = config(&place.url).database;
+            let route = Route::default();
+            assert_eq!(route.is_pooled(async { Ok::<_, Infallible>(true) }).await, Ok(true));
+            let connector = Connector::new(config.url.as_ref().unwrap(), "tests", &[], &config, &route).unwrap();
+            let pool = Pool::new(connector, 1, Duration::from_secs(30));
+            let last = Shape::of("INSERT INTO told VALUES (1) RETURNING n");
+            let commit = async || {
+                let limit = Instant::now() + Duration::from_secs(60);
+                let transaction = Transaction::lazy(&pool, Purpose::Own, limit, false);
+                transaction.client().await.unwrap();
+                let params: Params<'_> = &[];
+                let answers = transaction.commit([(&last, params)], place.database.side()).await;
+                let rows: i64 = place.client.query_one("SELECT count(*) FROM told", &[]).await.unwrap().get(0);
+                (answers.map(|answers| answers.len()).ok(), transaction.is_stale(), rows)
+            };
+            assert_eq!(commit().await, (Some(1), false, 1));
+            place.client.batch_execute("ALTER TABLE told ALTER n TYPE bigint").await.unwrap();
+            assert_eq!(commit().await, (Some(0), false, 2), "it has been committed, and must not be run again");
+            assert_eq!(commit().await, (Some(1), false, 3));
+            place.client.batch_execute("ALTER TABLE told RENAME n TO m").await.unwrap();
+            assert_eq!(commit().await, (None, true, 3), "the server has refused it");
+            drop(pool);
+            place.remove().await;
+        });
+    }
 }

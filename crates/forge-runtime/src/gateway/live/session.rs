@@ -22,7 +22,7 @@ use super::message::{self, Wanted};
 use super::standing;
 use crate::app::{NodeParts, Stage};
 use crate::auth::Principal;
-use crate::function::{Caller, Entry, Looked, Written};
+use crate::function::{Caller, Entry, Looked, Written, Wrote};
 use crate::observability;
 use crate::realtime::{
     End, JobNews, MAIL_MAX, Outbox, Presence, STATE_BYTES_MAX, Subscribe, Unsubscribe, nowhere, presence_entry,
@@ -307,7 +307,8 @@ impl Session {
 
     fn caller(&self) -> Arc<Caller> {
         let (principal, request) = (self.principal(), self.metadata.clone());
-        Arc::new(Caller { principal, request, written: Written::default(), looked: Looked::default() })
+        let (written, wrote, looked) = (Written::default(), Wrote::default(), Looked::default());
+        Arc::new(Caller { principal, request, written, wrote, looked })
     }
 
     /// Whether there is room for one more.
