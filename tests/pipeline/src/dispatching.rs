@@ -5,7 +5,7 @@ use std::time::Duration;
 use forge::prelude::*;
 use tokio::sync::Notify;
 
-use crate::{Note, Order, Orders, bump, increment, order};
+use crate::{Note, Order, Orders, bump, count_up, increment, order};
 
 fn orders(label: &str, what: &str) -> Orders {
     Orders { label: format!("{label} {what}"), ..Orders::default() }
@@ -15,12 +15,7 @@ fn orders(label: &str, what: &str) -> Orders {
 #[forge::mutation(public)]
 pub async fn count_and_order(ctx: &MutationContext, name: String) -> Result<i64> {
     ctx.dispatch_job(orders(&name, "job")).delay(Duration::from_secs(86_400)).await?;
-    let value = sql!(i64, "SELECT value FROM counters WHERE name = {name}").fetch_optional(ctx.db()).await?;
-    let next = value.unwrap_or(0) + 1;
-    sql!("INSERT INTO counters (name, value) VALUES ({name}, {next}) ON CONFLICT (name) DO UPDATE SET value = {next}")
-        .execute(ctx.db())
-        .await?;
-    Ok(next)
+    count_up(ctx.db(), &name).await
 }
 
 /// Adds a note, and dispatches a job.

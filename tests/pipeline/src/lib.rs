@@ -230,10 +230,15 @@ pub async fn add_three(ctx: &MutationContext, batch: Uuid) -> Result<()> {
 /// Counts, by reading and writing: the textbook conflict.
 #[forge::mutation(public)]
 pub async fn increment(ctx: &MutationContext, name: String) -> Result<i64> {
-    let value = sql!(i64, "SELECT value FROM counters WHERE name = {name}").fetch_optional(ctx.db()).await?;
+    count_up(ctx.db(), &name).await
+}
+
+/// What [`increment`] does, for whoever does more beside it.
+async fn count_up(db: &forge::WriteDb, name: &str) -> Result<i64> {
+    let value = sql!(i64, "SELECT value FROM counters WHERE name = {name}").fetch_optional(db).await?;
     let next = value.unwrap_or(0) + 1;
     sql!("INSERT INTO counters (name, value) VALUES ({name}, {next}) ON CONFLICT (name) DO UPDATE SET value = {next}")
-        .execute(ctx.db())
+        .execute(db)
         .await?;
     Ok(next)
 }

@@ -85,21 +85,6 @@ fn each_part<'a>(shape: &'a TypeShape, visit: &mut dyn FnMut(&'a TypeRef)) {
 fn each_name<'a>(ty: &'a TypeRef, visit: &mut dyn FnMut(&'a str)) {
     match ty {
         TypeRef::Named { name } => visit(name),
-        TypeRef::Option { of } | TypeRef::List { of } | TypeRef::Map { of } => each_name(of, visit),
-        TypeRef::Tuple { of } => of.iter().for_each(|item| each_name(item, visit)),
-        TypeRef::String
-        | TypeRef::Secret
-        | TypeRef::Bool
-        | TypeRef::Int32
-        | TypeRef::Int64
-        | TypeRef::Float
-        | TypeRef::Decimal
-        | TypeRef::Uuid
-        | TypeRef::Timestamp
-        | TypeRef::Date
-        | TypeRef::Time
-        | TypeRef::Bytes
-        | TypeRef::Json
-        | TypeRef::Null => {}
+        ty => ty.parts().iter().for_each(|part| each_name(part, visit)),
     }
 }

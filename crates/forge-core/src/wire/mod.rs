@@ -115,14 +115,24 @@ pub fn write_json<T: WireType>(value: &T, buffer: &mut Vec<u8>) -> Result<()> {
 /// # Errors
 /// `INVALID_ARGUMENT` when the text is not JSON of this form, `VALIDATION_ERROR` when rules are broken.
 pub fn read_json<T: WireType>(json: &[u8]) -> Result<T> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = T::wire_deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|source| Error::invalid_argument(format!("the arguments do not fit: {source}")))?;
+    let value: T = read(json).map_err(|source| Error::invalid_argument(format!("the arguments do not fit: {source}")))?;
     let mut violations = Violations::default();
     value.validate(&mut violations);
     violations.into_result()?;
     Ok(value)
+}
+
+/// Reads what a function of this app has answered. Rules are for what comes from outside: they do not count here.
+///
+/// # Errors
+/// `INTERNAL_ERROR` when the text is not JSON of this form.
+pub fn read_answer<T: WireType>(json: &[u8]) -> Result<T> {
+    read(json).map_err(|source| Error::internal("the answer of a function could not be read").with_source(source))
+}
+
+fn read<T: WireType>(json: &[u8]) -> serde_json::Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    T::wire_deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value))
 }
 
 /// The arguments of a function with exactly one parameter: that parameter alone when it is an input object, else an object

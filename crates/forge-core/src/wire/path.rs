@@ -13,8 +13,6 @@ type Wanted<'w> = &'w dyn Fn(&TypeRef) -> bool;
 fn search<'a>(types: &'a [TypeDef], ty: &'a TypeRef, wanted: Wanted<'_>, seen: &mut Vec<&'a str>) -> Option<Vec<&'a str>> {
     match ty {
         ty if wanted(ty) => Some(Vec::new()),
-        TypeRef::Option { of } | TypeRef::List { of } | TypeRef::Map { of } => search(types, of, wanted, seen),
-        TypeRef::Tuple { of } => of.iter().find_map(|item| search(types, item, wanted, seen)),
         TypeRef::Named { name } => {
             // A type may contain itself.
             if seen.contains(&name.as_str()) {
@@ -35,20 +33,7 @@ fn search<'a>(types: &'a [TypeDef], ty: &'a TypeRef, wanted: Wanted<'_>, seen: &
             }
             Some(steps)
         }
-        TypeRef::String
-        | TypeRef::Secret
-        | TypeRef::Bool
-        | TypeRef::Int32
-        | TypeRef::Int64
-        | TypeRef::Float
-        | TypeRef::Decimal
-        | TypeRef::Uuid
-        | TypeRef::Timestamp
-        | TypeRef::Date
-        | TypeRef::Time
-        | TypeRef::Bytes
-        | TypeRef::Json
-        | TypeRef::Null => None,
+        ty => ty.parts().iter().find_map(|part| search(types, part, wanted, seen)),
     }
 }
 

@@ -65,6 +65,31 @@ pub enum TypeRef {
     },
 }
 
+impl TypeRef {
+    /// The types that it is made of. What a [named](Self::Named) one is made of its definition says.
+    pub fn parts(&self) -> &[Self] {
+        match self {
+            Self::Option { of } | Self::List { of } | Self::Map { of } => std::slice::from_ref(&**of),
+            Self::Tuple { of } => of,
+            Self::String
+            | Self::Secret
+            | Self::Bool
+            | Self::Int32
+            | Self::Int64
+            | Self::Float
+            | Self::Decimal
+            | Self::Uuid
+            | Self::Timestamp
+            | Self::Date
+            | Self::Time
+            | Self::Bytes
+            | Self::Json
+            | Self::Null
+            | Self::Named { .. } => &[],
+        }
+    }
+}
+
 /// The definition of a named type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -4,7 +4,7 @@
 //! it runs). What is said about the time is checked here, by the code that reads it when the app starts.
 
 mod expand;
-#[path = "../../../forge-core/src/cron/expression.rs"]
+#[path = "../../../forge-core/src/cron/expression/mod.rs"]
 #[allow(unreachable_pub)]
 mod expression;
 mod keys;

@@ -70,29 +70,21 @@ impl Jwks {
             )
             .with_source(error)
         })?;
-        Ok(Self {
-            url: url.into(),
-            client,
-            keep: i64::try_from(keep.as_secs()).unwrap_or(i64::MAX),
-            allowed,
-            clock,
-            keys: RwLock::default(),
-            print: std::sync::Mutex::default(),
-            generation: AtomicU64::new(0),
-            fetched_at: AtomicI64::new(NEVER),
-            attempted_at: AtomicI64::new(NEVER),
-            failing: AtomicBool::new(false),
-            flight: Arc::default(),
-        })
+        let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
+        Ok(Self::unfetched(url.into(), client, keep, allowed, clock))
     }
 
     /// The same URL with another clock and nothing fetched yet.
     pub(super) fn restarted(&self, clock: Clock) -> Self {
+        Self::unfetched(self.url.clone(), self.client.clone(), self.keep, self.allowed.clone(), clock)
+    }
+
+    fn unfetched(url: String, client: reqwest::Client, keep: i64, allowed: Vec<Algorithm>, clock: Clock) -> Self {
         Self {
-            url: self.url.clone(),
-            client: self.client.clone(),
-            keep: self.keep,
-            allowed: self.allowed.clone(),
+            url,
+            client,
+            keep,
+            allowed,
             clock,
             keys: RwLock::default(),
             print: std::sync::Mutex::default(),

@@ -217,7 +217,7 @@ impl Drop for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::realtime::differential::{Place, on_one_thread};
+    use crate::realtime::differential::{Place, on_one_thread, until};
 
     /// Whose connection it is, on the server.
     async fn backend(lease: &Lease) -> i32 {
@@ -236,21 +236,17 @@ mod tests {
             assert_eq!(backend(&lease).await, first, "what has been answered leaves the connection as it was");
             let active =
                 "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND query LIKE '%pg_sleep%' AND state = 'active'";
-            let until_active = async |is: bool| {
-                while place.client.query_one(active, &[&first]).await.unwrap().get::<_, i64>(0) != i64::from(is) {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            };
+            let is_active = async || place.client.query_one(active, &[&first]).await.unwrap().get::<_, i64>(0) == 1;
             let slow = Shape::of("SELECT pg_sleep(600)");
             tokio::select! {
                 answer = lease.query(&slow, &[]) => panic!("{answer:?}"),
-                () = until_active(true) => {}
+                () = until("it is under way", &is_active) => {}
             }
             drop(lease);
             let lease = pool.get().await.unwrap();
             let next = tokio::time::timeout(Duration::from_secs(30), backend(&lease)).await;
             assert_ne!(next.expect("it is in the middle of something"), first);
-            until_active(false).await;
+            until("it is cancelled", async || !is_active().await).await;
             // In a transaction it is the transaction that says when the connection is as it was.
             lease.busy();
             let answered = backend(&lease).await;

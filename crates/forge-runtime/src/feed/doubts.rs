@@ -10,7 +10,7 @@ use super::wal::Arrived;
 use super::{Batch, Change, ChangeFeed};
 use crate::config::CaptureMode;
 use crate::db::Database;
-use crate::realtime::differential::{Place, config, connect, on_one_thread};
+use crate::realtime::differential::{Place, config, connect, on_one_thread, until};
 
 /// How long to wait for what comes by itself within a second or so.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -56,12 +56,14 @@ async fn stirred(feed: &ChangeFeed, why: &str) {
 
 /// Reads until nothing is in doubt any more: the log is read, and what was open when the sink was decided has ended, also that of other tests.
 async fn calm(feed: &mut ChangeFeed, database: &Database) {
-    let calming = async {
-        while read(feed, database).await.gap || feed.settling.is_some() || feed.invisible.is_some() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE * 2, calming).await.expect("nothing in doubt any more");
+    let is_calm = async || !read(feed, database).await.gap && feed.settling.is_none() && feed.invisible.is_none();
+    until("nothing is in doubt any more", is_calm).await;
+}
+
+/// Waits until the feed will ask again whether those who may still write to the old sink have ended.
+async fn until_asked_again(feed: &ChangeFeed) {
+    let next = feed.settling.as_ref().expect("somebody may still write to the old sink").next_look();
+    tokio::time::sleep_until(next.into()).await;
 }
 
 /// A place whose changes are in the log, or are rows, and nothing is in doubt.
@@ -112,14 +114,13 @@ fn who_wrote_to_the_old_sink_and_has_not_committed_is_waited_for() {
         straggler.batch_execute(&format!("BEGIN; {}", in_the_log(CHANGE))).await.unwrap();
         other.change_sink(Sink::Changelog).await;
         assert!(read(&mut place.feed, &place.database).await.gap);
-        // Each time somebody asks whether it has ended.
-        for _ in 0..5 {
+        // Each time it is asked whether it has ended.
+        for _ in 0..3 {
             stirred(&place.feed, "somebody may still write to the log").await;
             let batch = read(&mut place.feed, &place.database).await;
             assert!(batch.changes.is_empty(), "{batch:?}");
             assert!(place.feed.settling.is_some(), "it has not ended");
-            // By then it is time to ask again.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            until_asked_again(&place.feed).await;
         }
         // When the sink changes once more, there are others to wait for.
         other.change_sink(Sink::Wal).await;
@@ -127,8 +128,7 @@ fn who_wrote_to_the_old_sink_and_has_not_committed_is_waited_for() {
         straggler.batch_execute("COMMIT").await.unwrap();
         let late = connect(&place.url).await;
         late.batch_execute(&format!("BEGIN; {}", in_the_log(CHANGE))).await.unwrap();
-        // By then it is time to ask again, whatever the pause is.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        until_asked_again(&place.feed).await;
         assert!(read(&mut place.feed, &place.database).await.gap);
         assert!(place.feed.settling.is_some(), "what was waited for has ended, but not this one");
         late.batch_execute("COMMIT").await.unwrap();

@@ -33,6 +33,12 @@ impl Settling {
         self.next <= Instant::now()
     }
 
+    /// When that is.
+    #[cfg(test)]
+    pub(super) fn next_look(&self) -> Instant {
+        self.next
+    }
+
     /// Whether all of them have ended.
     ///
     /// # Errors

@@ -332,7 +332,7 @@ impl ActionContext {
         &self.world.mail
     }
 
-    /// Calls a query.
+    /// Calls a query. Its answer comes as over the wire: private columns of a model have their type's default in it.
     ///
     /// # Errors
     /// Those of the query, and `UNAUTHORIZED` or `FORBIDDEN` when the caller may not call it.

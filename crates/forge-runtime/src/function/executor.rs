@@ -174,7 +174,7 @@ impl FunctionExecutor {
         wire::write_json(&args, &mut json)?;
         let call =
             Call { function: F::INFO.name, args: &json, caller: caller.clone(), mutation_id: None, acknowledge: None };
-        wire::read_json(&self.run(entry, call, deadline).await?.json)
+        wire::read_answer(&self.run(entry, call, deadline).await?.json)
     }
 
     async fn run(&self, entry: &Arc<Entry>, call: Call<'_>, deadline: Instant) -> Result<Answer> {

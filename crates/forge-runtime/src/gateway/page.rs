@@ -12,6 +12,7 @@ use axum::response::Response;
 use forge_core::Error;
 use forge_core::request::RequestMetadata;
 use http::{HeaderValue, Method, Request, StatusCode, header};
+use percent_encoding::percent_decode_str;
 
 use super::answer;
 use crate::app::NodeParts;
@@ -67,7 +68,9 @@ pub(super) async fn serve(State(parts): State<NodeParts>, request: Request<axum:
         return nothing_here(request).await;
     }
     let page = &parts.page;
-    let path = request.uri().path().trim_start_matches('/');
+    // What is no text names no file.
+    let path = percent_decode_str(request.uri().path()).decode_utf8().unwrap_or_default();
+    let path = path.trim_start_matches('/');
     let path = if path.is_empty() { "index.html" } else { path };
     // A build tool names its files by their content, so those never change.
     if let Some(content) = page.file(path).await {

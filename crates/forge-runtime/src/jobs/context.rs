@@ -235,7 +235,7 @@ impl JobContext {
         &self.db
     }
 
-    /// Calls a query.
+    /// Calls a query. Its answer comes as over the wire: private columns of a model have their type's default in it.
     ///
     /// # Errors
     /// Those of the query, and `UNAUTHORIZED` or `FORBIDDEN` when whoever dispatched the job may not call it.

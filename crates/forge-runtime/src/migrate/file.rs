@@ -3,6 +3,8 @@
 use forge_core::{Error, Result};
 use sha2::{Digest as _, Sha256};
 
+use crate::db::lexer;
+
 /// A migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migration {
@@ -25,7 +27,7 @@ impl Migration {
     ///
     /// # Errors
     /// `MIGRATION_NAME` when the file is not called like a migration, `MIGRATION_DIRECTIVE` when it has a directive that is not
-    /// known.
+    /// known, or begins or ends a transaction of its own.
     pub fn parse(set: &'static str, file: &str, content: &str) -> Result<Self> {
         let wrong_name = || {
             Error::config(
@@ -75,6 +77,15 @@ impl Migration {
             }
             offset += line.len();
         }
+        if transactional && let Some((line, word)) = transaction_control(sql) {
+            return Err(Error::config(
+                "MIGRATION_DIRECTIVE",
+                format!(
+                    "migrations/{file}, line {line}: `{word}` begins or ends a transaction, but the whole file is one; take it out, \
+                     or run the file statement by statement with `-- @transactional false`"
+                ),
+            ));
+        }
         let checksum = Sha256::digest(content.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { set, version, name: name.to_owned(), sql: sql.to_owned(), checksum, transactional })
     }
@@ -82,5 +93,46 @@ impl Migration {
     /// Version and name, as a person writes them.
     pub fn label(&self) -> String {
         format!("{:04}_{}", self.version, self.name)
+    }
+}
+
+/// The first statement that begins or ends a transaction: its line, and its first word. With it, a file that fails later would have half an effect.
+fn transaction_control(sql: &str) -> Option<(usize, String)> {
+    lexer::statements(sql).into_iter().find_map(|statement| {
+        let words = lexer::words(statement);
+        let ends = match words.first()?.as_str() {
+            "begin" | "start" | "commit" | "end" | "abort" => true,
+            // Back to a savepoint is inside of it.
+            "rollback" => !words.iter().any(|word| word == "to"),
+            "prepare" => words.get(1).is_some_and(|word| word == "transaction"),
+            _ => false,
+        };
+        let word = lexer::first_word(statement).filter(|_| ends)?;
+        // Both are parts of the text.
+        let before = &sql[..word.as_ptr() as usize - sql.as_ptr() as usize];
+        Some((before.matches('\n').count() + 1, word.to_uppercase()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_one_transaction() {
+        let refused = |sql: &str| {
+            let said = Migration::parse("app", "0001_a.sql", sql).map_err(|why| why.message().to_owned());
+            said.err().unwrap_or_default()
+        };
+        let said = refused("CREATE TABLE a (n int);\n-- Now.\ncommit;\nCREATE TABLE b (n int);");
+        assert!(said.starts_with("migrations/0001_a.sql, line 3: `COMMIT` "), "{said}");
+        for word in ["BEGIN", "start transaction", "END", "ABORT", "ROLLBACK", "PREPARE TRANSACTION 'a'"] {
+            assert_ne!(refused(&format!("SELECT 1; {word};")), "", "{word}");
+            assert_eq!(refused(&format!("-- @transactional false\nSELECT 1; {word};")), "", "{word}");
+            assert_eq!(refused(&format!("SELECT 1;\n-- @down\n{word};")), "", "{word}");
+        }
+        let inside = "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END; DO $$ BEGIN PERFORM 1; END $$;
+                      SAVEPOINT a; ROLLBACK TO SAVEPOINT a; PREPARE p AS SELECT 1; SELECT 'BEGIN; COMMIT;'";
+        assert_eq!(refused(inside), "");
     }
 }

@@ -18,6 +18,10 @@ const LOCK_KEY: i64 = 0x46_4F52_4745;
 /// How often a migrator that waits for another one looks.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
+/// What a migration sets for itself, such as a role or a search path, is not set for its record and the next one, as it would not be if that
+/// came another day. What the address sets stays.
+const UNSET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL";
+
 /// What a run tells while it goes on.
 #[derive(Debug, Clone, Copy)]
 pub enum Progress<'a> {
@@ -143,8 +147,8 @@ impl Migrator {
                 let record = applied.remove(&(migration.set.to_owned(), migration.version));
                 let state = match &record {
                     None => State::Pending,
-                    Some(record) if record.checksum == migration.checksum => State::Applied,
-                    Some(_) => State::Changed,
+                    Some(record) if is_changed(migration, record) => State::Changed,
+                    Some(_) => State::Applied,
                 };
                 let (set, name) = (migration.set.to_owned(), migration.name.clone());
                 Status { set, version: migration.version, name, state, applied_at: record.map(|record| record.at) }
@@ -195,8 +199,7 @@ impl Migrator {
         for migration in &self.migrations {
             match applied.get(&(migration.set.to_owned(), migration.version)) {
                 None => pending.push(migration),
-                // The framework's own files may get a better comment in a later version.
-                Some(record) if record.checksum != migration.checksum && migration.set == "app" => {
+                Some(record) if is_changed(migration, record) => {
                     changed.insert(migration.label());
                 }
                 Some(_) => {}
@@ -215,7 +218,7 @@ impl Migrator {
     async fn apply(&self, client: &Client, migration: &Migration) -> Result<()> {
         let began = Instant::now();
         let limits = format!(
-            "SET lock_timeout = {}; SET statement_timeout = {}",
+            "{UNSET}; SET lock_timeout = {}; SET statement_timeout = {}",
             self.config.lock_timeout.as_millis(),
             self.config.statement_timeout.as_millis()
         );
@@ -244,6 +247,11 @@ impl Migrator {
     }
 }
 
+/// Whether a file is not what was applied. The framework's own may get a better comment in a later version.
+fn is_changed(migration: &Migration, applied: &Applied) -> bool {
+    migration.set == "app" && migration.checksum != applied.checksum
+}
+
 async fn create_table(client: &Client) -> Result<()> {
     client.batch_execute(include_str!("create_table.sql")).await.map_err(error::from_driver)
 }
@@ -266,6 +274,7 @@ async fn applied(client: &Client) -> Result<BTreeMap<(String, u64), Applied>> {
 }
 
 async fn record(client: &Client, migration: &Migration, began: Instant) -> Result<()> {
+    client.batch_execute(UNSET).await.map_err(error::from_driver)?;
     let version =
         i64::try_from(migration.version).map_err(|_| Error::config("MIGRATION_NAME", "the version is too large"))?;
     let took_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);

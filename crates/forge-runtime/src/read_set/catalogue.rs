@@ -83,7 +83,7 @@ const VIEWS_MAX: usize = 16;
 /// Types beside those of [`KeyKind`] whose equal values are written alike.
 const BYTEWISE: &[Type] = &[Type::TIME, Type::BYTEA];
 
-const RELATIONS: &str = include_str!("sql/relations.sql");
+const RELATIONS: &str = concat!(include_str!("sql/relations.sql"), include_str!("sql/mark.sql"));
 const FUNCTIONS: &str = include_str!("sql/functions.sql");
 
 impl Catalogue {

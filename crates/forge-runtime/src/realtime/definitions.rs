@@ -16,7 +16,7 @@ use crate::read_set::Reading;
 /// How often names are looked up while somebody is subscribed: for so long a redefinition may go unnoticed.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-const CHANGED: &str = include_str!("sql/definitions.sql");
+const CHANGED: &str = concat!(include_str!("sql/definitions.sql"), include_str!("../read_set/sql/mark.sql"));
 
 /// What names stood for when statements were read.
 #[derive(Debug)]

@@ -38,7 +38,7 @@ impl<T: WireType> Subscription<T> {
         loop {
             if let Some(news) = self.outbox.latest(0) {
                 return match news {
-                    News::Result(told) => wire::read_json(told.json.as_bytes()),
+                    News::Result(told) => wire::read_answer(told.json.as_bytes()),
                     News::Failed(why) => Err(copy(&why)),
                 };
             }

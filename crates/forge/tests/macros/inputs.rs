@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use forge::__rt::wire::read_answer;
 use forge::prelude::*;
 use serde_json::json;
 
@@ -187,4 +188,10 @@ fn types_describe_themselves() {
     );
     assert_eq!(crate::described::<Target>()["types"][0]["shape"]["tag"], "type");
     assert_eq!(crate::described::<Tree>()["types"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn rules_are_for_what_comes_from_outside() {
+    assert_eq!(read_answer::<Tag>(b"\"a\"").unwrap(), Tag("a".into()));
+    assert_eq!(read_answer::<Tag>(b"7").unwrap_err().code(), "INTERNAL_ERROR");
 }

@@ -25,6 +25,8 @@ async fn files_are_served_with_what_a_browser_needs(app: TestApp) {
     assert_eq!((head.status, head.header("content-length")), (200, Some(SCRIPT.len().to_string().as_str())));
     let query = Request::get("/assets/app-1a2b.js?v=2").send(&url).await;
     assert_eq!(query.text(), SCRIPT);
+    let written = Request::get("/assets/app%2D1a2b%2ejs").send(&url).await;
+    assert_eq!((written.status, written.text().as_str()), (200, SCRIPT), "as some browsers write it");
 }
 
 #[forge::test]

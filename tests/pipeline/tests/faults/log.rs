@@ -26,20 +26,13 @@ async fn commits_that_are_not_written_out_yet_are_seen() -> Result<()> {
     for capture in SINKS {
         let node = node(server.url(), capture).await;
         sql.batch_execute("INSERT INTO counters VALUES ('a', 0) ON CONFLICT (name) DO UPDATE SET value = 0").await.unwrap();
-        let mut live = Live::open(node.url(), None).await;
-        assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "0");
+        let mut live = Live::counting(node.url(), "0").await;
         let behind = async || metric(node.url(), "live_feed_behind_total").await;
         let before = behind().await;
         for n in 1..=50 {
             // Of this node: it knows that there is something, and the frame with the acknowledgement shows it.
-            live.send(
-                json!({"type": "call", "id": n, "function": "bump", "args": {"name": "a"}, "mutationId": format!("{capture}-{n}")}),
-            )
-            .await;
-            let (first, second) = (live.next().await, live.next().await);
-            let frame = if first["type"] == "reply" { second } else { first };
+            let (_, frame) = live.bump(n, &format!("{capture}-{n}")).await;
             assert_eq!(frame["results"][0]["data"], n.to_string(), "{capture}: {frame}");
-            assert_eq!(frame["acks"], json!([format!("{capture}-{n}")]), "{capture}: {frame}");
         }
         // Each time, it has the log written out. Nobody else does, and a round that has waited in vain takes everything as changed.
         let behind = behind().await - before;
@@ -55,8 +48,7 @@ async fn a_stream_that_is_cut_loses_nothing() -> Result<()> {
     let node = node(database.url(), "wal").await;
     let sql = connect(database.url()).await;
     sql.batch_execute("INSERT INTO counters VALUES ('a', 0)").await.unwrap();
-    let mut live = Live::open(node.url(), None).await;
-    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "0");
+    let mut live = Live::counting(node.url(), "0").await;
     let lost = metric(node.url(), "live_feed_streams_lost_total").await;
     for n in 1..=20_i64 {
         if n % 2 == 0 {
@@ -80,8 +72,7 @@ async fn more_than_can_wait_is_a_gap() -> Result<()> {
     let node = node(database.url(), "wal").await;
     let sql = connect(database.url()).await;
     sql.batch_execute("INSERT INTO counters VALUES ('a', 0)").await.unwrap();
-    let mut live = Live::open(node.url(), None).await;
-    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "0");
+    let mut live = Live::counting(node.url(), "0").await;
     let (dropped, memory) = (metric(node.url(), "live_feed_dropped_total").await, node.resident_bytes());
     for n in 1..=3_i64 {
         // More in one transaction than is kept.
@@ -109,8 +100,7 @@ async fn what_was_dropped_before_it_became_visible_is_shown_when_it_is() -> Resu
     let node = node(server.url(), "wal").await;
     let sql = connect(server.url()).await;
     sql.batch_execute("INSERT INTO counters VALUES ('a', 1), ('b', 1)").await.unwrap();
-    let mut live = Live::open(node.url(), None).await;
-    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "1");
+    let mut live = Live::counting(node.url(), "1").await;
     sql.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
     sql.batch_execute("SELECT pg_reload_conf(); SET synchronous_commit = local").await.unwrap();
     let url = server.url().to_owned();
@@ -167,11 +157,9 @@ async fn a_sender_that_stands_still_holds_nobody_up() -> Result<()> {
     kill_process(pid, Signal::STOP).unwrap();
     for n in 1..=3 {
         // Nothing arrives of it; the round goes on without, and takes everything as changed.
-        let (id, began) = (format!("m{n}"), Instant::now());
-        live.send(json!({"type": "call", "id": n, "function": "bump", "args": {"name": "a"}, "mutationId": id})).await;
-        let (first, second) = (live.next().await, live.next().await);
-        let frame = if first["type"] == "reply" { second } else { first };
-        assert_eq!((&frame["results"][0]["data"], &frame["acks"]), (&json!(n.to_string()), &json!([id])), "{frame}");
+        let began = Instant::now();
+        let (_, frame) = live.bump(n, &format!("m{n}")).await;
+        assert_eq!(frame["results"][0]["data"], n.to_string(), "{frame}");
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
     kill_process(pid, Signal::CONT).unwrap();
@@ -190,8 +178,7 @@ async fn without_a_slot_changes_are_still_seen_and_then_rows() -> Result<()> {
     let sql = connect(server.url()).await;
     assert_eq!(sink(&sql).await, "wal");
     sql.batch_execute("INSERT INTO counters VALUES ('a', 0)").await.unwrap();
-    let mut live = Live::open(node.url(), None).await;
-    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "0");
+    let mut live = Live::counting(node.url(), "0").await;
     sql.batch_execute("UPDATE counters SET value = 1").await.unwrap();
     let began = Instant::now();
     assert_eq!(shown(&mut live).await, "1");

@@ -90,3 +90,20 @@ async fn a_failed_migration_leaves_nothing_and_can_be_mended() -> Result<()> {
     assert_eq!(count(&sql, "SELECT count(*) FROM pg_class WHERE relname = 'new'").await, 0);
     database.remove().await
 }
+
+#[tokio::test]
+async fn what_a_migration_sets_is_not_set_for_what_follows() -> Result<()> {
+    let database = empty_database().await?;
+    let sql = connect(database.url()).await;
+    // As a dump begins.
+    let settings = "SELECT set_config('search_path', '', false); SET lock_timeout = '1ms'; SET ROLE pg_monitor;";
+    let dump = format!("CREATE TABLE public.dumped (id int); {settings}");
+    let apart = format!("-- @transactional false\nCREATE TABLE apart (id int); {settings}");
+    let files =
+        [("0001_dump.sql", dump.as_str()), ("0002_apart.sql", &apart), ("0003_after.sql", "CREATE TABLE after (id int);")];
+    assert!(migrator(database.url(), &files)?.run(|_| {}).await? > 2);
+    let theirs = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tableowner = current_user
+                  AND tablename IN ('dumped', 'apart', 'after')";
+    assert_eq!(count(&sql, theirs).await, 3);
+    database.remove().await
+}

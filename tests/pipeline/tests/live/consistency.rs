@@ -4,12 +4,9 @@ use forge::prelude::*;
 use forge::testing::TestApp;
 use serde_json::{Value, json};
 
-use crate::support::live::{Live, applied};
+use super::writers::Writers;
+use crate::support::live::{Live, applied, number};
 use crate::support::{count, until};
-
-fn number(value: &Value) -> i64 {
-    value.as_str().unwrap().parse().unwrap()
-}
 
 #[forge::test]
 async fn an_acknowledgement_comes_with_the_effect(app: TestApp) -> Result<()> {
@@ -17,22 +14,11 @@ async fn an_acknowledgement_comes_with_the_effect(app: TestApp) -> Result<()> {
     live.subscribed(1, "counter", json!({"name": "a"})).await;
     live.subscribed(2, "total", json!({})).await;
     for n in 1..=200_i64 {
-        let id = format!("m{n}");
-        live.send(json!({"type": "call", "id": n, "function": "bump", "args": {"name": "a"}, "mutationId": id})).await;
-        let (mut replied, mut acknowledged) = (false, false);
-        while !replied || !acknowledged {
-            let message = live.next().await;
-            if message["type"] == "reply" {
-                assert_eq!((&message["id"], number(&message["data"])), (&json!(n), n), "{message}");
-                replied = true;
-                continue;
-            }
-            // One frame has it all: both results, and the acknowledgement.
-            assert_eq!(message["acks"], json!([id]), "{message}");
-            let results = message["results"].as_array().unwrap();
-            assert_eq!(results.iter().map(|result| number(&result["data"])).collect::<Vec<_>>(), [n, n], "{message}");
-            acknowledged = true;
-        }
+        let (reply, frame) = live.bump(n, &format!("m{n}")).await;
+        assert_eq!(number(&reply["data"]), n, "{reply}");
+        // One frame has it all: both results, and the acknowledgement.
+        let results = frame["results"].as_array().unwrap();
+        assert_eq!(results.iter().map(|result| number(&result["data"])).collect::<Vec<_>>(), [n, n], "{frame}");
     }
     Ok(())
 }
@@ -58,21 +44,16 @@ async fn frames_are_of_one_moment_and_never_go_back(app: TestApp) -> Result<()> 
     const WRITERS: usize = 6;
     let (sql, url) = (app.sql().await?, app.url());
     sql.execute("INSERT INTO counters SELECT 'n' || n, 100 FROM generate_series(0, 9) n", &[]).await.unwrap();
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|seed| {
-            let (app, stop) = (app.clone(), stop.clone());
-            tokio::spawn(async move {
-                let mut n = seed;
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    n = (n * 7 + 3) % 1000;
-                    let (from, to) = (format!("n{}", n % 10), format!("n{}", (n / 10) % 10));
-                    let args = pipeline::Transfer { from, to, amount: i64::try_from(n % 5).unwrap() };
-                    app.anonymous().call(pipeline::transfer, args).await.unwrap();
-                }
-            })
-        })
-        .collect();
+    let writers = Writers::start(WRITERS, |seed| {
+        let (app, mut n) = (app.clone(), seed);
+        move || {
+            n = (n * 7 + 3) % 1000;
+            let (from, to) = (format!("n{}", n % 10), format!("n{}", (n / 10) % 10));
+            let args = pipeline::Transfer { from, to, amount: i64::try_from(n % 5).unwrap() };
+            let app = app.clone();
+            async move { app.anonymous().call(pipeline::transfer, args).await.unwrap() }
+        }
+    });
     let mut live = Live::open(&url, None).await;
     live.subscribe(1, "total", json!({})).await;
     live.subscribe(2, "counters", json!({})).await;
@@ -106,10 +87,7 @@ async fn frames_are_of_one_moment_and_never_go_back(app: TestApp) -> Result<()> 
         }
     }
     assert!(position > 0);
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    for writer in writers {
-        writer.await.unwrap();
-    }
+    writers.stop().await;
     // And in the end it is what a fresh call answers.
     let fresh = serde_json::to_value(app.anonymous().call(pipeline::counters, ()).await?).unwrap();
     let fresh: Vec<(String, i64)> = serde_json::from_value(fresh).unwrap();

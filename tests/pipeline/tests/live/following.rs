@@ -44,8 +44,7 @@ async fn whoever_writes_subscribers_are_told(app: TestApp) -> Result<()> {
 async fn a_table_that_takes_the_name_of_another_is_followed(app: TestApp) -> Result<()> {
     let sql = app.sql().await?;
     sql.execute("INSERT INTO counters VALUES ('a', 1)", &[]).await.unwrap();
-    let mut live = Live::open(&app.url(), None).await;
-    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "1");
+    let mut live = Live::counting(&app.url(), "1").await;
     // No statement fails of it: it is planned anew.
     let swap = "CREATE TABLE counters_next (LIKE counters INCLUDING ALL); INSERT INTO counters_next VALUES ('a', 2);
                 BEGIN; ALTER TABLE counters RENAME TO counters_before; ALTER TABLE counters_next RENAME TO counters; COMMIT";
@@ -60,8 +59,7 @@ async fn a_table_that_takes_the_name_of_another_is_followed(app: TestApp) -> Res
 async fn what_does_not_concern_a_query_does_not_run_it(app: TestApp) -> Result<()> {
     let (sql, url) = (app.sql().await?, app.url());
     sql.execute("INSERT INTO counters VALUES ('a', 1), ('b', 1)", &[]).await.unwrap();
-    let mut live = Live::open(&url, None).await;
-    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "1");
+    let mut live = Live::counting(&url, "1").await;
     let (runs, changes) = (metric(&url, "live_runs_total").await, metric(&url, "live_changes_total").await);
     for n in 2..12_i64 {
         // Another key; the same row as it was; a transaction that does not commit.
@@ -174,8 +172,7 @@ async fn one_that_fails_does_not_disturb_the_others(app: TestApp) -> Result<()> 
 async fn the_schema_may_change_under_subscribers_and_writers(app: TestApp) -> Result<()> {
     let sql = app.sql().await?;
     sql.execute("INSERT INTO counters VALUES ('a', 1)", &[]).await.unwrap();
-    let mut live = Live::open(&app.url(), None).await;
-    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "1");
+    let mut live = Live::counting(&app.url(), "1").await;
     assert_eq!(live.subscribed(2, "total", json!({})).await, "1");
     for (n, change) in [
         "ALTER TABLE counters ADD COLUMN extra text",

@@ -18,3 +18,4 @@ mod safety;
 mod slow;
 mod sse;
 mod tracking;
+mod writers;

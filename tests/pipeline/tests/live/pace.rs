@@ -1,8 +1,6 @@
 //! Queries that say how far apart their runs are at least.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use forge::prelude::*;
@@ -10,26 +8,15 @@ use forge::testing::TestApp;
 use serde_json::{Value, json};
 
 use super::following::metric;
-use crate::support::live::{Live, applied};
+use super::writers::Writers;
+use crate::support::live::{Live, Shown, number};
 
 /// The interval of `paced_counter`.
 const INTERVAL: Duration = Duration::from_millis(400);
 
-fn number(value: &Value) -> i64 {
-    value.as_str().unwrap().parse().unwrap()
-}
-
 /// A counter that is not there has counted nothing.
 fn count(value: &Value) -> i64 {
     if value.is_null() { 0 } else { number(value) }
-}
-
-/// Takes in what a frame shows.
-fn take(shown: &mut BTreeMap<u64, Value>, frame: &Value) {
-    for result in frame["results"].as_array().unwrap() {
-        let known = shown.entry(result["id"].as_u64().unwrap()).or_default();
-        *known = applied(known, result);
-    }
 }
 
 #[forge::test]
@@ -39,8 +26,7 @@ async fn a_query_runs_no_more_often_than_it_says_and_shows_the_last_change(app: 
     sql.execute("INSERT INTO counters VALUES ('a', 0)", &[]).await.unwrap();
     let mut paced = Live::open(&url, None).await;
     assert_eq!(paced.subscribed(1, "paced_counter", json!({"name": "a"})).await, "0");
-    let mut other = Live::open(&url, None).await;
-    assert_eq!(other.subscribed(1, "counter", json!({"name": "a"})).await, "0");
+    let mut other = Live::counting(&url, "0").await;
     // Until its rest is over.
     tokio::time::sleep(INTERVAL).await;
     let (before, began) = (metric(&url, "live_runs_total").await, Instant::now());
@@ -75,20 +61,9 @@ async fn an_acknowledgement_comes_with_the_effect_in_every_result(app: TestApp) 
     live.subscribed(2, "counter", json!({"name": "a"})).await;
     let runs = metric(&url, "live_runs_total").await;
     for n in 1..=5_i64 {
-        let id = format!("m{n}");
-        live.send(json!({"type": "call", "id": n, "function": "bump", "args": {"name": "a"}, "mutationId": id})).await;
-        let (mut replied, mut acknowledged) = (false, false);
-        while !replied || !acknowledged {
-            let message = live.next().await;
-            if message["type"] == "reply" {
-                replied = true;
-                continue;
-            }
-            assert_eq!(message["acks"], json!([id]), "{message}");
-            let results = message["results"].as_array().unwrap();
-            assert_eq!(results.iter().map(|result| number(&result["data"])).collect::<Vec<_>>(), [n, n], "{message}");
-            acknowledged = true;
-        }
+        let (_, frame) = live.bump(n, &format!("m{n}")).await;
+        let results = frame["results"].as_array().unwrap();
+        assert_eq!(results.iter().map(|result| number(&result["data"])).collect::<Vec<_>>(), [n, n], "{frame}");
     }
     assert_eq!(metric(&url, "live_runs_total").await, runs + 10, "no run for nothing");
     Ok(())
@@ -97,17 +72,7 @@ async fn an_acknowledgement_comes_with_the_effect_in_every_result(app: TestApp) 
 #[forge::test]
 async fn frames_are_of_one_moment_with_several_intervals_and_a_slow_query_among_them(app: TestApp) -> Result<()> {
     let url = app.url();
-    let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (0..2)
-        .map(|n| {
-            let (app, stop) = (app.clone(), stop.clone());
-            tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    app.anonymous().call(pipeline::bump, pipeline::Bump { name: format!("n{n}") }).await.unwrap();
-                }
-            })
-        })
-        .collect();
+    let writers = Writers::bumping(&app, 2);
     let mut live = Live::open(&url, None).await;
     let first = live.subscribed(1, "paced_counter", json!({"name": "n0"})).await;
     // At another time, so that by themselves they never run together: each rests whenever the other one does not.
@@ -117,27 +82,24 @@ async fn frames_are_of_one_moment_with_several_intervals_and_a_slow_query_among_
     // So long that it runs apart from the rounds.
     live.subscribe(4, "late_total", json!({"milliseconds": 1050})).await;
     live.subscribe(5, "total", json!({})).await;
-    let mut shown = BTreeMap::from([(1, first)]);
+    let mut shown = Shown(BTreeMap::from([(1, first)]));
     let (mut frames, mut steps) = (0, 0);
     while frames < 4 {
-        let before = shown.clone();
-        take(&mut shown, &live.next().await);
+        let before = shown.0.clone();
+        shown.next(&mut live).await;
         // First results wait for nothing, and nothing for them.
         if before.len() == 5 {
-            let [one, other, totals @ ..] = [1, 2, 3, 4, 5].map(|id| count(&shown[&id]));
+            let [one, other, totals @ ..] = [1, 2, 3, 4, 5].map(|id| count(&shown.0[&id]));
             assert_eq!(totals, [one + other; 3], "frame {frames}");
             frames += 1;
-            steps += usize::from(before[&5] != shown[&5]);
+            steps += usize::from(before[&5] != shown.0[&5]);
         }
     }
     assert!(steps >= 3, "{steps} frames with news prove little");
-    stop.store(true, Ordering::Relaxed);
-    for writer in writers {
-        writer.await.unwrap();
-    }
+    writers.stop().await;
     let last = app.anonymous().call(pipeline::total, ()).await?.to_string();
-    while [3, 4, 5].iter().any(|id| shown[id] != last.as_str()) {
-        take(&mut shown, &live.next().await);
+    while [3, 4, 5].iter().any(|id| shown.0[id] != last.as_str()) {
+        shown.next(&mut live).await;
     }
     Ok(())
 }

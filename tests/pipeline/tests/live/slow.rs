@@ -1,34 +1,14 @@
 //! What is slow, or fails, holds up its own subscribers and nobody else.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forge::prelude::*;
 use forge::testing::TestApp;
 use serde_json::{Value, json};
 
-use crate::support::live::{Live, applied};
+use super::writers::Writers;
+use crate::support::live::{Live, Shown, number};
 use crate::support::{count, until};
-
-fn number(value: &Value) -> i64 {
-    value.as_str().unwrap().parse().unwrap()
-}
-
-/// Results by the number of their subscription, as the frames have it so far.
-#[derive(Default)]
-struct Shown(std::collections::BTreeMap<u64, Value>);
-
-impl Shown {
-    async fn next(&mut self, live: &mut Live) {
-        let frame = live.next().await;
-        assert_eq!(frame["type"], "frame", "{frame}");
-        for result in frame["results"].as_array().unwrap() {
-            let known = self.0.entry(result["id"].as_u64().unwrap()).or_default();
-            *known = applied(known, result);
-        }
-    }
-}
 
 #[forge::test]
 async fn a_slow_query_holds_up_only_its_own_session(app: TestApp) -> Result<()> {
@@ -48,8 +28,7 @@ async fn a_slow_query_holds_up_only_its_own_session(app: TestApp) -> Result<()> 
     // It is shown nothing, not even what is known, as that would not fit what it was shown of the other.
     assert!(slow.is_silent_for(Duration::from_millis(100)).await);
     // New subscribers are served as well, also in the session that waits: nothing has been shown of that yet, so it fits.
-    let mut third = Live::open(&url, None).await;
-    assert_eq!(third.subscribed(1, "counter", json!({"name": "a"})).await, "5");
+    let _third = Live::counting(&url, "5").await;
     lock.rollback().await.unwrap();
     let mut shown = Shown::default();
     shown.0.insert(1, json!("1"));
@@ -64,17 +43,7 @@ async fn a_slow_query_holds_up_only_its_own_session(app: TestApp) -> Result<()> 
 #[forge::test]
 async fn frames_are_of_one_moment_with_slow_queries_among_them(app: TestApp) -> Result<()> {
     let url = app.url();
-    let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (0..4)
-        .map(|n| {
-            let (app, stop) = (app.clone(), stop.clone());
-            tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    app.anonymous().call(pipeline::bump, pipeline::Bump { name: format!("n{n}") }).await.unwrap();
-                }
-            })
-        })
-        .collect();
+    let writers = Writers::bumping(&app, 4);
     let mut live = Live::open(&url, None).await;
     live.subscribe(1, "total", json!({})).await;
     live.subscribe(2, "late_total", json!({"milliseconds": 70})).await;
@@ -95,10 +64,7 @@ async fn frames_are_of_one_moment_with_slow_queries_among_them(app: TestApp) -> 
         steps += usize::from(sum != number(&before[&1]));
     }
     assert!(steps > 10, "{steps} frames with news prove little");
-    stop.store(true, Ordering::Relaxed);
-    for writer in writers {
-        writer.await.unwrap();
-    }
+    writers.stop().await;
     let last = app.anonymous().call(pipeline::total, ()).await?.to_string();
     while [1, 2, 4].iter().any(|id| shown.0[id] != last.as_str()) {
         shown.next(&mut live).await;
@@ -113,8 +79,7 @@ async fn a_statement_that_fails_is_its_own_functions_affair(app: TestApp) -> Res
     let mut live = Live::open(&url, None).await;
     assert_eq!(live.subscribed(1, "share_if_any", json!({"name": "a"})).await, "20");
     assert_eq!(live.subscribed(2, "share_if_any", json!({"name": "b"})).await, Value::Null);
-    let mut other = Live::open(&url, None).await;
-    assert_eq!(other.subscribed(1, "counter", json!({"name": "a"})).await, "5");
+    let mut other = Live::counting(&url, "5").await;
     // It fails from now on, deals with that, and is followed nevertheless.
     sql.execute("UPDATE counters SET value = 0 WHERE name = 'a'", &[]).await.unwrap();
     assert_eq!(other.next().await["results"][0]["data"], "0");

@@ -239,9 +239,15 @@ async fn a_client_that_goes_away_while_its_stream_opens_leaves_nothing_behind() 
     lock.batch_execute("COMMIT").await.unwrap();
     until("nobody knows of it", async || count(&sql, "SELECT count(*) FROM forge_live_sessions").await == 0).await;
     let mut next = None;
-    until("the next one has its place", async || {
-        next = Live::try_open(&url, None).await.ok();
-        next.is_some()
+    until("the next one has its place", async || match Live::try_open(&url, None).await {
+        Ok(live) => {
+            next = Some(live);
+            true
+        }
+        Err(status) => {
+            assert_eq!(status, 429, "it is only not there yet");
+            false
+        }
     })
     .await;
     app.stop().await;

@@ -1,5 +1,6 @@
 //! A client of the live wire.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -69,6 +70,24 @@ impl Live {
         frame["results"][0]["data"].clone()
     }
 
+    /// Connects as nobody, and follows the counter `a` under the number 1, which shows this.
+    pub(crate) async fn counting(url: &str, shown: &str) -> Self {
+        let mut live = Self::open(url, None).await;
+        assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, shown);
+        live
+    }
+
+    /// Counts `a` up in a call of this number, and waits for its answer and for the frame that acknowledges it. Returns both.
+    pub(crate) async fn bump(&mut self, id: i64, mutation_id: &str) -> (Value, Value) {
+        self.send(json!({"type": "call", "id": id, "function": "bump", "args": {"name": "a"}, "mutationId": mutation_id}))
+            .await;
+        let (first, second) = (self.next().await, self.next().await);
+        let (reply, frame) = if first["type"] == "reply" { (first, second) } else { (second, first) };
+        assert_eq!((&reply["type"], &reply["id"]), (&json!("reply"), &json!(id)), "{reply}");
+        assert_eq!(frame["acks"], json!([mutation_id]), "{frame}");
+        (reply, frame)
+    }
+
     /// The next message.
     pub(crate) async fn next(&mut self) -> Value {
         match self.next_or_close().await {
@@ -105,6 +124,22 @@ impl Live {
     /// Whether nothing comes for a while.
     pub(crate) async fn is_silent_for(&mut self, time: Duration) -> bool {
         tokio::time::timeout(time, self.socket.next()).await.is_err()
+    }
+}
+
+/// Results by the number of their subscription, as the frames have it so far.
+#[derive(Clone, Default)]
+pub(crate) struct Shown(pub(crate) BTreeMap<u64, Value>);
+
+impl Shown {
+    /// Takes in what the next frame shows.
+    pub(crate) async fn next(&mut self, live: &mut Live) {
+        let frame = live.next().await;
+        assert_eq!(frame["type"], "frame", "{frame}");
+        for result in frame["results"].as_array().unwrap() {
+            let known = self.0.entry(result["id"].as_u64().unwrap()).or_default();
+            *known = applied(known, result);
+        }
     }
 }
 
@@ -182,6 +217,11 @@ fn patched(value: &Value, patch: &Value) -> Value {
 
 fn index(place: &Value) -> usize {
     usize::try_from(place.as_u64().unwrap()).unwrap()
+}
+
+/// A whole number, which is text on the wire.
+pub(crate) fn number(value: &Value) -> i64 {
+    value.as_str().unwrap().parse().unwrap()
 }
 
 /// What a result of a frame makes of what was there.

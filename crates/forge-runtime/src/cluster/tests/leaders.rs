@@ -1,12 +1,11 @@
 //! One leads, and only one: by the lock while sessions live, by the lease when they do not end, by the term whatever anybody believes.
 
-use std::time::Duration;
-
 use forge_core::Result;
 
 use super::{Node, PATIENCE, Place};
 use crate::app::Stage;
 use crate::cluster::{LEADS, LeaderGuard, LeaderRole};
+use crate::realtime::differential::until;
 
 /// Sessions that have the lock.
 const HELD: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1179603527
@@ -93,13 +92,7 @@ async fn a_leader_that_is_cut_off_but_not_gone_loses_its_session() {
     assert_eq!(two.term(), None);
     place.expire().await;
     two.beats().await;
-    let ended = async || place.text(HELD).await == "0";
-    let waiting = async {
-        while !ended().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("the session that has the lock is ended");
+    until("the session that has the lock is ended", async || place.text(HELD).await == "0").await;
     two.beats().await;
     assert_eq!(two.term(), Some(2));
     assert!(one.heart.run_once().await.is_err(), "its session is gone");
@@ -169,9 +162,7 @@ async fn a_write_that_has_begun_is_waited_for_and_one_that_begins_later_is_refus
     let writing = place.write(&late, "late", 1);
     let committing = async {
         let waits = format!("SELECT count(*) FROM pg_locks WHERE pid = {pid} AND NOT granted");
-        while place.text(&waits).await == "0" {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("it waits for the row", async || place.text(&waits).await != "0").await;
         taking.batch_execute("COMMIT").await.unwrap();
     };
     let both = async { tokio::join!(writing, committing) };

@@ -4,10 +4,9 @@ mod bus;
 mod leaders;
 mod nodes;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use forge_pg::{Options, PrivateServer, Templates, TestDatabase};
+use forge_pg::TestDatabase;
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
@@ -15,6 +14,7 @@ use super::{Cluster, Heart};
 use crate::app::Stage;
 use crate::config::{Config, DatabaseConfig, Secret};
 use crate::db::Database;
+use crate::realtime::differential::{connect, templates};
 
 /// A database with this room's tables, and a look at them.
 struct Place {
@@ -32,13 +32,6 @@ struct Node {
 impl Place {
     async fn make() -> Self {
         crate::install_crypto();
-        let templates = match std::env::var("FORGE_TEST_DATABASE_URL") {
-            Ok(url) if !url.is_empty() => Templates::on_url(url),
-            _ => {
-                let workspace = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-                Templates::new(&PrivateServer::ensure(Options::test(workspace.canonicalize().unwrap())).await.unwrap())
-            }
-        };
         let tables = concat!(
             include_str!("../../../migrations/0007_cluster.sql"),
             include_str!("../../../migrations/0013_nodes.sql")
@@ -47,7 +40,7 @@ impl Place {
             connect(&url).await.batch_execute(tables).await.unwrap();
             Ok::<_, forge_core::Error>(())
         };
-        let database = templates.database(tables, migrate).await.unwrap();
+        let database = templates().await.database(tables, migrate).await.unwrap();
         let sql = connect(database.url()).await;
         Self { database, sql }
     }
@@ -106,12 +99,6 @@ impl Node {
     async fn beats(&mut self) {
         self.heart.run_once().await.unwrap();
     }
-}
-
-async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
 }
 
 /// How long anything may take that happens at once on an idle machine.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use forge_core::request::RequestMetadata;
 use forge_core::{Error, Result};
+use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::{Admission, Holder, Seats};
@@ -52,6 +53,26 @@ impl Hub {
             return Ok(());
         }
         Err(Error::database_unavailable("the server is starting or stopping; try again"))
+    }
+
+    /// Finds out who opens a session, and begins it for them, once it is their turn. None for those whose cookies want renewal.
+    ///
+    /// # Errors
+    /// Those of [`ready`](Self::ready), `UNAUTHORIZED` or `FORBIDDEN` for whoever is not let in, `RATE_LIMITED` when too many come at a time, and
+    /// those of the beginning.
+    pub(super) async fn admit<T>(
+        &self,
+        headers: &HeaderMap,
+        begin: impl AsyncFnOnce(Arc<Principal>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.ready()?;
+        let setting_up = async {
+            match self.parts.authenticator.authenticate_session(headers).await? {
+                Some(principal) => begin(principal).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        self.admission.one(setting_up).await
     }
 
     /// A session of somebody.

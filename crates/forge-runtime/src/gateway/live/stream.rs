@@ -33,17 +33,7 @@ pub(super) async fn open(
     headers: HeaderMap,
 ) -> Response {
     let request_id = metadata.request_id.clone();
-    let opened = async {
-        hub.ready()?;
-        let setting_up = async {
-            let principal = hub.parts.authenticator.authenticate_session(&headers).await?;
-            match principal {
-                Some(principal) => begin(&hub, metadata, principal).await.map(Some),
-                None => Ok(None),
-            }
-        };
-        hub.admission.one(setting_up).await
-    };
+    let opened = hub.admit(&headers, async |principal| begin(&hub, metadata, principal).await);
     let body = match opened.await {
         Ok(Some(streamed)) => Body::from_stream(stream::unfold(streamed, |mut streamed| async move {
             let chunk = streamed.next().await?;

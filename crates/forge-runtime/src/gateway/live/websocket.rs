@@ -38,15 +38,7 @@ pub(super) async fn upgrade(
     socket: WebSocketUpgrade,
 ) -> Response {
     let request_id = metadata.request_id.clone();
-    let opened = async {
-        hub.ready()?;
-        let setting_up = async {
-            let principal = hub.parts.authenticator.authenticate_session(&headers).await?;
-            principal.map(|principal| hub.session(metadata, principal)).transpose()
-        };
-        hub.admission.one(setting_up).await
-    };
-    let session = match opened.await {
+    let session = match hub.admit(&headers, async |principal| hub.session(metadata, principal)).await {
         Ok(session) => session,
         Err(why) => return answer::failure(&why, &request_id),
     };

@@ -16,7 +16,7 @@ use super::super::{JobRegistry, Jobs};
 use crate::admin::{Actor, Admin};
 use crate::cluster::Cluster;
 use crate::config::JobsConfig;
-use crate::realtime::differential::{Place, connect, on_one_thread};
+use crate::realtime::differential::{Place, connect, on_one_thread, until};
 
 /// How long anything here may take that is not held up; what is, takes for ever.
 const AT_ONCE: Duration = Duration::from_secs(30);
@@ -54,9 +54,7 @@ impl Node {
     /// Waits until so many statements wait for a lock.
     async fn until_wait(&self, n: i64) {
         let text = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while self.number(text).await != n {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(&format!("{n} wait for a lock"), async || self.number(text).await == n).await;
     }
 
     async fn number(&self, text: &str) -> i64 {
@@ -335,16 +333,13 @@ fn a_queue_is_full_also_while_there_is_no_worker() {
         node.fill([1, 2, 3], "state", "0").await;
         let stop = CancellationToken::new();
         let running = tokio::spawn(jobs.clone().run(stop.clone()));
-        let refused = async {
-            loop {
-                if let Err(why) = jobs.admit(&[new_job(4, None)]) {
-                    return why;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let why = tokio::time::timeout(AT_ONCE, refused).await.expect("nobody counts");
-        assert_eq!(why.code(), "QUEUE_FULL");
+        let mut refused = None;
+        until("somebody has counted", async || {
+            refused = jobs.admit(&[new_job(4, None)]).err();
+            refused.is_some()
+        })
+        .await;
+        assert_eq!(refused.unwrap().code(), "QUEUE_FULL");
         stop.cancel();
         running.await.unwrap();
         node.place.remove().await;

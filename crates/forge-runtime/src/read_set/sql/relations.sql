@@ -1,13 +1,9 @@
--- What each of these names stands for. Reads the catalogue by its own indexes; takes no locks beyond theirs.
+-- What each of these names stands for. Goes on in mark.sql. Reads the catalogue by its own indexes; takes no locks beyond theirs.
 SELECT n.place, c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind::text AS kind,
        s.nspname IN ('pg_catalog', 'information_schema', 'pg_toast') AS system,
        c.relnatts::int AS attributes,
-       -- Another mark, and the name stands for something else. The definition below is as new as this or newer.
-       concat_ws(
-           ' ', c.oid, c.relkind, c.relnatts, c.relrowsecurity,
-           (SELECT r.xmin FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename = '_RETURN'),
-           (SELECT count(*) FROM pg_inherits i WHERE i.inhparent = c.oid)
-       ) AS mark,
+       -- The definition below is as new as this or newer.
+       now.mark,
        row_security_active(c.oid) AS policies,
        EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid) AS partition,
        CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) END AS definition,

@@ -27,9 +27,10 @@ mod writes;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 pub(crate) use dice::Dice;
-pub(crate) use place::{Place, config, connect};
+pub(crate) use place::{Place, config, connect, templates};
 use tally::Tally;
 use world::World;
 
@@ -47,11 +48,23 @@ const WRITES: u64 = 250;
 /// How many schemas live in one database, one after the other. Each leaves functions behind, and its sessions remember them.
 const WORLDS: usize = 16;
 
+/// How long to wait for what comes by itself, at once or within a second or so on a machine that has nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How often a long run says how far it is, in cases.
 const TOLD_EVERY: usize = 50_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+}
+
+/// Looks until it is so, and fails when it does not become so in time.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !condition().await {
+        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Runs on one thread, where planted faults are seen by everything.

@@ -38,7 +38,7 @@ pub(crate) struct Place {
 }
 
 /// Databases on the server that all tests share.
-async fn templates() -> &'static Templates {
+pub(crate) async fn templates() -> &'static Templates {
     static TEMPLATES: OnceCell<Templates> = OnceCell::const_new();
     let make = async || match std::env::var("FORGE_TEST_DATABASE_URL") {
         Ok(url) if !url.is_empty() => Templates::on_url(url),

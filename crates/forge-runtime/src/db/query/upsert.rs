@@ -10,10 +10,10 @@ use std::fmt;
 
 use forge_core::{Error, Result};
 
-use super::WriteDb;
-use super::model::{Column, Model, UniqueColumn};
-use super::query::{Assignment, Text, no_such_row};
-use super::row::decode_one;
+use super::assignment::Assignment;
+use super::text::Text;
+use crate::db::WriteDb;
+use crate::db::model::{Column, Model, UniqueColumn};
 
 /// An insert that becomes an update when a row with its key is there. From [`Model::upsert`].
 #[must_use = "an upsert does nothing until it is fetched or executed"]
@@ -30,7 +30,7 @@ impl<M: Model> fmt::Debug for Upsert<M> {
 }
 
 impl<M: Model> Upsert<M> {
-    pub(super) fn new(values: Vec<Assignment<M>>) -> Self {
+    pub(in crate::db) fn new(values: Vec<Assignment<M>>) -> Self {
         Self { values, key: M::ID_COLUMN, kept: Vec::new() }
     }
 
@@ -120,9 +120,7 @@ impl<M: Model> Upsert<M> {
     /// `INTERNAL_ERROR` when the key is not among the values, `CONFLICT` when another unique key is taken or a reference leads
     /// nowhere, else what the database says.
     pub async fn fetch_one(self, db: &WriteDb) -> Result<M> {
-        let upsert = self.complete()?;
-        let answer = upsert.text(true).run(db).await?;
-        answer.rows.first().map_or_else(|| Err(no_such_row::<M>()), decode_one)
+        self.complete()?.text(true).fetch_one(db).await
     }
 
     /// Inserts or changes.

@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use forge_core::{Error, ErrorKind, Result};
 use tokio_postgres::error::SqlState;
 
-use super::error;
-use super::pool::{Lease, Pool};
-use super::statement::Shape;
-use super::transaction::Transaction;
+use super::Transaction;
+use crate::db::{Lease, Pool, Shape, error};
 
 static XACT_STATUS: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of("SELECT pg_xact_status($1::text::xid8)"));
 

@@ -13,17 +13,25 @@
 //! COMMIT is lost, the outcome is asked for by transaction id; only when that fails too, or when the server was restarted in
 //! between and may have given the id to another transaction, it is `OUTCOME_UNKNOWN`.
 
+mod alone;
+mod begin;
+mod end;
+mod nested;
+mod outcome;
+mod statements;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use forge_core::function::Isolation;
 use forge_core::{Error, ErrorKind, Result};
 use futures_util::FutureExt as _;
-use futures_util::future::join_all;
 use postgres_types::Type;
 use tokio_postgres::error::SqlState;
 
+pub(crate) use self::alone::read_alone;
+use self::statements::{EXPORT, NOTHING, SET_READ};
 use super::connect::{Answer, Params, mapped};
 use super::error;
 use super::pool::{Lease, Pool};
@@ -57,7 +65,7 @@ pub(crate) type Last<'a> = (&'a Arc<Shape>, Params<'a>);
 #[derive(Debug)]
 pub(crate) struct Transaction {
     /// Its connection, once it has one.
-    pub(super) lease: tokio::sync::OnceCell<Lease>,
+    lease: tokio::sync::OnceCell<Lease>,
     /// Where that comes from, when it is not there from the start.
     pool: Option<Pool>,
     purpose: Purpose,
@@ -77,34 +85,9 @@ pub(crate) struct Transaction {
     /// Set when each statement has a savepoint of its own, so that one that fails harms no other; they take turns then.
     guarded: Option<tokio::sync::Mutex<()>>,
     /// The cursors that streams have open in it.
-    pub(super) cursors: Seats,
+    pub(in crate::db) cursors: Seats,
     /// The transaction's id, once begun: what is asked for when the answer to COMMIT is lost.
-    pub(super) xid: std::sync::OnceLock<String>,
-}
-
-macro_rules! statements {
-    ($($name:ident = $text:expr;)*) => {
-        $(static $name: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of($text));)*
-    };
-}
-
-statements! {
-    BEGIN_SERIALIZABLE = "BEGIN ISOLATION LEVEL SERIALIZABLE";
-    BEGIN_READ_COMMITTED = "BEGIN ISOLATION LEVEL READ COMMITTED";
-    BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    // Assigning the id here costs nothing: the first write of the mutation would assign it.
-    SET_WRITE = "SELECT pg_current_xact_id()::text, set_config('statement_timeout', $1, true), set_config('forge.user_id', $2, true), \
-                 set_config('forge.function_name', $3, true), set_config('forge.trace_id', $4, true)";
-    SET_OWN = "SELECT pg_current_xact_id()::text, set_config('statement_timeout', $1, true)";
-    SET_READ = "SELECT set_config('statement_timeout', $1, true)";
-    BEGIN_READ = "BEGIN READ ONLY";
-    NOTHING = "SELECT";
-    COMMIT = "COMMIT";
-    ROLLBACK = "ROLLBACK";
-    SAVEPOINT = "SAVEPOINT forge_nested";
-    RELEASE = "RELEASE SAVEPOINT forge_nested";
-    ROLLBACK_TO = "ROLLBACK TO SAVEPOINT forge_nested";
-    EXPORT = "SELECT pg_export_snapshot()";
+    xid: std::sync::OnceLock<String>,
 }
 
 impl Transaction {
@@ -163,7 +146,7 @@ impl Transaction {
     ///
     /// # Errors
     /// `DATABASE_UNAVAILABLE` when none is to be had. Then nothing of it can be kept, also when whoever asked goes on.
-    pub(super) async fn lease(&self) -> Result<&Lease> {
+    async fn lease(&self) -> Result<&Lease> {
         let taking = self.lease.get_or_try_init(async || {
             let pool = self.pool.as_ref().ok_or_else(|| Error::internal("a transaction without a connection"))?;
             let lease = pool.get().await?;
@@ -211,84 +194,22 @@ impl Transaction {
         }
     }
 
-    /// A statement with a savepoint of its own.
-    async fn guarded_query(&self, lease: &Lease, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer> {
-        let control =
-            async |shape: &Arc<Shape>| lease.query(shape, &[]).await.map(drop).map_err(|why| self.failed(why, shape));
-        control(&SAVEPOINT).await?;
-        match lease.query(shape, params).await {
-            Ok(answer) => control(&RELEASE).await.map(|()| answer),
-            Err(why) => {
-                let why = self.failed(why, shape);
-                control(&ROLLBACK_TO).await?;
-                self.failed.store(false, Ordering::Relaxed);
-                Err(why)
-            }
-        }
-    }
-
-    async fn query_inner(
-        &self,
-        lease: &Lease,
-        shape: &Arc<Shape>,
-        params: Params<'_>,
-    ) -> Result<Answer, tokio_postgres::Error> {
-        if self.begun.load(Ordering::Relaxed) {
-            return lease.query(shape, params).await;
-        }
-        // Preparing needs no transaction. Doing it first means that BEGIN and the statement leave together.
-        if !self.fresh {
-            lease.prepare(shape).await?;
-        }
-        let (begin_shape, set_shape) = match &self.purpose {
-            Purpose::Write { isolation: Isolation::Serializable, .. } => (&BEGIN_SERIALIZABLE, &SET_WRITE),
-            Purpose::Write { isolation: Isolation::ReadCommitted, .. } => (&BEGIN_READ_COMMITTED, &SET_WRITE),
-            Purpose::Own => (&BEGIN_READ_COMMITTED, &SET_OWN),
-            Purpose::Snapshot => (&BEGIN_SNAPSHOT, &SET_READ),
-        };
-        let writes = !matches!(self.purpose, Purpose::Snapshot);
-        if writes && !lease.knows_life() {
-            Box::pin(lease.life()).await?;
-        }
-        let begin = lease.prepare(begin_shape).await?;
-        let set = lease.prepare(set_shape).await?;
-        if self.begun.swap(true, Ordering::AcqRel) {
-            return lease.query(shape, params).await;
-        }
-        lease.busy();
-        let timeout = remaining_ms(self.limit);
-        // Polled in this order, the three are sent in this order; nothing else is sent on this connection meanwhile.
-        let (begun, set, rows) = match &self.purpose {
-            Purpose::Write { user_id, function, trace_id, .. } => {
-                let audit: Params<'_> = &[&timeout, user_id, function, trace_id];
-                futures_util::join!(lease.run(&begin, &[]), lease.run(&set, audit), lease.query(shape, params))
-            }
-            Purpose::Own | Purpose::Snapshot => {
-                let settings: Params<'_> = &[&timeout];
-                futures_util::join!(lease.run(&begin, &[]), lease.run(&set, settings), lease.query(shape, params))
-            }
-        };
-        begun?;
-        let set = set?;
-        if writes && let Some(xid) = set.rows.first().and_then(|row| row.try_get::<_, String>(0).ok()) {
-            // Set once: `begun` lets only one caller come here.
-            let _ = self.xid.set(xid);
-        }
-        rows
-    }
-
     /// Prepares a statement that is for this transaction only, on behalf of another one.
-    pub(super) async fn prepare(&self, text: &str, of: &Shape) -> Result<tokio_postgres::Statement> {
+    pub(in crate::db) async fn prepare(&self, text: &str, of: &Shape) -> Result<tokio_postgres::Statement> {
         self.lease().await?.client().prepare(text).await.map_err(|why| self.failed(why, of))
     }
 
     /// Runs a statement from [`prepare`](Self::prepare).
-    pub(super) async fn run(&self, prepared: &tokio_postgres::Statement, of: &Shape) -> Result<Vec<tokio_postgres::Row>> {
+    pub(in crate::db) async fn run(
+        &self,
+        prepared: &tokio_postgres::Statement,
+        of: &Shape,
+    ) -> Result<Vec<tokio_postgres::Row>> {
         Ok(self.lease().await?.run(prepared, &[]).await.map_err(|why| self.failed(why, of))?.rows)
     }
 
     /// Sends a statement whose answer nobody waits for. What is sent later on this connection runs after it.
-    pub(super) fn send_and_forget(&self, text: &str) {
+    pub(in crate::db) fn send_and_forget(&self, text: &str) {
         if !self.ended.load(Ordering::Acquire)
             && !self.failed.load(Ordering::Relaxed)
             && let Some(lease) = self.lease.get()
@@ -299,7 +220,7 @@ impl Transaction {
     }
 
     /// Notes what a failed statement means for the transaction.
-    pub(super) fn failed(&self, why: tokio_postgres::Error, shape: &Shape) -> Error {
+    pub(in crate::db) fn failed(&self, why: tokio_postgres::Error, shape: &Shape) -> Error {
         let failed_before = self.failed.swap(true, Ordering::Relaxed);
         if error::is_stale_plan(&why) {
             // The whole transaction is run again; by then the connection knows the new schema.
@@ -369,154 +290,6 @@ impl Transaction {
     pub(crate) fn is_stale(&self) -> bool {
         self.stale.load(Ordering::Relaxed)
     }
-
-    /// Runs what must not be left half done: dropped before its end, it takes the whole transaction with it.
-    pub(crate) async fn whole<T>(&self, body: impl Future<Output = T>) -> T {
-        struct Unfinished<'a>(&'a AtomicBool);
-        impl Drop for Unfinished<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        let unfinished = Unfinished(&self.failed);
-        let done = body.await;
-        std::mem::forget(unfinished);
-        done
-    }
-
-    /// Runs a nested mutation: what it wrote is undone when it fails, and the outer one may go on. Savepoints of one name stack, so
-    /// this nests; two side by side must take turns, which their context sees to.
-    pub(crate) async fn nested<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
-        self.query(&SAVEPOINT, &[]).await?;
-        match self.whole(body).await {
-            Ok(value) => {
-                self.query(&RELEASE, &[]).await?;
-                Ok(value)
-            }
-            Err(why) => {
-                // A conflict stays one: a savepoint does not bring a new snapshot.
-                if !self.is_conflict() && self.query(&ROLLBACK_TO, &[]).await.is_ok() {
-                    self.failed.store(false, Ordering::Relaxed);
-                }
-                Err(why)
-            }
-        }
-    }
-
-    /// Runs last statements and commits, in one round trip, and returns their answers: none at all when those were lost, but it is
-    /// known that it was committed. `side` is where that is asked for.
-    pub(crate) async fn commit<'l>(&self, last: impl IntoIterator<Item = Last<'l>>, side: &Pool) -> Result<Vec<Answer>> {
-        let last: Vec<Last<'l>> = last.into_iter().collect();
-        if self.failed.load(Ordering::Relaxed) {
-            self.rollback().await;
-            return Err(Error::internal(
-                "a statement of the transaction failed or was not waited for, and the function went on, so nothing of it can be kept; return the error, or run what may fail in a mutation of its own with ctx.mutate",
-            ));
-        }
-        if self.begun.load(Ordering::Relaxed) {
-            return self.finish(&last, side).await;
-        }
-        let Some(((shape, params), others)) = last.split_first() else { return Ok(Vec::new()) };
-        // Nothing ran before: the first of them brings BEGIN, and the transaction's number is known before COMMIT is sent.
-        let first = self.query(shape, params).await?;
-        let mut answers = self.finish(others, side).await?;
-        answers.insert(0, first);
-        Ok(answers)
-    }
-
-    async fn finish(&self, last: &[Last<'_>], side: &Pool) -> Result<Vec<Answer>> {
-        let lease = self.lease().await?;
-        let commit = lease.prepare(&COMMIT).await.map_err(|why| self.failed(why, &COMMIT))?;
-        let mut prepared = Vec::with_capacity(last.len());
-        for (shape, _) in last {
-            prepared.push(lease.prepare(shape).await.map_err(|why| self.failed(why, shape))?);
-        }
-        // From here on the commit is on its way. A call that is dropped now leaves it alone: it is not cancelled, and the
-        // connection is not used again.
-        self.ended.store(true, Ordering::Release);
-        lease.committing();
-        // They are sent in the order in which they are polled first: this one, COMMIT last.
-        let running = join_all(last.iter().zip(&prepared).map(|((_, params), prepared)| lease.run(prepared, params)));
-        let (results, committed) = futures_util::join!(running, lease.run(&commit, &[]));
-        let mut answers = Vec::with_capacity(results.len());
-        for (result, (shape, _)) in results.into_iter().zip(last) {
-            match result {
-                Ok(answer) => answers.push(answer),
-                // When the connection was lost, nobody knows what became of COMMIT: the outcome is asked for.
-                Err(why) if error::is_disconnect(&why) => break,
-                // The COMMIT behind it became a ROLLBACK.
-                Err(why) => {
-                    if committed.is_ok() {
-                        lease.clean();
-                    }
-                    return Err(self.failed(why, shape));
-                }
-            }
-        }
-        match committed {
-            Ok(_) => {
-                lease.clean();
-                Ok(answers)
-            }
-            Err(why) if error::is_disconnect(&why) => {
-                // The lease stays marked as committing: its connection is closed, never used again.
-                Box::pin(self.outcome(side, why)).await.map(|()| Vec::new())
-            }
-            Err(why) => {
-                // A deferred constraint or a serialization failure: the transaction has ended, the connection is fine.
-                lease.clean();
-                Err(self.failed(why, &COMMIT))
-            }
-        }
-    }
-
-    /// Ends the transaction without keeping anything.
-    pub(crate) async fn rollback(&self) {
-        if !self.begun.load(Ordering::Relaxed) {
-            return;
-        }
-        /// A server that does not answer gets no more time; the connection is then discarded.
-        const ANSWER_MAX: Duration = Duration::from_secs(5);
-        if !self.ended.swap(true, Ordering::AcqRel)
-            && let Some(lease) = self.lease.get()
-            && let Ok(Ok(_)) = tokio::time::timeout(ANSWER_MAX, lease.query(&ROLLBACK, &[])).await
-        {
-            lease.clean();
-        }
-    }
-}
-
-/// Runs a read on a connection of its own, inside a read-only transaction that is always rolled back, so that nothing
-/// the statement did to its session outlives it. One round trip; one more when it is `fresh`, as in [`Transaction::new`].
-pub(crate) async fn read_alone(
-    lease: &Lease,
-    shape: &Arc<Shape>,
-    params: Params<'_>,
-    deadline: Instant,
-    fresh: bool,
-) -> Result<Answer, tokio_postgres::Error> {
-    let statement = if fresh { None } else { Some(lease.prepare(shape).await?) };
-    let begin = lease.prepare(&BEGIN_READ).await?;
-    let set = lease.prepare(&SET_READ).await?;
-    let rollback = lease.prepare(&ROLLBACK).await?;
-    lease.busy();
-    let timeout = remaining_ms(deadline);
-    let settings: Params<'_> = &[&timeout];
-    let (begin, set) = (lease.run(&begin, &[]), lease.run(&set, settings));
-    let (begun, set, rows, ended) = match &statement {
-        Some(statement) => futures_util::join!(begin, set, lease.run(statement, params), lease.run(&rollback, &[])),
-        None => {
-            let (begun, set, rows) = futures_util::join!(begin, set, lease.query(shape, params));
-            (begun, set, rows, lease.run(&rollback, &[]).await)
-        }
-    };
-    if ended.is_ok() {
-        lease.clean();
-    }
-    // When an earlier one failed, a later one says only that the transaction is aborted.
-    begun?;
-    set?;
-    rows
 }
 
 /// What is left until the deadline as PostgreSQL takes it, at least a millisecond (0 would mean: no limit).
