@@ -22,7 +22,13 @@ fn batch(xmax: u64, keys: &[&str]) -> Batch {
         keys: vec!["a".into()],
         rows: Some(vec![vec![Some((*key).to_owned())]]),
     };
-    Batch { snapshot: snapshot(xmax), changes: keys.iter().map(change).collect(), notes: Vec::new(), unheard: false, gap: false }
+    Batch {
+        snapshot: snapshot(xmax),
+        changes: keys.iter().map(change).collect(),
+        notes: Vec::new(),
+        unheard: false,
+        gap: false,
+    }
 }
 
 fn snapshot(xmax: u64) -> Snapshot {

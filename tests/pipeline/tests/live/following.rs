@@ -56,6 +56,24 @@ async fn a_table_that_takes_the_name_of_another_is_followed(app: TestApp) -> Res
 }
 
 #[forge::test]
+async fn a_partition_that_takes_the_place_of_another_is_followed(app: TestApp) -> Result<()> {
+    let sql = app.sql().await?;
+    sql.batch_execute("INSERT INTO sensors VALUES ('s'); INSERT INTO readings VALUES ('s', 1, 2), ('s', 200, 5)")
+        .await
+        .unwrap();
+    let mut live = Live::open(&app.url(), None).await;
+    assert_eq!(live.subscribed(1, "reading", json!({"sensor": "s"})).await, "7");
+    // As many as before.
+    let rotate = "BEGIN; DROP TABLE readings_late;
+                  CREATE TABLE readings_later PARTITION OF readings FOR VALUES FROM (100) TO (MAXVALUE); COMMIT";
+    sql.batch_execute(rotate).await.unwrap();
+    assert_eq!(live.next().await["results"][0]["data"], "2");
+    sql.batch_execute("INSERT INTO readings_later VALUES ('s', 300, 8)").await.unwrap();
+    assert_eq!(live.next().await["results"][0]["data"], "10");
+    Ok(())
+}
+
+#[forge::test]
 async fn what_does_not_concern_a_query_does_not_run_it(app: TestApp) -> Result<()> {
     let (sql, url) = (app.sql().await?, app.url());
     sql.execute("INSERT INTO counters VALUES ('a', 1), ('b', 1)", &[]).await.unwrap();

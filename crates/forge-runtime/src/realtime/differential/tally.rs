@@ -24,6 +24,8 @@ pub(super) struct Tally {
     pub(super) spared: usize,
     /// Batches that said that something may be missing.
     pub(super) gaps: usize,
+    /// Schemas that were left because a query of theirs took too long.
+    pub(super) endless: usize,
 }
 
 impl fmt::Display for Tally {
@@ -51,7 +53,11 @@ impl fmt::Display for Tally {
             self.keyed,
             part(self.keyed_false, self.keyed)
         )?;
-        write!(f, "{} writes to other keys of a keyed query, which did not run again; {} gaps", self.spared, self.gaps)
+        write!(
+            f,
+            "{} writes to other keys of a keyed query, which did not run again; {} gaps; {} left for endless queries",
+            self.spared, self.gaps, self.endless
+        )
     }
 }
 
@@ -69,6 +75,7 @@ impl Tally {
         self.keyed_false += other.keyed_false;
         self.spared += other.spared;
         self.gaps += other.gaps;
+        self.endless += other.endless;
         for (mine, theirs) in [(&mut self.refused, other.refused), (&mut self.invalid, other.invalid)] {
             theirs.into_iter().for_each(|(why, count)| *mine.entry(why).or_default() += count);
         }
@@ -80,6 +87,7 @@ impl Tally {
         if self.writes < ENOUGH {
             return;
         }
+        assert!(self.endless * ENOUGH <= self.writes, "too many queries do not end: {self}");
         assert!(self.changed * 100 >= self.writes * 30, "too few writes change anything: {self}");
         assert!(self.whole * 100 <= self.shapes * 10, "too many queries fall back to whole tables: {self}");
         assert!(self.keyed_false * 100 <= self.keyed * 5, "too many re-runs of keyed queries show nothing new: {self}");

@@ -5,7 +5,7 @@ use forge_core::request::{RequestMetadata, TraceContext};
 
 use super::*;
 use crate::auth::Principal;
-use crate::function::{Looked, Written};
+use crate::function::{Looked, Written, Wrote};
 use crate::realtime::presence;
 
 /// A manager, with a query and its subscribers.
@@ -33,6 +33,7 @@ impl Board {
             principal: Arc::new(Principal { auth, expires_at: i64::MAX, session: None }),
             request: Arc::new(request),
             written: Written::default(),
+            wrote: Wrote::default(),
             looked: Looked::default(),
         });
         let outbox = Outbox::new();
