@@ -34,10 +34,9 @@ impl Transaction {
         let mut pause = Duration::from_millis(50);
         while began.elapsed() < ASK_FOR {
             side.clear();
-            match self.ask(side).await {
-                Ok(Some(fate)) => return fate,
-                // The old server process has not noticed yet, or the server is not back.
-                Ok(None) | Err(_) => {}
+            // Otherwise the old server process has not noticed yet, or the server is not back.
+            if let Ok(Some(fate)) = self.ask(side).await {
+                return fate;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));

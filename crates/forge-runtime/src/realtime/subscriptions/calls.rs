@@ -9,8 +9,11 @@ use crate::realtime::group::{Fingerprint, Group, GroupId, Scope};
 /// call: a query that looks at its caller has one for each of them.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    by_call: HashMap<(&'static str, Arc<[u8]>), BTreeSet<(Taken, GroupId)>>,
+    by_call: HashMap<Call, BTreeSet<(Taken, GroupId)>>,
 }
+
+/// A function and its arguments.
+type Call = (&'static str, Arc<[u8]>);
 
 /// Who may join a group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
