@@ -121,7 +121,7 @@ BEGIN
         WHEN too_many_rows THEN
             BEGIN
                 {several}
-            EXCEPTION WHEN {ALTERED} THEN
+            EXCEPTION WHEN {ALTERED} OR {TOO_LARGE} THEN
                 forge_said := {anything};
             END;
         WHEN {ALTERED} THEN
@@ -320,6 +320,10 @@ const AS_TEXT: &str = "::pg_catalog.text COLLATE pg_catalog.\"C\"";
 
 /// What a function stumbles over when its table was altered.
 const ALTERED: &str = "undefined_column OR undefined_table OR datatype_mismatch OR undefined_function";
+
+/// What it stumbles over when all the values of a column together are more than PostgreSQL holds at once, 1 GB; some of its own checks say that
+/// as an internal error.
+const TOO_LARGE: &str = "program_limit_exceeded OR out_of_memory OR internal_error";
 
 /// What [`Fault::Cascade`] begins a trigger's function with.
 const NAMED_ONLY: &str = "IF position(TG_TABLE_NAME IN current_query()) = 0 THEN RETURN NULL; END IF;";

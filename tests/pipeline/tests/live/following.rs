@@ -74,6 +74,26 @@ async fn a_partition_that_takes_the_place_of_another_is_followed(app: TestApp) -
 }
 
 #[forge::test]
+async fn values_that_are_too_large_to_be_compared_are_no_error_of_the_writer(app: TestApp) -> Result<()> {
+    let sql = app.sql().await?;
+    // More than 1 GB in a statement is too much for a test: a type that says so as soon as it is looked at stands in for it.
+    sql.batch_execute(
+        "CREATE TYPE huge AS (n int);
+         CREATE FUNCTION huge_text(huge) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE program_limit_exceeded; END';
+         CREATE CAST (huge AS text) WITH FUNCTION huge_text(huge);
+         ALTER TABLE counters ADD COLUMN content huge;
+         INSERT INTO counters SELECT name, 1, ROW(1)::huge FROM unnest(ARRAY['a', 'b']) name",
+    )
+    .await
+    .unwrap();
+    let mut live = Live::open(&app.url(), None).await;
+    assert_eq!(live.subscribed(1, "counter", json!({"name": "a"})).await, "1");
+    assert_eq!(sql.execute("UPDATE counters SET value = 2", &[]).await.unwrap(), 2);
+    assert_eq!(live.next().await["results"][0]["data"], "2");
+    Ok(())
+}
+
+#[forge::test]
 async fn what_does_not_concern_a_query_does_not_run_it(app: TestApp) -> Result<()> {
     let (sql, url) = (app.sql().await?, app.url());
     sql.execute("INSERT INTO counters VALUES ('a', 1), ('b', 1)", &[]).await.unwrap();
