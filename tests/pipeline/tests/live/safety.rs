@@ -86,7 +86,7 @@ async fn every_bad_token_is_refused_at_the_door_and_as_a_message(app: TestApp) -
 
 #[forge::test]
 async fn a_token_that_ends_ends_the_connection(app: TestApp) -> Result<()> {
-    let claims = json!({"sub": "ada", "exp": token::now() + 2, "iat": token::now()});
+    let claims = json!({"sub": "ada", "exp": token::now() + 5, "iat": token::now()});
     let short = token::signed("a secret for tests, and for nothing else", &json!({"alg": "HS256", "typ": "JWT"}), &claims);
     let mut ada = Live::open(&app.url(), Some(&short)).await;
     assert_eq!(ada.subscribed(1, "whoami", json!({})).await, "ada");
@@ -95,7 +95,7 @@ async fn a_token_that_ends_ends_the_connection(app: TestApp) -> Result<()> {
     assert!(token::now() >= claims["exp"].as_i64().unwrap());
     // The next token may end before the one before it would have.
     let mut ada = Live::open(&app.url(), Some(&token::of("ada", &[]))).await;
-    let claims = json!({"sub": "ada", "exp": token::now() + 2, "iat": token::now()});
+    let claims = json!({"sub": "ada", "exp": token::now() + 5, "iat": token::now()});
     let short = token::signed("a secret for tests, and for nothing else", &json!({"alg": "HS256", "typ": "JWT"}), &claims);
     ada.send(json!({"type": "auth", "token": short})).await;
     assert_eq!(ada.next().await["type"], "authenticated");

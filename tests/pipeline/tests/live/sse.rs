@@ -165,7 +165,7 @@ async fn every_bad_token_is_refused_at_the_door_and_as_a_message(app: TestApp) -
 
 #[forge::test]
 async fn a_token_that_ends_ends_the_stream(app: TestApp) -> Result<()> {
-    let claims = json!({"sub": "ada", "exp": token::now() + 2, "iat": token::now()});
+    let claims = json!({"sub": "ada", "exp": token::now() + 5, "iat": token::now()});
     let short = token::signed(token::SECRET, &json!({"alg": "HS256", "typ": "JWT"}), &claims);
     let mut ada = Sse::open(&app.url(), Some(&short)).await;
     assert_eq!(ada.subscribed(1, "whoami", json!({})).await, "ada");
