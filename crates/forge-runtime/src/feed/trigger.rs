@@ -124,7 +124,7 @@ BEGIN
             EXCEPTION WHEN {ALTERED} OR {TOO_LARGE} THEN
                 forge_said := {anything};
             END;
-        WHEN {ALTERED} THEN
+        WHEN {ALTERED} OR {TOO_LARGE} THEN
             -- The table was changed under this function. The writer is not to suffer.
             forge_said := {anything};
     END;

@@ -12,6 +12,9 @@ use crate::support::http::Request;
 use crate::support::server::{Server, connect};
 use crate::support::{count, token};
 
+/// A worker has transactions of its own, whose COMMIT might be the one that is met.
+const ROLES: [Role; 2] = [Role::Gateway, Role::Function];
+
 /// An app whose connections to its database go through a proxy.
 async fn app() -> Result<(TestApp, Proxy)> {
     let mut proxy = None;
@@ -19,8 +22,7 @@ async fn app() -> Result<(TestApp, Proxy)> {
         let (before, url) = Proxy::before(config.database.url.as_ref().unwrap().expose());
         config.database.url = Some(Secret::new(url));
         config.database.pool_size = 4;
-        // A worker has transactions of its own, whose COMMIT might be the one that is met.
-        config.node.roles = vec![Role::Gateway, Role::Function];
+        config.node.roles = ROLES.to_vec();
         proxy = Some(before);
     })
     .await?;
@@ -165,6 +167,7 @@ async fn lost_in_a_crash_that_forgets_the_transaction() -> Result<()> {
     let mut config = Config::defaults(Mode::Test);
     config.database.url = Some(Secret::new(url));
     config.gateway.port = 0;
+    config.node.roles = ROLES.to_vec();
     let mut node = Node::start(App::linked(&[])?, config).await?;
     node.ready().await?;
     let url = format!("http://{}", node.address().unwrap());
