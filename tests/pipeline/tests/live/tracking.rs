@@ -57,15 +57,23 @@ async fn a_range_is_followed_by_its_values(app: TestApp) -> Result<()> {
     sql.execute("INSERT INTO counters VALUES ('a', 10), ('b', 1)", &[]).await.unwrap();
     let mut live = Live::open(&url, None).await;
     assert_eq!(live.subscribed(1, "counters_above", json!({"value": "5"})).await, json!([["a", "10"]]));
-    let (runs, changes) = (metric(&url, "live_runs_total").await, metric(&url, "live_changes_total").await);
-    for n in 2..6_i64 {
-        sql.execute("UPDATE counters SET value = $1 WHERE name = 'b'", &[&n]).await.unwrap();
+    // The feed may take up its work only now, and what it may have missed before then is looked for once: not again and again.
+    let mut needless = 0;
+    for _ in 0..3 {
+        let (runs, changes) = (metric(&url, "live_runs_total").await, metric(&url, "live_changes_total").await);
+        for n in 2..6_i64 {
+            sql.execute("UPDATE counters SET value = $1 WHERE name = 'b'", &[&n]).await.unwrap();
+        }
+        crate::support::until("the changes have been looked at", async || {
+            metric(&url, "live_changes_total").await == changes + 4
+        })
+        .await;
+        needless = metric(&url, "live_runs_total").await - runs;
+        if needless == 0 {
+            break;
+        }
     }
-    crate::support::until("the changes have been looked at", async || {
-        metric(&url, "live_changes_total").await == changes + 4
-    })
-    .await;
-    assert_eq!(metric(&url, "live_runs_total").await, runs, "below the range before and after");
+    assert_eq!(needless, 0, "below the range before and after");
     sql.execute("UPDATE counters SET value = 6 WHERE name = 'b'", &[]).await.unwrap();
     assert_eq!(live.next().await["results"].as_array().unwrap().len(), 1, "moved into the range");
     Ok(())
