@@ -46,7 +46,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::db::Db;
-    use crate::realtime::differential::{Place, on_one_thread};
+    use crate::realtime::differential::{Place, on_one_thread, until};
 
     #[test]
     fn what_is_asked_of_it_has_a_limit_and_ends_with_it() {
@@ -61,20 +61,15 @@ mod tests {
             assert!(raw.execute("CREATE TABLE written ()", &[]).await.is_err(), "it reads");
 
             let running = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND query LIKE '%pg_sleep%'";
-            let until_running = async |is: bool| {
-                while place.client.query_one(running, &[&backend]).await.unwrap().get::<_, i64>(0) != i64::from(is) {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            };
+            let is_running = async || place.client.query_one(running, &[&backend]).await.unwrap().get::<_, i64>(0) == 1;
             raw.batch_execute("SET statement_timeout = 0").await.unwrap();
             tokio::select! {
                 answer = raw.query_one("SELECT pg_sleep(600)", &[]) => panic!("{answer:?}"),
-                () = until_running(true) => {}
+                () = until("it runs", &is_running) => {}
             }
             drop(raw);
             assert_eq!(place.database.primary().counts().0, 1, "its place is free although it has not ended");
-            let ended = tokio::time::timeout(Duration::from_secs(30), until_running(false)).await;
-            ended.expect("it runs on, and nobody waits for it");
+            until("it is cancelled", async || !is_running().await).await;
             place.remove().await;
         });
     }
