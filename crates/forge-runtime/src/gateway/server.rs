@@ -9,19 +9,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::edge::Edge;
-use crate::app::NodeParts;
+use crate::app::{NodeParts, Stage};
 use crate::observability;
 
 /// The most bytes that the head of a request may have.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// How long a connection that has not brought a request yet may take to do so once the node stops.
-const FIRST_REQUEST: Duration = Duration::from_millis(500);
+/// How long a connection may take from its acceptance to its first request if the node stops meanwhile.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
 /// The HTTP server of a node.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct GatewayServer {
     listener: TcpListener,
     /// Whether another process may be serving on the same socket.
     inherited: bool,
-    stage: tokio::sync::watch::Receiver<crate::app::Stage>,
+    stage: watch::Receiver<Stage>,
     address: SocketAddr,
     edge: Arc<Edge>,
     header_timeout: Duration,
@@ -83,14 +84,8 @@ impl GatewayServer {
     pub(crate) async fn serve(mut self, stop: CancellationToken, drain: Duration) {
         let open = TaskTracker::new();
         open.spawn(self.edge.live().run(stop.clone()));
-        if self.inherited {
-            // Another process answers on this socket until this one can.
-            tokio::select! {
-                () = stop.cancelled() => {}
-                _ = self.stage.wait_for(|stage| *stage == crate::app::Stage::Ready) => {}
-            }
-        }
-        loop {
+        let serves = !self.inherited || its_turn(&mut self.stage, &stop).await;
+        while serves {
             let room = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -131,7 +126,7 @@ impl GatewayServer {
         room: OwnedSemaphorePermit,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + 'static {
-        let (edge, header_timeout) = (self.edge.clone(), self.header_timeout);
+        let (edge, header_timeout, accepted) = (self.edge.clone(), self.header_timeout, Instant::now());
         async move {
             let _room = room;
             if let Err(why) = stream.set_nodelay(true) {
@@ -161,7 +156,7 @@ impl GatewayServer {
                         biased;
                         ended = connection.as_mut() => Some(ended),
                         () = asked.notified() => None,
-                        () = tokio::time::sleep(FIRST_REQUEST) => None,
+                        () = tokio::time::sleep_until(accepted + FIRST_REQUEST) => None,
                     };
                     match ended {
                         Some(ended) => ended,
@@ -178,5 +173,36 @@ impl GatewayServer {
             }
             connections.dec();
         }
+    }
+}
+
+/// Waits until this process is to accept from a socket that others serve as well: as soon as it is ready. Never when it is told to
+/// stop before, or could not start: what it accepted then, it could only drop.
+async fn its_turn(stage: &mut watch::Receiver<Stage>, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => false,
+        ready = stage.wait_for(|stage| *stage == Stage::Ready) => ready.is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_of_several_processes_is_left_to_the_others_by_one_that_does_not_start() {
+        let stop = CancellationToken::new();
+        let (tell, mut stage) = watch::channel(Stage::Starting);
+        let ready = tokio::join!(its_turn(&mut stage, &stop), async { tell.send_replace(Stage::Ready) }).0;
+        assert!(ready);
+
+        let (tell, mut stage) = watch::channel(Stage::Starting);
+        let failed = tokio::join!(its_turn(&mut stage, &stop), async move { drop(tell) }).0;
+        assert!(!failed);
+
+        let (_tell, mut stage) = watch::channel(Stage::Ready);
+        stop.cancel();
+        assert!(!its_turn(&mut stage, &stop).await);
     }
 }
