@@ -85,15 +85,42 @@ export async function wire(t, { answer, greet = (session) => session.hello() } =
   };
 }
 
+/** The server's side of a session: what the client says waits here until a test asks for it. */
+class Peer {
+  messages = queue();
+
+  /** The next message of the client, which must be of this type. */
+  async next(type) {
+    const message = await this.messages.next(type);
+    assert.equal(message.type, type, JSON.stringify(message));
+    return message;
+  }
+
+  /** How many messages there are that nobody has asked for. */
+  get waiting() {
+    return this.messages.size;
+  }
+
+  frame(results, acks) {
+    this.send({ type: 'frame', position: 'p', results, acks });
+  }
+
+  /** Answers a mutation that changes nothing that anybody is subscribed to. */
+  done({ id, mutationId }, data) {
+    this.send({ type: 'reply', id, data });
+    this.frame([], [mutationId]);
+  }
+}
+
 /** A session whose messages come as a stream of events. */
-class Stream {
+class Stream extends Peer {
   #response;
-  #messages = queue();
   batches = [];
   answer = 204;
   over = false;
 
   constructor(request, response, id) {
+    super();
     this.id = id;
     this.headers = request.headers;
     this.#response = response;
@@ -110,18 +137,8 @@ class Stream {
     if (this.answer !== 204) return this.answer;
     this.posted = request.headers;
     this.batches.push(body.length);
-    for (const message of body) this.#messages.push(message);
+    for (const message of body) this.messages.push(message);
     return 204;
-  }
-
-  async next(type) {
-    const message = await this.#messages.next(type);
-    assert.equal(message.type, type, JSON.stringify(message));
-    return message;
-  }
-
-  get waiting() {
-    return this.#messages.size;
   }
 
   send(message) {
@@ -133,16 +150,6 @@ class Stream {
     this.#response.write(text);
   }
 
-  frame(results, acks) {
-    this.send({ type: 'frame', position: 'p', results, acks });
-  }
-
-  /** Answers a mutation that changes nothing that anybody is subscribed to. */
-  done({ id, mutationId }, data) {
-    this.send({ type: 'reply', id, data });
-    this.frame([], [mutationId]);
-  }
-
   close(code) {
     this.#response.end(`event: close\ndata: ${JSON.stringify({ type: 'close', code })}\n\n`);
   }
@@ -152,12 +159,13 @@ class Stream {
   }
 }
 
-class Session {
+/** A session over a WebSocket. */
+class Session extends Peer {
   #socket;
-  #messages = queue();
   #buffer = Buffer.alloc(0);
 
   constructor(socket, request) {
+    super();
     this.#socket = socket;
     this.headers = request.headers;
     this.ended = new Promise((ended) => socket.on('close', ended));
@@ -171,17 +179,6 @@ class Session {
     this.send({ type: 'connected', sessionId: 's' });
   }
 
-  /** The next message of the client, which must be of this type. */
-  async next(type) {
-    const message = await this.#messages.next(type);
-    assert.equal(message.type, type, JSON.stringify(message));
-    return message;
-  }
-
-  get waiting() {
-    return this.#messages.size;
-  }
-
   send(message) {
     this.#socket.write(framed(JSON.stringify(message)));
   }
@@ -190,16 +187,6 @@ class Session {
   sendHalf(message) {
     const bytes = framed(JSON.stringify(message));
     this.#socket.write(bytes.subarray(0, bytes.length / 2), () => this.#socket.destroy());
-  }
-
-  frame(results, acks) {
-    this.send({ type: 'frame', position: 'p', results, acks });
-  }
-
-  /** Answers a mutation that changes nothing that anybody is subscribed to. */
-  done({ id, mutationId }, data) {
-    this.send({ type: 'reply', id, data });
-    this.frame([], [mutationId]);
   }
 
   close(code) {
@@ -227,7 +214,7 @@ class Session {
     for (let i = 0; i < payload.length; i++) payload[i] ^= mask[i % 4];
     this.#buffer = buffer.subarray(at + 4 + length);
     const kind = buffer[0] & 0x0f;
-    if (kind === 1) this.#messages.push(JSON.parse(payload.toString()));
+    if (kind === 1) this.messages.push(JSON.parse(payload.toString()));
     else if (kind === 8) {
       this.closeCode = payload.length >= 2 ? payload.readUInt16BE(0) : undefined;
       this.#socket.end(Buffer.from([0x88, 0]));

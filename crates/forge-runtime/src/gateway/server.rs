@@ -84,8 +84,22 @@ impl GatewayServer {
     pub(crate) async fn serve(mut self, stop: CancellationToken, drain: Duration) {
         let open = TaskTracker::new();
         open.spawn(self.edge.live().run(stop.clone()));
-        let serves = !self.inherited || its_turn(&mut self.stage, &stop).await;
-        while serves {
+        if !self.inherited || its_turn(&mut self.stage, &stop).await {
+            self.accept(&open, &stop).await;
+        }
+        drop(self.listener);
+        open.close();
+        if tokio::time::timeout(drain, open.wait()).await.is_err() {
+            tracing::warn!(
+                connections = open.len(),
+                "some requests were not finished within shutdown.request_drain_timeout"
+            );
+        }
+    }
+
+    /// Accepts connections until told to stop.
+    async fn accept(&self, open: &TaskTracker, stop: &CancellationToken) {
+        loop {
             let room = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -108,14 +122,6 @@ impl GatewayServer {
                 }
                 (_, Err(_)) => break,
             }
-        }
-        drop(self.listener);
-        open.close();
-        if tokio::time::timeout(drain, open.wait()).await.is_err() {
-            tracing::warn!(
-                connections = open.len(),
-                "some requests were not finished within shutdown.request_drain_timeout"
-            );
         }
     }
 

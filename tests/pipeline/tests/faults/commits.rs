@@ -7,7 +7,7 @@ use forge_runtime::config::{Mode, Role, Secret};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::proxy::{Plan, Proxy};
+use crate::proxy::{Plan, Proxy, Statement};
 use crate::support::http::Request;
 use crate::support::server::{Server, connect};
 use crate::support::{count, token};
@@ -19,7 +19,7 @@ const ROLES: [Role; 2] = [Role::Gateway, Role::Function];
 async fn app() -> Result<(TestApp, Proxy)> {
     let mut proxy = None;
     let app = TestApp::start_with(|config| {
-        let (before, url) = Proxy::before(config.database.url.as_ref().unwrap().expose());
+        let (before, url) = Proxy::before(config.database.url.as_ref().unwrap().expose(), Statement::COMMIT);
         config.database.url = Some(Secret::new(url));
         config.database.pool_size = 4;
         config.node.roles = ROLES.to_vec();
@@ -163,7 +163,7 @@ async fn lost_by_everybody_at_once() -> Result<()> {
 #[tokio::test]
 async fn lost_in_a_crash_that_forgets_the_transaction() -> Result<()> {
     let mut server = Server::new().await?;
-    let (proxy, url) = Proxy::before(server.url());
+    let (proxy, url) = Proxy::before(server.url(), Statement::COMMIT);
     let mut config = Config::defaults(Mode::Test);
     config.database.url = Some(Secret::new(url));
     config.gateway.port = 0;

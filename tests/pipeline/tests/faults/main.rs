@@ -11,6 +11,7 @@ use pipeline as _;
 mod cluster;
 mod commits;
 mod doctor;
+mod ends;
 mod feed;
 mod guarantees;
 mod kills;

@@ -1,4 +1,4 @@
-//! Stands between the app and PostgreSQL, understands just enough of their protocol to know a COMMIT, and cuts.
+//! Stands between the app and PostgreSQL, understands just enough of their protocol to know a statement, and cuts.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -10,14 +10,30 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What happens to a COMMIT.
+/// A statement that the proxy looks out for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Statement {
+    /// Whether it is a text's.
+    is: fn(&str) -> bool,
+    /// How the server's word begins that it has run.
+    tag: &'static [u8],
+}
+
+impl Statement {
+    /// The end of a transaction.
+    pub(crate) const COMMIT: Self = Self { is: |text| text == "COMMIT", tag: b"COMMIT" };
+    /// What writes down that jobs were completed.
+    pub(crate) const COMPLETE: Self = Self { is: |text| text.contains("INSERT INTO forge_jobs_done"), tag: b"SELECT" };
+}
+
+/// What happens to the statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plan {
     /// It passes, like everything.
     Pass,
     /// It never reaches the server; both sides lose their connection.
     CutBefore,
-    /// The server commits; its answer never reaches the app, which loses its connection.
+    /// The server runs and commits it; its answer never reaches the app, which loses its connection.
     CutAfter,
     /// It is held back, until the server goes away.
     Hold,
@@ -32,21 +48,23 @@ pub(crate) struct Proxy {
 }
 
 struct State {
+    statement: Statement,
     plan: Mutex<Plan>,
-    commits: Mutex<usize>,
+    count: Mutex<usize>,
     met: Notify,
     server: PathBuf,
 }
 
 impl Proxy {
-    /// Puts a proxy before the server that a URL leads to. Returns it and the URL that leads through it.
-    pub(crate) fn before(url: &str) -> (Self, String) {
+    /// Puts a proxy before the server that a URL leads to, which looks out for a statement. Returns it and the URL that leads through it.
+    pub(crate) fn before(url: &str, statement: Statement) -> (Self, String) {
         let config: tokio_postgres::Config = url.parse().unwrap();
         let tokio_postgres::config::Host::Unix(folder) = &config.get_hosts()[0] else { panic!("not a socket: {url}") };
         let port = config.get_ports()[0];
         let state = Arc::new(State {
+            statement,
             plan: Mutex::new(Plan::Pass),
-            commits: Mutex::default(),
+            count: Mutex::default(),
             met: Notify::new(),
             server: folder.join(format!(".s.PGSQL.{port}")),
         });
@@ -64,20 +82,20 @@ impl Proxy {
         (Self { state, dir }, through)
     }
 
-    /// What happens to COMMITs from now on.
+    /// What happens to the statement from now on.
     pub(crate) fn plan(&self, plan: Plan) {
         assert!(self.dir.path().exists());
         *self.state.plan.lock().unwrap() = plan;
     }
 
-    /// Waits until so many COMMITs have met a plan other than to pass.
+    /// Waits until it has met a plan other than to pass so many times.
     pub(crate) async fn met(&self, wanted: usize) {
         loop {
             let changed = self.state.met.notified();
-            if *self.state.commits.lock().unwrap() >= wanted {
+            if *self.state.count.lock().unwrap() >= wanted {
                 return;
             }
-            tokio::time::timeout(crate::support::PATIENCE, changed).await.expect("no COMMIT came");
+            tokio::time::timeout(crate::support::PATIENCE, changed).await.expect("it did not come");
         }
     }
 }
@@ -88,7 +106,7 @@ impl State {
     }
 
     fn note(&self) {
-        *self.commits.lock().unwrap() += 1;
+        *self.count.lock().unwrap() += 1;
         self.met.notify_waiters();
     }
 }
@@ -99,10 +117,10 @@ async fn serve(app: UnixStream, state: Arc<State>) {
     }
     let Ok(server) = UnixStream::connect(&state.server).await else { return };
     let ((from_app, to_app), (from_server, to_server)) = (app.into_split(), server.into_split());
-    // Set before a COMMIT goes on whose answer is to be lost; cancelled when that is there.
-    let (swallow, committed) = (CancellationToken::new(), CancellationToken::new());
-    let asking = asks(from_app, to_server, &state, &swallow, &committed);
-    let answering = answers(from_server, to_app, &swallow, &committed);
+    // Set before a statement goes on whose answer is to be lost; cancelled when that is there.
+    let (swallow, answered) = (CancellationToken::new(), CancellationToken::new());
+    let asking = asks(from_app, to_server, &state, &swallow, &answered);
+    let answering = answers(from_server, to_app, state.statement.tag, &swallow, &answered);
     // When either ends, both connections are closed.
     tokio::select! {
         () = asking => {}
@@ -116,9 +134,9 @@ async fn asks(
     mut server: OwnedWriteHalf,
     state: &State,
     swallow: &CancellationToken,
-    committed: &CancellationToken,
+    answered: &CancellationToken,
 ) {
-    let mut commits = HashSet::new();
+    let mut names = HashSet::new();
     let Some(start) = start(&mut app).await else { return };
     if server.write_all(&start).await.is_err() {
         return;
@@ -128,10 +146,10 @@ async fn asks(
         let mut words = body.split(|byte| *byte == 0);
         if kind == b'P' {
             let (name, text) = (words.next().unwrap_or_default().to_vec(), words.next().unwrap_or_default());
-            if text == b"COMMIT" {
-                commits.insert(name);
+            if (state.statement.is)(&String::from_utf8_lossy(text)) {
+                names.insert(name);
             }
-        } else if kind == b'B' && words.nth(1).is_some_and(|name| commits.contains(name)) {
+        } else if kind == b'B' && words.nth(1).is_some_and(|name| names.contains(name)) {
             match state.plan() {
                 Plan::Pass | Plan::Refuse => {}
                 Plan::CutBefore => return state.note(),
@@ -151,7 +169,7 @@ async fn asks(
                         }
                     }
                     if server.write_all(&burst).await.is_ok() {
-                        committed.cancelled().await;
+                        answered.cancelled().await;
                     }
                     return;
                 }
@@ -167,13 +185,17 @@ async fn asks(
 async fn answers(
     mut server: OwnedReadHalf,
     mut app: OwnedWriteHalf,
+    tag: &[u8],
     swallow: &CancellationToken,
-    committed: &CancellationToken,
+    answered: &CancellationToken,
 ) {
+    let mut has_run = false;
     while let Some((kind, message)) = message(&mut server).await {
         if swallow.is_cancelled() {
-            if kind == b'C' && message[5..].starts_with(b"COMMIT\0") {
-                committed.cancel();
+            has_run |= kind == b'C' && message[5..].starts_with(tag);
+            // A statement that is no COMMIT is committed once the server is ready for the next.
+            if has_run && kind == b'Z' {
+                answered.cancel();
                 return std::future::pending().await;
             }
         } else if app.write_all(&message).await.is_err() {
