@@ -1,6 +1,6 @@
 /** Who else is there: on the board, at a card, and who has just done something. */
 
-import { card, column, dialog, drag, emailOf, holds, scenario, signUp, url } from './stage.mjs';
+import { addMember, card, column, dialog, drag, holds, scenario, signUp, url } from './stage.mjs';
 
 const members = (page, name) => page.getByRole('link', { name });
 
@@ -12,11 +12,7 @@ await scenario(async (open) => {
   await ada.page.getByRole('link', { name: 'Welcome board' }).click();
   await ada.page.getByRole('heading', { name: 'Welcome board' }).waitFor();
   const board = new URL(ada.page.url()).pathname;
-  await ada.page.getByRole('link', { name: /^Members/ }).click();
-  await ada.page.getByLabel('E-mail').fill(emailOf('Bob Hope'));
-  await ada.page.getByRole('button', { name: 'Add' }).click();
-  await ada.page.getByLabel('Role of Bob Hope').waitFor();
-  await ada.page.getByRole('link', { name: 'Back to the board' }).click();
+  await addMember(ada, 'Bob Hope');
   await members(ada.page, 'Members: Ada Lovelace (here), Bob Hope').waitFor();
 
   // Bob comes, and is seen; from two windows he is still one.

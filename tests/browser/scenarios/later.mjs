@@ -3,7 +3,18 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 
-import { addCards, card, dialog, eventually, gone, scenario, settled, signUp, url } from './stage.mjs';
+import {
+  addCards,
+  card,
+  dialog,
+  eventually,
+  gone,
+  makeBoard,
+  scenario,
+  settled,
+  signUp,
+  url,
+} from './stage.mjs';
 
 await scenario(async (open) => {
   const ada = await open({ timezoneId: 'Asia/Colombo' });
@@ -17,9 +28,7 @@ await scenario(async (open) => {
     }),
   );
   await signUp(ada, 'Ada Lovelace');
-  await page.getByLabel('New board').fill('Kitchen & co');
-  await page.getByRole('button', { name: 'Create' }).click();
-  await page.getByRole('heading', { name: 'Kitchen & co' }).waitFor();
+  await makeBoard(ada, 'Kitchen & co');
   await addCards(page, 'To do', ['Milk, "fresh"', 'Eggs']);
 
   // A board becomes a file, and the page shows how far it is.

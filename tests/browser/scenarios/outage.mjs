@@ -5,12 +5,13 @@ import assert from 'node:assert/strict';
 import {
   AWAY,
   addCards,
+  addMember,
   card,
   column,
-  emailOf,
   eventually,
   gone,
   holds,
+  makeBoard,
   offline,
   online,
   refusal,
@@ -28,16 +29,10 @@ await scenario(async (open) => {
   const bob = await open();
   await signUp(ada, 'Ada Lovelace');
   await signUp(bob, 'Bob Hope');
-  await ada.page.getByLabel('New board').fill('Kitchen');
-  await ada.page.getByRole('button', { name: 'Create' }).click();
-  await ada.page.getByRole('heading', { name: 'Kitchen' }).waitFor();
+  await makeBoard(ada, 'Kitchen');
   const kitchen = new URL(ada.page.url()).pathname;
   await addCards(ada.page, 'To do', ['Eggs', 'Milk']);
-  await ada.page.getByRole('link', { name: /^Members/ }).click();
-  await ada.page.getByLabel('E-mail').fill(emailOf('Bob Hope'));
-  await ada.page.getByRole('button', { name: 'Add' }).click();
-  await ada.page.getByLabel('Role of Bob Hope').waitFor();
-  await ada.page.getByRole('link', { name: 'Back to the board' }).click();
+  await addMember(ada, 'Bob Hope');
   await bob.page.goto(url(kitchen));
   for (const { page, expected } of [ada, bob]) {
     expected.push(AWAY);

@@ -2,7 +2,21 @@
 
 import assert from 'node:assert/strict';
 
-import { addCards, card, column, dialog, drag, gone, holds, refusal, scenario, settled, signUp, url } from './stage.mjs';
+import {
+  addCards,
+  card,
+  column,
+  dialog,
+  drag,
+  gone,
+  holds,
+  makeBoard,
+  refusal,
+  scenario,
+  settled,
+  signUp,
+  url,
+} from './stage.mjs';
 
 await scenario(async (open) => {
   const ada = await open();
@@ -19,9 +33,7 @@ await scenario(async (open) => {
   await signUp(ada, 'Ada Lovelace');
 
   // A board with a column of its own, limited to two cards.
-  await page.getByLabel('New board').fill('Kitchen');
-  await page.getByRole('button', { name: 'Create' }).click();
-  await page.getByRole('heading', { name: 'Kitchen' }).waitFor();
+  await makeBoard(ada, 'Kitchen');
   const address = page.url();
   await page.getByRole('button', { name: 'Add a column' }).click();
   await page.getByLabel('Name of a new column').fill('Waiting');

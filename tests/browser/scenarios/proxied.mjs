@@ -2,7 +2,20 @@
 
 import assert from 'node:assert/strict';
 
-import { AWAY, addCards, card, emailOf, gone, holds, scenario, server, settled, signUp, url } from './stage.mjs';
+import {
+  AWAY,
+  addCards,
+  addMember,
+  card,
+  gone,
+  holds,
+  makeBoard,
+  scenario,
+  server,
+  settled,
+  signUp,
+  url,
+} from './stage.mjs';
 
 await scenario(async (open) => {
   const ada = await open({ noSockets: true });
@@ -18,15 +31,9 @@ await scenario(async (open) => {
   ada.page.on('websocket', (socket) => sockets.push(socket.url()));
   await signUp(ada, 'Ada Lovelace');
   await signUp(bob, 'Bob Hope');
-  await ada.page.getByLabel('New board').fill('Kitchen');
-  await ada.page.getByRole('button', { name: 'Create' }).click();
-  await ada.page.getByRole('heading', { name: 'Kitchen' }).waitFor();
+  await makeBoard(ada, 'Kitchen');
   const kitchen = new URL(ada.page.url()).pathname;
-  await ada.page.getByRole('link', { name: /^Members/ }).click();
-  await ada.page.getByLabel('E-mail').fill(emailOf('Bob Hope'));
-  await ada.page.getByRole('button', { name: 'Add' }).click();
-  await ada.page.getByLabel('Role of Bob Hope').waitFor();
-  await ada.page.getByRole('link', { name: 'Back to the board' }).click();
+  await addMember(ada, 'Bob Hope');
   await bob.page.goto(url(kitchen));
   await bob.page.getByRole('heading', { name: 'Kitchen' }).waitFor();
   assert.ok(streams.length > 0, 'a stream of events was opened');

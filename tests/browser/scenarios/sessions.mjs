@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import { eventually, gone, refusal, scenario, signIn, signUp, url } from './stage.mjs';
+import { eventually, gone, makeBoard, refusal, scenario, signIn, signUp, url } from './stage.mjs';
 
 const ACCESS = 'forge_session';
 
@@ -29,9 +29,7 @@ await scenario(async (open) => {
   // The access token runs out: the session is renewed behind the scenes, in the middle of work and on a reload.
   here.expected.push(refusal('list_boards', 401), refusal('create_board', 401));
   await here.page.context().clearCookies({ name: ACCESS });
-  await here.page.getByLabel('New board').fill('Renewed');
-  await here.page.getByRole('button', { name: 'Create' }).click();
-  await here.page.getByRole('heading', { name: 'Renewed' }).waitFor();
+  await makeBoard(here, 'Renewed');
   await here.page.context().clearCookies({ name: ACCESS });
   await here.page.goto(url());
   await here.page.getByRole('link', { name: 'Renewed' }).waitFor();

@@ -255,6 +255,22 @@ export async function addCards(page, name, titles) {
   await place.getByRole('button', { name: 'Done', exact: true }).click();
 }
 
+/** From the list of boards: makes one, and leaves its page open. */
+export async function makeBoard({ page }, name) {
+  await page.getByLabel('New board').fill(name);
+  await page.getByRole('button', { name: 'Create' }).click();
+  await page.getByRole('heading', { name }).waitFor();
+}
+
+/** From a board's page and back: makes somebody else its member. */
+export async function addMember({ page }, name) {
+  await page.getByRole('link', { name: /^Members/ }).click();
+  await page.getByLabel('E-mail').fill(emailOf(name));
+  await page.getByRole('button', { name: 'Add' }).click();
+  await page.getByLabel(`Role of ${name}`).waitFor();
+  await page.getByRole('link', { name: 'Back to the board' }).click();
+}
+
 /** Drags a card with the mouse, to the upper edge of another card or to the free end of a column. */
 export async function drag(page, title, to) {
   const from = await card(page, title).boundingBox();

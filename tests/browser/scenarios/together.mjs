@@ -4,14 +4,15 @@ import assert from 'node:assert/strict';
 
 import {
   addCards,
+  addMember,
   card,
   column,
   dialog,
   drag,
-  emailOf,
   eventually,
   gone,
   holds,
+  makeBoard,
   scenario,
   settled,
   signUp,
@@ -40,19 +41,13 @@ await scenario(async (open) => {
   const bob = await open();
   await signUp(ada, 'Ada Lovelace');
   await signUp(bob, 'Bob Hope');
-  await ada.page.getByLabel('New board').fill('Kitchen');
-  await ada.page.getByRole('button', { name: 'Create' }).click();
-  await ada.page.getByRole('heading', { name: 'Kitchen' }).waitFor();
+  await makeBoard(ada, 'Kitchen');
   const kitchen = ada.page.url();
 
   // Invited, Bob sees the board in his list without having asked again.
   assert.equal(await bob.page.getByRole('link', { name: /Kitchen/ }).count(), 0);
-  await ada.page.getByRole('link', { name: /^Members/ }).click();
-  await ada.page.getByLabel('E-mail').fill(emailOf('Bob Hope'));
-  await ada.page.getByRole('button', { name: 'Add' }).click();
-  await ada.page.getByLabel('Role of Bob Hope').waitFor();
+  await addMember(ada, 'Bob Hope');
   await bob.page.getByRole('link', { name: /Kitchen/ }).click();
-  await ada.page.getByRole('link', { name: 'Back to the board' }).click();
   for (const { page } of [ada, bob]) {
     await page.getByRole('heading', { name: 'Kitchen' }).waitFor();
     // Gone when the page is loaded anew.
