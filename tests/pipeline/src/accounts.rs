@@ -45,6 +45,24 @@ async fn start(ctx: &MutationContext, name: &str) -> Result<SignedIn> {
     Ok(SignedIn { access: tokens.access, refresh: tokens.refresh, session: tokens.session_id })
 }
 
+/// Signs somebody in, and then does not.
+#[forge::mutation(public)]
+pub async fn sign_in_and_fail(ctx: &MutationContext, name: String) -> Result<SignedIn> {
+    start(ctx, &name).await?;
+    Err(Error::conflict("on purpose"))
+}
+
+/// Has others sign in: as somebody or not at all, and then not.
+#[forge::mutation(public)]
+pub async fn have_sign_in(ctx: &MutationContext, name: Option<String>) -> Result<()> {
+    if let Some(name) = name {
+        ctx.mutate(sign_in_as, name).await?;
+    }
+    let refused = ctx.mutate(sign_in_and_fail, "nobody".to_owned()).await;
+    assert!(refused.is_err());
+    Ok(())
+}
+
 /// Signs the caller out.
 #[forge::mutation]
 pub async fn sign_out(ctx: &MutationContext) -> Result<()> {

@@ -1,6 +1,7 @@
 //! A small app that exists to be called, killed and cut off.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use forge::prelude::*;
 
@@ -284,6 +285,18 @@ pub async fn swallow(ctx: &MutationContext, name: String) -> Result<()> {
     sql!("INSERT INTO counters (name) VALUES ({name})").execute(ctx.db()).await?;
     let failed = sql!("INSERT INTO counters (name) VALUES ({name})").execute(ctx.db()).await;
     assert!(failed.is_err());
+    Ok(())
+}
+
+/// Leaves a statement alone that takes too long, and says that all is well.
+#[forge::mutation(public)]
+pub async fn hasten(ctx: &MutationContext, first: Option<String>, slow: String) -> Result<()> {
+    if let Some(name) = first {
+        sql!("INSERT INTO counters (name) VALUES ({name})").execute(ctx.db()).await?;
+    }
+    let slow = sql!("INSERT INTO counters (name) VALUES ({slow})");
+    let waited = tokio::time::timeout(Duration::from_millis(100), slow.execute(ctx.db())).await;
+    assert!(waited.is_err());
     Ok(())
 }
 

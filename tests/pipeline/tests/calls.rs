@@ -109,6 +109,22 @@ async fn a_mutation_is_all_or_nothing(app: TestApp) -> Result<()> {
 }
 
 #[forge::test]
+async fn what_is_not_waited_for_is_not_taken_for_written(app: TestApp) -> Result<()> {
+    let (sql, other) = (app.sql().await?, app.sql().await?);
+    // Somebody else is about to write the same.
+    sql.batch_execute("BEGIN; INSERT INTO counters (name) VALUES ('slow')").await.unwrap();
+    for first in [Some("first".to_owned()), None] {
+        let refused = app.anonymous().call(hasten, (first.clone(), "slow".to_owned())).await.unwrap_err();
+        assert!(refused.message().contains("not waited for"), "{first:?}: {refused:?}");
+    }
+    sql.batch_execute("COMMIT").await.unwrap();
+    let names: Vec<String> =
+        other.query("SELECT name FROM counters", &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(names, ["slow"]);
+    Ok(())
+}
+
+#[forge::test]
 async fn a_query_cannot_write(app: TestApp) -> Result<()> {
     let somebody = app.anonymous();
     assert_eq!(somebody.call(write_in_query, "x".to_owned()).await.unwrap_err().code(), "DATABASE_ERROR");

@@ -203,7 +203,7 @@ impl SessionAccess<'_> {
     pub async fn start_with(&self, claims: Claims) -> Result<SessionTokens> {
         let meta = SessionMeta { user_agent: self.request.user_agent.clone(), ip: self.request.client_ip };
         let client = self.view.db.client().await?;
-        let tokens = self.view.db.watch(self.accounts.sessions()?.create(client, &claims, &meta).await)?;
+        let tokens = self.view.db.watch(self.accounts.sessions()?.create(client, &claims, &meta)).await?;
         self.leave(SessionChange::Started(Box::new(tokens.clone())));
         Ok(tokens)
     }
@@ -251,8 +251,8 @@ impl SessionAccess<'_> {
     pub async fn revoke_all(&self) -> Result<u64> {
         let alive = self.list().await?;
         let client = self.view.db.client().await?;
-        let ended =
-            self.view.db.watch(self.accounts.sessions()?.revoke_all(client, &self.view.auth.require_user()?.id).await)?;
+        let user = &self.view.auth.require_user()?.id;
+        let ended = self.view.db.watch(self.accounts.sessions()?.revoke_all(client, user)).await?;
         for session in alive {
             self.accounts.revocations.forget(session.id);
         }
@@ -262,7 +262,7 @@ impl SessionAccess<'_> {
 
     async fn end_one(&self, session: Uuid) -> Result<()> {
         let client = self.view.db.client().await?;
-        self.view.db.watch(self.accounts.sessions()?.revoke(client, session).await)?;
+        self.view.db.watch(self.accounts.sessions()?.revoke(client, session)).await?;
         // This node asks the database again at the session's next request; others do so within seconds.
         self.accounts.revocations.forget(session);
         Ok(())

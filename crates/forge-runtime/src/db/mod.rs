@@ -261,8 +261,9 @@ impl Db {
         }
     }
 
-    /// Notes when something done through [`client`](Self::client) failed.
-    pub(crate) fn watch<T>(&self, result: Result<T>) -> Result<T> {
+    /// Waits for something that is done through [`client`](Self::client), and notes when it failed or was not waited for.
+    pub(crate) async fn watch<T>(&self, done: impl Future<Output = Result<T>>) -> Result<T> {
+        let result = self.whole(done).await;
         if let (Err(why), Access::Write(transaction, _)) = (&result, &self.access) {
             transaction.failed_with(why);
         }

@@ -194,7 +194,7 @@ impl Deref for Lease {
 
     #[allow(clippy::expect_used)]
     fn deref(&self) -> &Connection {
-        // Only `close`, `detach` and `drop` take it, and they end the lease.
+        // Only `detach` and `drop` take it, and they end the lease.
         self.connection.as_ref().expect("a lease has a connection until it ends")
     }
 }

@@ -1,7 +1,7 @@
 //! A statement: its text, where it was written, and what has been learned about it.
 //!
 //! Every statement of an app passes through here with its arguments at hand. That is where prepared statements are
-//! found again, slow ones told from fast ones, and where the read sets of live queries will be taken from.
+//! found again, slow ones told from fast ones, and where the read sets of live queries are taken from.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -44,10 +44,7 @@ impl FunctionExecutor {
             Ok(transaction.xid())
         };
         tokio::time::timeout(COMMIT_MAX, commit).await.unwrap_or_else(|_| {
-            Err(Error::new(
-                ErrorKind::OutcomeUnknown,
-                "the commit was sent but not answered in time; look before you repeat it",
-            ))
+            Err(Error::new(ErrorKind::OutcomeUnknown, "the commit was not answered in time; look before you repeat it"))
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What a function is given: who calls, from where, and the parts of the world it may touch.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use forge_core::Result;
@@ -308,14 +308,18 @@ impl MutationContext {
         let args = prepare(&function, args.into(), &self.caller)?;
         // What the other one writes, it would undo with its own.
         self.dispatched.write(&self.world.jobs, &self.db).await?;
-        let dispatched = Dispatched::default();
-        let (slots, caller) = ((self.session.clone(), dispatched.clone()), self.caller.clone());
+        let (session, dispatched) = (SessionSlot::default(), Dispatched::default());
+        let (slots, caller) = ((session.clone(), dispatched.clone()), self.caller.clone());
         let inner = async |db: WriteDb| {
             let ctx = Self::new(self.world.clone(), slots, caller, db, self.deadline);
             F::execute(&ctx, args).await
         };
         let output = self.db.nested(inner).await?;
         self.dispatched.take_in(&dispatched);
+        let changed = session.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if changed.is_some() {
+            *self.session.lock().unwrap_or_else(PoisonError::into_inner) = changed;
+        }
         Ok(output)
     }
 }

@@ -115,12 +115,12 @@ impl FunctionExecutor {
         })))
     }
 
-    /// What every context is made with.
     /// Sends mail.
     pub(crate) fn mail(&self) -> &Mailer {
         &self.0.world.mail
     }
 
+    /// What every context is made with.
     pub(super) fn world(&self) -> Arc<World> {
         self.0.world.clone()
     }
@@ -174,16 +174,11 @@ impl FunctionExecutor {
         wire::write_json(&args, &mut json)?;
         let call =
             Call { function: F::INFO.name, args: &json, caller: caller.clone(), mutation_id: None, acknowledge: None };
-        let result = self.run(entry, call, deadline).await;
-        match &result {
-            Ok(Answer { position: Some(written), .. }) => caller.wrote.add(written),
-            // Whoever looks whether it was written is not to look at a replica.
-            Err(why) if why.kind() == ErrorKind::OutcomeUnknown && self.0.database.has_replicas() => {
-                caller.wrote.add(&Written::until_now());
-            }
-            Ok(_) | Err(_) => {}
+        let answer = self.run(entry, call, deadline).await?;
+        if let Some(written) = &answer.position {
+            caller.wrote.add(written);
         }
-        wire::read_answer(&result?.json)
+        wire::read_answer(&answer.json)
     }
 
     async fn run(&self, entry: &Arc<Entry>, call: Call<'_>, deadline: Instant) -> Result<Answer> {
@@ -203,6 +198,10 @@ impl FunctionExecutor {
         };
         drop(running);
         entry.metrics.finished(began.elapsed(), result.as_ref().err());
+        if result.as_ref().is_err_and(|why| why.kind() == ErrorKind::OutcomeUnknown) && self.0.database.has_replicas() {
+            // Whoever looks whether it was written is not to look at a replica.
+            call.caller.wrote.add(&Written::until_now());
+        }
         let answer = result?;
         Ok(Answer { json: self.fitting(entry, answer.json)?, ..answer })
     }
@@ -394,7 +393,7 @@ impl FunctionExecutor {
         }
         // An answer with tokens in it is not kept: secrets do not lie in a table. A repeat signs in once more.
         let id = if session.is_some() { None } else { id };
-        // One that wrote nothing has no effect to be shown: its acknowledgement may come at once.
+        // One that never began has no effect to be shown: its acknowledgement may come at once.
         let pledge = call.acknowledge.as_ref().map(|acknowledge| acknowledge.expect(transaction.xid().unwrap_or(0)));
         let committed = self.commit(&transaction, id, &json, &dispatched, call.acknowledge.is_none()).await;
         // Also when it is not known how that ended.

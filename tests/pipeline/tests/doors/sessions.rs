@@ -43,6 +43,20 @@ async fn cookies_sign_in_and_no_script_can_read_them(app: TestApp) {
 }
 
 #[forge::test]
+async fn who_was_signed_in_by_a_mutation_that_failed_is_not_signed_in(app: TestApp) {
+    let ask = async |name: Option<&str>, id: &str| {
+        let request = Request::call("have_sign_in", &json!({"name": name})).header("x-forge-mutation-id", id);
+        request.send(&app.url()).await
+    };
+    let answer = ask(None, "m-1").await;
+    assert_eq!((answer.status, answer.cookies().as_str()), (200, ""), "{}", answer.text());
+    let answer = ask(Some("ada"), "m-2").await;
+    assert_eq!(whoami().cookies(&answer.cookies()).send(&app.url()).await.data(), "ada");
+    let sessions = count(&app.sql().await.unwrap(), "SELECT count(*) FROM forge_sessions").await;
+    assert_eq!(sessions, 1);
+}
+
+#[forge::test]
 async fn a_cookie_counts_only_on_requests_of_the_own_page(app: TestApp) {
     let (url, cookies) = (app.url(), sign_in(&app, "ada").await.cookies());
     let with =

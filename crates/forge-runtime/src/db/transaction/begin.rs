@@ -30,7 +30,7 @@ impl Transaction {
             Purpose::Own => (&BEGIN_READ_COMMITTED, &SET_OWN),
             Purpose::Snapshot => (&BEGIN_SNAPSHOT, &SET_READ),
         };
-        let writes = !matches!(self.purpose, Purpose::Snapshot);
+        let writes = self.writes();
         if writes && !lease.knows_life() {
             Box::pin(lease.life()).await?;
         }

@@ -54,8 +54,14 @@ impl Transaction {
                 // When the connection was lost, nobody knows what became of COMMIT: the outcome is asked for.
                 Err(why) if error::is_disconnect(&why) => break,
                 // Behind a pooler that is seen by its answer: the server may have run it, and kept it.
-                Err(why) if committed.is_ok() && lease.is_pooled() && error::is_stale_plan(&why) => {
-                    lease.clean();
+                Err(why)
+                    if lease.is_pooled()
+                        && error::is_stale_plan(&why)
+                        && committed.as_ref().err().is_none_or(error::is_disconnect) =>
+                {
+                    if committed.is_ok() {
+                        lease.clean();
+                    }
                     return match Box::pin(self.fate(side)).await {
                         Fate::Committed => {
                             lease.forget_statements();
@@ -103,6 +109,8 @@ impl Transaction {
         /// A server that does not answer gets no more time; the connection is then discarded.
         const ANSWER_MAX: Duration = Duration::from_secs(5);
         if !self.ended.swap(true, Ordering::AcqRel)
+            // What still runs is cancelled with the connection.
+            && !self.unheard.load(Ordering::Relaxed)
             && let Some(lease) = self.lease.get()
             && let Ok(Ok(_)) = tokio::time::timeout(ANSWER_MAX, lease.query(&ROLLBACK, &[])).await
         {

@@ -7,6 +7,9 @@
 //!   └──never used──▶ nothing was sent; a mutation's has not even taken a connection
 //! ```
 //!
+//! A statement whose answer nobody waits for has an unknown end, and COMMIT behind one that failed is a ROLLBACK that says nothing: a
+//! transaction that writes is not committed then.
+//!
 //! What is to be written at the very end goes along with COMMIT, in its round trip.
 //!
 //! What it promises: nothing of it is visible before `commit` returned `Ok`, everything is after. When the answer to
@@ -78,6 +81,8 @@ pub(crate) struct Transaction {
     conflict: AtomicBool,
     /// A statement failed, so PostgreSQL will turn COMMIT into ROLLBACK without calling it an error.
     failed: AtomicBool,
+    /// Somebody stopped waiting for a statement, which may still run.
+    unheard: AtomicBool,
     /// A statement failed because a table had changed under its plan.
     stale: AtomicBool,
     /// Nothing that was prepared before the transaction began is used.
@@ -115,6 +120,7 @@ impl Transaction {
             ended: AtomicBool::new(false),
             conflict: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            unheard: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             fresh,
             guarded: None,
@@ -184,6 +190,10 @@ impl Transaction {
         if self.ended.load(Ordering::Acquire) {
             return Err(Error::internal("the transaction has ended; ctx.db() cannot be used after the function returned"));
         }
+        self.heard(self.query_once(shape, params)).await
+    }
+
+    async fn query_once(&self, shape: &Arc<Shape>, params: Params<'_>) -> Result<Answer> {
         let lease = self.lease().await?;
         match &self.guarded {
             None => self.query_inner(lease, shape, params).await.map_err(|why| self.failed(why, shape)),
@@ -196,7 +206,8 @@ impl Transaction {
 
     /// Prepares a statement that is for this transaction only, on behalf of another one.
     pub(in crate::db) async fn prepare(&self, text: &str, of: &Shape) -> Result<tokio_postgres::Statement> {
-        self.lease().await?.client().prepare(text).await.map_err(|why| self.failed(why, of))
+        let preparing = async { self.lease().await?.client().prepare(text).await.map_err(|why| self.failed(why, of)) };
+        self.heard(preparing).await
     }
 
     /// Runs a statement from [`prepare`](Self::prepare).
@@ -205,7 +216,8 @@ impl Transaction {
         prepared: &tokio_postgres::Statement,
         of: &Shape,
     ) -> Result<Vec<tokio_postgres::Row>> {
-        Ok(self.lease().await?.run(prepared, &[]).await.map_err(|why| self.failed(why, of))?.rows)
+        let running = async { self.lease().await?.run(prepared, &[]).await.map_err(|why| self.failed(why, of)) };
+        Ok(self.heard(running).await?.rows)
     }
 
     /// Sends a statement whose answer nobody waits for. What is sent later on this connection runs after it.
@@ -249,10 +261,14 @@ impl Transaction {
         self.lease().await?.life().await.map(str::to_owned).map_err(error::from_driver)
     }
 
+    fn writes(&self) -> bool {
+        !matches!(self.purpose, Purpose::Snapshot)
+    }
+
     /// The types of a statement's parameters.
     pub(crate) async fn parameters(&self, shape: &Arc<Shape>) -> Result<Vec<Type>> {
-        let prepared = self.lease().await?.prepare(shape).await.map_err(|why| self.failed(why, shape))?;
-        Ok(prepared.params().to_vec())
+        let preparing = async { self.lease().await?.prepare(shape).await.map_err(|why| self.failed(why, shape)) };
+        Ok(self.heard(preparing).await?.params().to_vec())
     }
 
     /// The id under which a mutation writes, once it has begun.

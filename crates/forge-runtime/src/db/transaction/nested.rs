@@ -1,7 +1,7 @@
 //! Parts of a transaction that can fail by themselves.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use forge_core::Result;
 
@@ -26,17 +26,25 @@ impl Transaction {
         }
     }
 
+    /// Waits for a statement, whose answer has to be heard if what it may have written is to be kept.
+    pub(super) async fn heard<T>(&self, asked: impl Future<Output = T>) -> T {
+        if !self.writes() {
+            return asked.await;
+        }
+        let dropped = defer(|| {
+            self.failed.store(true, Ordering::Relaxed);
+            self.unheard.store(true, Ordering::Relaxed);
+        });
+        let answer = asked.await;
+        std::mem::forget(dropped);
+        answer
+    }
+
     /// Runs what must not be left half done: dropped before its end, it takes the whole transaction with it.
     pub(crate) async fn whole<T>(&self, body: impl Future<Output = T>) -> T {
-        struct Unfinished<'a>(&'a AtomicBool);
-        impl Drop for Unfinished<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        let unfinished = Unfinished(&self.failed);
+        let dropped = defer(|| self.failed.store(true, Ordering::Relaxed));
         let done = body.await;
-        std::mem::forget(unfinished);
+        std::mem::forget(dropped);
         done
     }
 
@@ -44,6 +52,7 @@ impl Transaction {
     /// this nests; two side by side must take turns, which their context sees to.
     pub(crate) async fn nested<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
         self.query(&SAVEPOINT, &[]).await?;
+        let failed_before = self.has_failed();
         match self.whole(body).await {
             Ok(value) => {
                 self.query(&RELEASE, &[]).await?;
@@ -52,10 +61,21 @@ impl Transaction {
             Err(why) => {
                 // A conflict stays one: a savepoint does not bring a new snapshot.
                 if !self.is_conflict() && self.query(&ROLLBACK_TO, &[]).await.is_ok() {
-                    self.failed.store(false, Ordering::Relaxed);
+                    self.failed.store(failed_before, Ordering::Relaxed);
                 }
                 Err(why)
             }
         }
     }
+}
+
+/// Does something when it is dropped.
+fn defer(what: impl FnMut()) -> impl Drop {
+    struct Deferred<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for Deferred<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    Deferred(what)
 }
