@@ -342,8 +342,9 @@ export class Connection {
   /** The connection ended, or was never there. */
   #lost(code: number): void {
     const lasted = this.#status === 'open' && performance.now() - this.#openedAt >= LASTING;
-    const other = this.#prolonging !== undefined && this.#said !== undefined;
     const said = this.#said;
+    // Nothing else says that the new token was somebody else's: one that is refused may be the same user's.
+    const other = this.#prolonging !== undefined && code === PROTOCOL_BROKEN && said?.code === 'FORBIDDEN';
     const another = !this.#heardAnything && code !== SIGNED_OUT && this.#tryAnother();
     this.#letGo('connecting');
     if (lasted) {
@@ -351,7 +352,6 @@ export class Connection {
       this.#refusals = 0;
     }
     if (other) {
-      // The new token was somebody else's.
       this.#owner.forget();
       void this.#connect();
     } else if (code === SIGNED_OUT) {

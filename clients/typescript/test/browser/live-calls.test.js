@@ -294,8 +294,8 @@ test('somebody else’s token makes the connection theirs', async (t) => {
   assert.equal(await client.query(listCards), 'http');
   assert.equal(server.requests[0].headers.authorization, 'Bearer bob');
   assert.equal((await first.next('auth')).token, 'bob');
-  first.send({ type: 'error', code: 'UNAUTHORIZED', message: 'the token is of another user' });
-  first.close(4401);
+  first.send({ type: 'error', code: 'FORBIDDEN', message: 'a session speaks for one user' });
+  first.close(4400);
   const second = await server.session();
   assert.equal((await second.next('auth')).token, 'bob');
   assert.equal((await second.next('subscribe')).version, undefined);
@@ -305,3 +305,43 @@ test('somebody else’s token makes the connection theirs', async (t) => {
   await client.query(listCards);
   await second.ended;
 });
+
+for (const [why, code, over] of [
+  ['UNAUTHORIZED', 4401, 'the connection'],
+  // Which is not there again for a while.
+  ['RATE_LIMITED', 1013, 'http'],
+]) {
+  test(`a renewed token that is refused with ${why} is nobody else’s: what is there stays`, async (t) => {
+    const server = await wire(t, {
+      answer: () => ok('http'),
+      greet: (session) => (session.hello(), session.send({ type: 'authenticated' })),
+    });
+    let token = 'old';
+    const client = createForgeClient({ url: server.url, getToken: () => token });
+    t.after(() => client.connection.close());
+    const cards = watch(client, listCards, {});
+    const first = await server.session();
+    await first.next('auth');
+    const { id } = await first.next('subscribe');
+    first.frame([{ id, version: '1', data: 'mine' }]);
+    await cards.until((now) => now.data);
+    const adding = client.mutate(addCard, {});
+    const { mutationId } = await first.next('call');
+    token = 'new';
+    await client.query(listCards);
+    assert.equal((await first.next('auth')).token, 'new');
+    first.send({ type: 'error', code: why, message: 'not now' });
+    first.close(code);
+    const second = await server.session();
+    assert.equal((await second.next('auth')).token, 'new');
+    assert.equal((await second.next('subscribe')).version, '1');
+    assert.equal(cards.current.data, 'mine');
+    // What was under way is asked again, as the same.
+    if (over !== 'http') {
+      const again = await second.next('call');
+      assert.equal(again.mutationId, mutationId);
+      second.done(again, over);
+    }
+    assert.equal(await adding, over);
+  });
+}

@@ -5,6 +5,7 @@
 //! answers to its calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -23,6 +24,10 @@ use super::{answer, content};
 use crate::app::NodeParts;
 use crate::auth::{Refreshed, SessionTokens};
 use crate::db::error;
+
+/// How long renewing a session may take. The token may be presented again for twice as long, so a client that is told to try again can: see
+/// `GRACE` in `auth/sessions.rs`.
+const RENEW_MAX: Duration = Duration::from_secs(5);
 
 pub(super) fn routes() -> Router<NodeParts> {
     Router::new().route("/auth/refresh", post(refresh))
@@ -55,11 +60,11 @@ async fn refresh(
                 serde_json::from_slice::<Renewal>(&body).map_err(missing)?.refresh_token
             }
         };
-        // As long as a call may take: what is dropped then is cancelled on the server, and its connection free for others.
-        let limit = parts.config.function.timeout;
+        // What is dropped then is cancelled on the server, and its connection free for others.
+        let limit = parts.config.function.timeout.min(RENEW_MAX);
         tokio::time::timeout(limit, renew(&parts, &token)).await.unwrap_or_else(|_| {
             let limit = format_duration(limit);
-            Err(Error::timeout(format!("renewing a session took longer than {limit} (function.timeout); try again")))
+            Err(Error::timeout(format!("renewing a session took longer than {limit}; try again")))
         })
     }
     .await;

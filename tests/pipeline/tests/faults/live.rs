@@ -177,6 +177,28 @@ async fn the_database_goes_away_under_subscribers() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_not_refused_because_the_database_is_away() -> Result<()> {
+    let server = Server::new().await?;
+    let process = Process::start(server.url()).await.ready().await;
+    let answer = Request::call("sign_in_as", &json!({"name": "ada"})).send(process.url()).await;
+    let token = answer.json()["data"]["access"].as_str().unwrap().to_owned();
+    server.stop().await?;
+    until("it is not ready", async || process.readiness().await == 503).await;
+    // For a moment it is still believed what was known of the session last.
+    let ended = loop {
+        let mut live = Live::open(process.url(), None).await;
+        live.send(json!({"type": "auth", "token": token})).await;
+        match live.next_or_close().await {
+            Ok(message) => assert_eq!(message["type"], "authenticated", "{message}"),
+            Err(code) => break code,
+        }
+    };
+    assert_eq!(ended, 1013, "come again, and not: sign in again");
+    process.kill().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_over_hard_disconnects() -> Result<()> {
     let database = empty_database().await?;
     let node = Process::start(database.url()).await.ready().await;

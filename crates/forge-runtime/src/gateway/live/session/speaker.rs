@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use forge_core::Error;
 use forge_core::auth::AuthContext;
+use forge_core::{Error, ErrorKind};
 
 use super::{Held, Session, Subscription};
 use crate::auth::Principal;
@@ -42,7 +42,12 @@ impl Session {
         }
         let principal = match self.hub.parts.authenticator.verify(token).await {
             Ok(principal) => principal,
-            Err(why) => return self.fail(&why, End::SIGNED_OUT),
+            Err(why) if why.kind() == ErrorKind::Unauthorized => return self.fail(&why, End::SIGNED_OUT),
+            // Nothing is known about the token, as the database or whoever publishes the keys is away.
+            Err(why) => {
+                tracing::debug!(error = ?why, "a token could not be verified");
+                return self.outbox.end(End::AWAY);
+            }
         };
         let before = self.principal();
         if before.auth.user_id().is_some() && before.auth.user_id() != principal.auth.user_id() {
