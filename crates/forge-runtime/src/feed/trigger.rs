@@ -46,7 +46,7 @@ impl Trigger<'_> {
         let columns = self.table.columns.iter().map(|column| format!("{}:{}", column.name, column.type_name));
         let kind = if self.table.family.len() > 1 { "family" } else { "table" };
         let whole = if self.whole { "whole" } else { "part" };
-        format!("4 {kind} {whole} {} {}", self.table.attributes, columns.collect::<Vec<_>>().join(","))
+        format!("5 {kind} {whole} {} {}", self.table.attributes, columns.collect::<Vec<_>>().join(","))
     }
 
     /// The functions' texts, but for the sink, in the order of [`EVENTS`].
@@ -125,7 +125,7 @@ BEGIN
                 forge_said := {anything};
             END;
         WHEN {ALTERED} OR {TOO_LARGE} THEN
-            -- The table was changed under this function. The writer is not to suffer.
+            -- The table was changed under this function, or its values are too large to be compared. The writer is not to suffer.
             forge_said := {anything};
     END;
     IF forge_said IS NULL THEN

@@ -150,6 +150,8 @@ pub(super) struct Group {
     pub(super) runner: Arc<Subscribed>,
     pub(super) subscribers: BTreeMap<SubscriptionKey, Subscriber>,
     pub(super) result: Option<Arc<Told>>,
+    /// Some of its subscribers have been shown a result of another group, which still stands on their pages.
+    pub(super) moved: bool,
     pub(super) dependencies: Vec<Dependency>,
     /// It runs apart from the rounds: it is slow.
     pub(super) apart: bool,
@@ -161,6 +163,11 @@ impl Group {
     /// Whether it is of this query with these arguments.
     pub(super) fn is_of(&self, entry: &Entry, args: &[u8]) -> bool {
         self.entry.info.name == entry.info.name && *self.args == *args
+    }
+
+    /// Whether subscribers have been shown a result: another one is to come to them together with others.
+    pub(super) fn was_shown(&self) -> bool {
+        self.result.is_some() || self.moved
     }
 
     /// The subscriptions of one session.

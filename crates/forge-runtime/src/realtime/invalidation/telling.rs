@@ -53,7 +53,7 @@ impl InvalidationEngine {
         }
         for group in begun.iter().filter_map(|id| Some((*id, self.subscriptions.group(*id)?))) {
             let (id, group) = group;
-            if group.result.is_some() {
+            if group.was_shown() {
                 group.subscribers.values().for_each(|one| self.holds.freeze(&one.outbox, position, id));
             }
         }

@@ -188,8 +188,8 @@ impl SubscriptionManager {
             let runner = subscriber.caller.clone();
             let (subscribers, dependencies) = (BTreeMap::new(), Vec::new());
             let apart = self.slow.contains(entry.info.name);
-            let (scope, result, due) = (None, None, None);
-            let group = Group { entry, args, scope, runner, subscribers, result, dependencies, apart, due };
+            let (scope, result, moved, due) = (None, None, false, None);
+            let group = Group { entry, args, scope, runner, subscribers, result, moved, dependencies, apart, due };
             self.calls.add(id, &group);
             self.groups.insert(id, group);
             self.dirty.insert(id);
@@ -365,7 +365,11 @@ impl SubscriptionManager {
         let misfits: Vec<SubscriptionKey> = misfits.map(|(key, _)| *key).collect();
         for key in &misfits {
             if let Some(subscriber) = self.end(*key) {
+                let was_shown = subscriber.told.is_some();
                 self.place(*key, subscriber, entry.clone(), args.clone());
+                if let Some(group) = self.by_subscriber.get(key).and_then(|id| self.groups.get_mut(id)) {
+                    group.moved |= was_shown;
+                }
             }
         }
         misfits.into_iter().map(|(session, _)| session).collect()

@@ -137,6 +137,23 @@ fn a_result_is_for_whom_the_run_was_and_not_for_who_came_after() {
 }
 
 #[test]
+fn who_waits_for_a_result_of_his_own_is_shown_nothing_else_meanwhile() {
+    let mut board = Board::new();
+    let (ada, bob) = (board.subscribe("ada"), board.subscribe("bob"));
+    let job = board.begin(&ada);
+    board.end(job, 0, "1");
+    board.manager.measured(board.group(&ada), false);
+    let job = board.begin(&ada);
+    board.end(job, Looked::AT_CALLER, "what is ada's");
+    // What was everybody's stands on bob's page until his own has run, slow as it is.
+    assert_eq!(board.manager.unsettled(), HashSet::from([bob.id]));
+    assert_eq!(board.manager.shown(board.group(&bob)), [bob.id]);
+    let job = board.begin(&bob);
+    board.end(job, Looked::AT_CALLER, "what is bob's");
+    assert_eq!(board.manager.unsettled(), HashSet::new());
+}
+
+#[test]
 fn callers_find_the_group_that_is_theirs() {
     let mut board = Board::new();
     let (ada, adas, bob) = (board.subscribe("ada"), board.subscribe("ada"), board.subscribe("bob"));

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use super::SubscriptionManager;
-use crate::realtime::group::GroupId;
+use crate::realtime::group::{Group, GroupId};
 use crate::realtime::outbox::SessionId;
 use crate::realtime::pace::that_may_run;
 
@@ -134,13 +134,13 @@ impl SubscriptionManager {
         let later = |id: &&GroupId| self.parked.contains_key(*id) || self.runs_apart(**id) || self.paces.waits(**id);
         let later = self.dirty.iter().filter(later);
         let groups = later.chain(&self.running).filter_map(|id| self.groups.get(id));
-        let again = groups.filter(|group| group.result.is_some());
+        let again = groups.filter(|group| group.was_shown());
         again.flat_map(|group| group.subscribers.keys().map(|(session, _)| *session)).collect()
     }
 
     /// The sessions that are shown a group's result together with others. A first result waits for nothing and nothing for it.
     pub(in crate::realtime) fn shown(&self, id: GroupId) -> Vec<SessionId> {
-        let had = self.groups.get(&id).is_some_and(|group| group.result.is_some());
+        let had = self.groups.get(&id).is_some_and(Group::was_shown);
         if had { self.sessions(id) } else { Vec::new() }
     }
 }
