@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::claimer::Claimer;
 use super::store::{HELD, RELEASE, RELEASE_LOCK, get};
 use super::wake::Wake;
+use crate::cluster::{ClusterInfo, NodeInfo, NodeRole};
 use crate::db::error::from_driver;
 use crate::db::transaction::{Purpose, Transaction};
 
@@ -23,7 +24,7 @@ const LOOK_MAX: i32 = 1000;
 /// How many keys share a transaction at most.
 const RELEASE_MAX: usize = 200;
 
-/// How many jobs of a key are let in whose kind has no limit any more. All of them may run; it bounds what one statement writes and counts.
+/// How many jobs of a key are let in at a time whose kind has no limit any more. All of them may run; it bounds what one statement writes and counts.
 const FORMER_MAX: i64 = 10_000;
 
 /// How long letting in may take.
@@ -77,7 +78,8 @@ impl Claimer<'_> {
     /// Looks through some of the keys that jobs wait for, and lets in where there is a place.
     pub(super) async fn look_for_held(&mut self) -> Result<()> {
         let began = Instant::now();
-        let limits = self.worker.entries.values().map(|entry| (entry.info.name.to_owned(), limit(&entry.info).into()));
+        let limits = self.worker.entries.values();
+        let limits = limits.filter_map(|entry| Some((entry.info.name.to_owned(), self.limit(&entry.info)?.into())));
         let limits = Value::Object(limits.collect::<Map<_, _>>());
         let lease = self.worker.jobs.pool().get().await?;
         let (kind, key) = &self.keys.from;
@@ -101,12 +103,23 @@ impl Claimer<'_> {
 
     /// Lets jobs of these keys in.
     pub(super) async fn release(&mut self, keys: BTreeSet<Key>) -> Result<()> {
-        let limit = |kind: &str| Some(limit(&self.worker.entries.get(kind)?.info));
+        let limit = |kind: &str| self.limit(&self.worker.entries.get(kind)?.info);
         let keys: Vec<(Key, i64)> = keys.into_iter().filter_map(|key| limit(&key.0).map(|limit| (key, limit))).collect();
         for some in keys.chunks(RELEASE_MAX) {
             self.release_some(some).await?;
         }
         Ok(())
+    }
+
+    /// How many jobs of a key may run at once, if that is this worker's to say.
+    ///
+    /// Those that were dispatched when their kind still had a limit have a key, and wait for a place for good. Whether there is none any more, or
+    /// not yet, the worker knows that began last: while one version takes the place of another, its code is the newer.
+    fn limit(&self, info: &JobInfo) -> Option<i64> {
+        match info.concurrency {
+            Some(concurrency) => Some(concurrency.limit.into()),
+            None => began_last(&self.worker.jobs.cluster().info(), info.capability).then_some(FORMER_MAX),
+        }
     }
 
     async fn release_some(&mut self, some: &[(Key, i64)]) -> Result<()> {
@@ -136,9 +149,11 @@ impl Claimer<'_> {
     }
 }
 
-/// How many jobs of a key may be let in. Those that were dispatched when their kind still had a limit have a key, and wait for a place, for good.
-fn limit(info: &JobInfo) -> i64 {
-    info.concurrency.map_or(FORMER_MAX, |concurrency| concurrency.limit.into())
+/// Whether no worker that is at work, and does what needs this capability, has begun later than this node.
+fn began_last(cluster: &ClusterInfo, capability: &str) -> bool {
+    let me = cluster.me().and_then(|me| cluster.node(me));
+    let does = |node: &NodeInfo| node.has(NodeRole::Worker) && node.capabilities.iter().any(|one| one == capability);
+    me.is_some_and(|me| !cluster.active().any(|node| does(node) && (node.started_at, node.id) > (me.started_at, me.id)))
 }
 
 #[cfg(test)]

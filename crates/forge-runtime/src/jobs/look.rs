@@ -113,17 +113,18 @@ impl Claimer<'_> {
 
     /// Makes ready what is due.
     pub(super) async fn promote(&mut self) -> Result<()> {
-        let shift = self.worker.jobs.shift();
-        let lease = self.worker.jobs.pool().get().await?;
-        let answer = lease.query(&PROMOTE, &[&shift, &PROMOTE_MAX]).await.map_err(from_driver)?;
+        let jobs = &self.worker.jobs;
+        let lease = jobs.pool().get().await?;
+        let answer = lease.query(&PROMOTE, &[&jobs.shift(), &PROMOTE_MAX]).await.map_err(from_driver)?;
         drop(lease);
         let (mut promoted, mut next) = (0, None);
         for row in &answer.rows {
             match get::<Option<String>>(row, 0)? {
+                // Perhaps for others: of a kind that is not done here, or when there is no room.
                 Some(kind) if get::<i16>(row, 2)? == 0 => {
-                    self.waker.wake(Wake::Ready { kind: kind.into(), priority: get(row, 1)?, at: get(row, 3)? })
+                    jobs.wake(Wake::Ready { kind: kind.into(), priority: get(row, 1)?, at: get(row, 3)? })
                 }
-                Some(kind) => self.waker.wake(Wake::Held { kind, key: get::<Option<String>>(row, 4)?.unwrap_or_default() }),
+                Some(kind) => jobs.wake(Wake::Held { kind, key: get::<Option<String>>(row, 4)?.unwrap_or_default() }),
                 None => {
                     next = get(row, 5)?;
                     continue;

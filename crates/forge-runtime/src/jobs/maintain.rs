@@ -34,6 +34,9 @@ const COUNT_IDLE: Duration = Duration::from_secs(30);
 /// history waits behind it meanwhile. It is tried again later.
 const LOCK_MAX: &str = "SET LOCAL lock_timeout = '50ms'";
 
+/// How many dead letters, and how much old history, end in one transaction. While there are so many the next one follows at once.
+const BATCH_MAX: u64 = 1000;
+
 /// How soon it is tried again what could not be done.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -45,7 +48,7 @@ static MAKE: LazyLock<Arc<Shape>> = LazyLock::new(|| Shape::of("SELECT forge_job
 static EMPTY_REST: LazyLock<Arc<Shape>> = LazyLock::new(|| {
     Shape::of(
         "DELETE FROM forge_jobs_done_rest WHERE ctid = ANY (ARRAY(
-            SELECT ctid FROM forge_jobs_done_rest WHERE finished_at < $1::text::timestamp AT TIME ZONE 'UTC' LIMIT 1000))",
+            SELECT ctid FROM forge_jobs_done_rest WHERE finished_at < $1::text::timestamp AT TIME ZONE 'UTC' LIMIT $2))",
     )
 });
 
@@ -58,15 +61,19 @@ pub(super) async fn run(jobs: Jobs, stop: CancellationToken) {
             () = tokio::time::sleep_until(next.min(count_at).into()) => {}
         }
         if next <= Instant::now() {
-            next = Instant::now() + EVERY;
-            if let Err(why) = keep_clean(&jobs).await {
-                if why.kind() == ErrorKind::Conflict {
-                    tracing::debug!(error = ?why, "somebody reads the history of jobs; it is looked after again later");
-                } else {
-                    tracing::warn!(error = ?why, "the history of jobs could not be looked after; trying again later");
-                }
-                next = Instant::now() + AGAIN;
-            }
+            next = Instant::now()
+                + match keep_clean(&jobs).await {
+                    Ok(cleaned) if cleaned.left_more() => Duration::ZERO,
+                    Ok(_) => EVERY,
+                    Err(why) if why.kind() == ErrorKind::Conflict => {
+                        tracing::debug!(error = ?why, "somebody reads the history of jobs; it is looked after again later");
+                        AGAIN
+                    }
+                    Err(why) => {
+                        tracing::warn!(error = ?why, "the history of jobs could not be looked after; trying again later");
+                        AGAIN
+                    }
+                };
         }
         if count_at <= Instant::now() {
             let wait = match jobs.try_depths().await {
@@ -100,21 +107,39 @@ async fn alone(jobs: &Jobs) -> Result<Option<Transaction>> {
     Ok(None)
 }
 
-/// Ends dead letters, makes partitions ahead, and drops old ones. Returns how many of each. What cannot be done (somebody reads what is to be dropped) keeps
-/// nothing else from being done: each is a transaction of its own.
-pub(super) async fn keep_clean(jobs: &Jobs) -> Result<(u64, usize, usize)> {
+/// What was done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Cleaned {
+    /// Dead letters that were kept for as long as they were to be.
+    pub(super) ended: u64,
+    /// Old history that was in no day's partition.
+    pub(super) emptied: u64,
+    /// Partitions ahead.
+    pub(super) made: usize,
+    /// Partitions whose day is long over.
+    pub(super) dropped: usize,
+}
+
+impl Cleaned {
+    /// Whether there is most likely more to do than was done at once.
+    fn left_more(&self) -> bool {
+        self.ended.max(self.emptied) >= BATCH_MAX
+    }
+}
+
+/// Ends some dead letters and some history that no partition has, makes partitions ahead, and drops old ones. What cannot be done (somebody reads what
+/// is to be dropped) keeps nothing else from being done: each is a transaction of its own.
+pub(super) async fn keep_clean(jobs: &Jobs) -> Result<Cleaned> {
     let today =
         (Timestamp::now() + jiff::SignedDuration::from_micros(jobs.shift())).to_zoned(jiff::tz::TimeZone::UTC).date();
-    let (ended, made, dropped) =
-        (end_dead_letters(jobs).await, make_partitions(jobs, today).await, drop_partitions(jobs, today).await);
-    let emptied = empty_rest(jobs, today).await;
-    emptied?;
-    Ok((ended?, made?, dropped?))
+    let (ended, emptied) = (end_dead_letters(jobs).await, empty_rest(jobs, today).await);
+    let (made, dropped) = (make_partitions(jobs, today).await, drop_partitions(jobs, today).await);
+    Ok(Cleaned { ended: ended?, emptied: emptied?, made: made?, dropped: dropped? })
 }
 
 async fn end_dead_letters(jobs: &Jobs) -> Result<u64> {
     let Some(transaction) = alone(jobs).await? else { return Ok(0) };
-    let ended = transaction.query(&KEEP_CLEAN, &[&jobs.shift()]).await?.affected;
+    let ended = transaction.query(&KEEP_CLEAN, &[&jobs.shift(), &(BATCH_MAX as i64)]).await?.affected;
     transaction.commit(None, jobs.pool()).await?;
     Ok(ended)
 }
@@ -139,11 +164,12 @@ fn oldest(jobs: &Jobs, today: Date) -> Result<Date> {
 }
 
 /// Ends history that no day's partition has, as there was none for it when it was written: some at a time, which reads a table that is nearly always empty.
-async fn empty_rest(jobs: &Jobs, today: Date) -> Result<()> {
+async fn empty_rest(jobs: &Jobs, today: Date) -> Result<u64> {
     let oldest = oldest(jobs, today)?.to_string();
-    let Some(transaction) = alone(jobs).await? else { return Ok(()) };
-    transaction.query(&EMPTY_REST, &[&oldest]).await?;
-    transaction.commit(None, jobs.pool()).await.map(drop)
+    let Some(transaction) = alone(jobs).await? else { return Ok(0) };
+    let emptied = transaction.query(&EMPTY_REST, &[&oldest, &(BATCH_MAX as i64)]).await?.affected;
+    transaction.commit(None, jobs.pool()).await?;
+    Ok(emptied)
 }
 
 async fn drop_partitions(jobs: &Jobs, today: Date) -> Result<usize> {

@@ -185,7 +185,7 @@ impl Jobs {
         self.0.here.lock().unwrap_or_else(PoisonError::into_inner).extend(kinds);
     }
 
-    /// This node's worker takes nothing more: what it was still to do is told to the others.
+    /// This node's worker takes nothing more: what it has not yet heard is told to the others. What it has, they find themselves.
     fn leave_to_others(&self) {
         self.0.here.lock().unwrap_or_else(PoisonError::into_inner).clear();
         for wake in self.0.waker.take() {

@@ -21,6 +21,7 @@ async fn a_job_whose_end_was_written_unheard_has_ended_once() -> Result<()> {
     .await?;
     let (proxy, sql) = (proxy.unwrap(), connect(app.database_url()).await);
 
+    app.work();
     proxy.plan(Plan::CutAfter);
     app.anonymous().call(order_to_endure, ("unheard".to_owned(), 1, 0)).await?;
     proxy.met(1).await;

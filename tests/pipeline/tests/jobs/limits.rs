@@ -8,6 +8,7 @@ use forge::testing::TestApp;
 use pipeline::*;
 
 use super::executions;
+use crate::support::{count, until};
 
 #[forge::test]
 async fn a_second_one_with_the_key_of_a_live_one_is_the_first(app: TestApp) -> Result<()> {
@@ -73,5 +74,33 @@ async fn parents_that_wait_leave_their_places_to_their_children() {
         let job = app.parts().job(parent).await.unwrap();
         assert_eq!((job.status, job.output), (JobStatus::Completed, Some(serde_json::json!(3))));
     }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_limit_that_is_gone_is_let_in_by_whoever_began_last() {
+    let app = TestApp::start_with(|config| config.cluster.heartbeat_interval = Duration::from_millis(200)).await.unwrap();
+    let sql = app.sql().await.unwrap();
+    let ada = app.user("ada");
+    ada.call(order_to_endure, ("former".to_owned(), 3, 0)).await.unwrap();
+    ada.call(order_in_pairs, ("pair".to_owned(), 1, 0)).await.unwrap();
+    let held = "UPDATE forge_jobs SET state = 3, concurrency_key = coalesce(concurrency_key, '')";
+    assert_eq!(sql.execute(held, &[]).await.unwrap(), 4);
+    // A version that has a limit for them is taking this one's place.
+    let newer = "INSERT INTO forge_nodes (id, hostname, roles, capabilities, status, version, forge_version, started_at, last_heartbeat)
+        SELECT gen_random_uuid(), 'newer', roles, capabilities, 'active', version, forge_version, started_at + interval '1 second',
+               now() + interval '1 hour' FROM forge_nodes";
+    assert_eq!(sql.execute(newer, &[]).await.unwrap(), 1);
+    for _ in 0..2 {
+        // It has looked who is there.
+        let beat = "SELECT (extract(epoch FROM last_heartbeat) * 1000000)::int8 FROM forge_nodes WHERE hostname <> 'newer'";
+        let before = count(&sql, beat).await;
+        until("it has beaten", async || count(&sql, beat).await > before).await;
+    }
+    app.work();
+    until("what has a limit is let in", async || executions(&app, "pair").await == [(1, true)]).await;
+    assert_eq!(count(&sql, "SELECT count(*) FROM forge_jobs WHERE kind = 'endure' AND state = 3").await, 3);
+    sql.execute("DELETE FROM forge_nodes WHERE hostname = 'newer'", &[]).await.unwrap();
+    until("the others are", async || executions(&app, "former").await == [(1, true); 3]).await;
     app.stop().await;
 }

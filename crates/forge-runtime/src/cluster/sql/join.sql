@@ -3,7 +3,8 @@
 -- everybody's. Whoever of them beats again says otherwise.
 -- By primary keys, and once over a table that has a row per node.
 WITH before AS (
-    UPDATE forge_nodes SET status = 'dead', cut_off = true WHERE id = $10
+    -- As of now, or it would be swept away before anybody has looked at what became of its jobs.
+    UPDATE forge_nodes SET status = 'dead', cut_off = true, last_heartbeat = now() WHERE id = $10
 ), silent AS (
     UPDATE forge_nodes SET cut_off = true WHERE id = ANY (ARRAY(
         SELECT id FROM forge_nodes

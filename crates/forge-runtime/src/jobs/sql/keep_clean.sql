@@ -2,5 +2,5 @@
 DELETE FROM forge_jobs_dead
 WHERE id = ANY (ARRAY(
     SELECT id FROM forge_jobs_dead WHERE expires_at < clock_timestamp() + $1::int8 * interval '1 microsecond'
-    ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+    ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ))

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::super::admin::{Bulk, Filter, Verb};
-use super::super::maintain::keep_clean;
+use super::super::maintain::{self, Cleaned, keep_clean};
 use super::super::store::{NewJob, RATE, RELEASE, Way};
 use super::super::wake::{CHANNEL, Wake};
 use super::super::write::enqueue;
@@ -286,7 +286,7 @@ fn history_that_somebody_reads_keeps_nothing_else_from_being_looked_after() {
         assert!(there.contains(&tomorrow) && there.contains("forge_jobs_done_20200101"), "{there:?}");
         assert_eq!(node.number("SELECT count(*) FROM forge_jobs_dead").await, 0);
         reader.batch_execute("COMMIT").await.unwrap();
-        assert_eq!(keep_clean(&node.jobs).await.unwrap(), (0, 0, 1));
+        assert_eq!(keep_clean(&node.jobs).await.unwrap(), Cleaned { dropped: 1, ..Cleaned::default() });
         assert!(!days().await.contains("forge_jobs_done_20200101"));
         // What no day has ends as well.
         let rest = "INSERT INTO forge_jobs_done (id, kind, queue, status, priority, attempt, crashes, input, created_at, finished_at)
@@ -399,6 +399,22 @@ fn a_queue_is_full_also_while_there_is_no_worker() {
         assert_eq!(refused.unwrap().code(), "QUEUE_FULL");
         stop.cancel();
         running.await.unwrap();
+        node.place.remove().await;
+    });
+}
+
+#[test]
+fn what_has_ended_goes_at_once_however_much_it_is() {
+    on_one_thread(async {
+        let node = Node::new().await;
+        let dead = "INSERT INTO forge_jobs_dead (id, kind, queue, priority, attempt, crashes, input, created_at, expires_at)
+            SELECT gen_random_uuid(), 'k', 'q', 50, 1, 0, 'null', now(), now() - interval '1 hour' FROM generate_series(1, 2500)";
+        node.place.client.batch_execute(dead).await.unwrap();
+        let stop = CancellationToken::new();
+        let maintaining = tokio::spawn(maintain::run(node.jobs.clone(), stop.clone()));
+        until("none is left", async || node.number("SELECT count(*) FROM forge_jobs_dead").await == 0).await;
+        stop.cancel();
+        maintaining.await.unwrap();
         node.place.remove().await;
     });
 }
