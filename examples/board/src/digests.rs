@@ -61,13 +61,17 @@ pub async fn get_digest_settings(ctx: &QueryContext) -> Result<Option<DigestSett
 pub async fn set_digest_settings(ctx: &MutationContext, input: DigestSettings) -> Result<DigestSettings> {
     let me = access::me(ctx.auth())?;
     let DigestSettings { enabled, time_zone } = input;
-    if TimeZone::get(&time_zone).is_err() {
+    let Ok(zone) = TimeZone::get(&time_zone) else {
         return Err(BoardError::NoSuchTimeZone { time_zone }.into());
-    }
+    };
+    // Whoever wants one from now on, after eight, has the first one tomorrow.
+    let there = Timestamp::now().to_zoned(zone);
+    let over = (there.hour() >= HOUR).then(|| there.date());
     sql!(
         DigestSettings,
-        "INSERT INTO digests (user_id, enabled, time_zone) VALUES ({me}, {enabled}, {time_zone})
-         ON CONFLICT (user_id) DO UPDATE SET enabled = excluded.enabled, time_zone = excluded.time_zone
+        "INSERT INTO digests (user_id, enabled, time_zone, last_day) VALUES ({me}, {enabled}, {time_zone}, {over})
+         ON CONFLICT (user_id) DO UPDATE SET enabled = excluded.enabled, time_zone = excluded.time_zone,
+             last_day = CASE WHEN excluded.enabled AND NOT digests.enabled THEN excluded.last_day ELSE digests.last_day END
          RETURNING enabled, time_zone"
     )
     .fetch_one(ctx.db())
@@ -97,7 +101,12 @@ pub async fn send_digests(ctx: &CronContext) -> Result<()> {
 }
 
 /// Sends a digest, unless nothing is due or it was sent before. It is dispatched by the app itself, so no user's roles apply.
-#[forge::job(queue = "mail", timeout = "1m", idempotent, retry(max_attempts = 8, initial = "30s", max_backoff = "1h"))]
+#[forge::job(
+    queue = "mail",
+    timeout = "1m",
+    idempotent,
+    retry(max_attempts = 8, initial = "30s", max_backoff = "1h", on = ["MAIL_UNAVAILABLE", "DATABASE_UNAVAILABLE", "TIMEOUT"])
+)]
 pub async fn send_digest(ctx: &JobContext, input: SendDigest) -> Result<()> {
     let SendDigest { user_id, day, time_zone } = input;
     let person = sql!(
@@ -118,10 +127,13 @@ pub async fn send_digest(ctx: &JobContext, input: SendDigest) -> Result<()> {
           ORDER BY c.due, c.id LIMIT {CARDS_MAX: i64}"
     );
     let cards = cards.fetch_all(ctx.db()).await?;
-    if !cards.is_empty() {
-        ctx.mail().send(digest(&name, &email, &cards, &zone)).await?;
+    let sent = if cards.is_empty() { Ok(()) } else { ctx.mail().send(digest(&name, &email, &cards, &zone)).await };
+    match &sent {
+        Err(why) if !["MAIL_REFUSED", "MAIL_INVALID"].contains(&why.code()) => return sent,
+        // What is refused is so the next quarter of an hour as well: once a day is enough.
+        _ => ctx.mutate(digest_sent, (user_id, day)).await?,
     }
-    ctx.mutate(digest_sent, (user_id, day)).await
+    sent
 }
 
 /// Writes down that somebody has had the digest of a day.

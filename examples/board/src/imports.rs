@@ -15,8 +15,8 @@ static HOSTS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
 /// Names the hosts (`example.org`) that cards may be imported from; none until this is called. The server makes the
 /// request, and it reaches places that its users do not: so where it may go is decided by whoever runs it, with the
-/// environment variable `BOARD_IMPORT_HOSTS` (names, separated by commas). A host named here is trusted: where it
-/// redirects to is followed.
+/// environment variable `BOARD_IMPORT_HOSTS` (names, separated by commas). Where a host redirects to is not
+/// followed.
 pub fn allow_hosts<'a>(hosts: impl IntoIterator<Item = &'a str>) {
     let hosts = hosts.into_iter().filter(|host| !host.is_empty()).map(str::to_lowercase).collect();
     *HOSTS.write().unwrap_or_else(PoisonError::into_inner) = hosts;
