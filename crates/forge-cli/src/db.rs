@@ -52,8 +52,12 @@ pub(crate) async fn psql(path: &Path, arguments: &[String], status: &Status) -> 
 fn without_password(address: &str) -> (String, Option<String>) {
     let parsed = reqwest::Url::parse(address).ok();
     let taken = parsed.and_then(|mut url| {
-        let password = percent_decode_str(url.password()?).decode_utf8().ok()?.into_owned();
+        let said: Vec<String> = url.query().into_iter().flat_map(|query| query.split('&')).map(str::to_owned).collect();
+        let (secret, others): (Vec<String>, Vec<String>) = said.into_iter().partition(|one| one.starts_with("password="));
+        let password = secret.last().and_then(|one| one.strip_prefix("password=")).or(url.password())?;
+        let password = percent_decode_str(password).decode_utf8().ok()?.into_owned();
         url.set_password(None).ok()?;
+        url.set_query((!others.is_empty()).then(|| others.join("&")).as_deref());
         Some((url.to_string(), Some(password)))
     });
     taken.unwrap_or_else(|| (address.to_owned(), None))
@@ -70,6 +74,8 @@ mod tests {
             (url.as_str(), password.as_deref()),
             ("postgres://me@db.example/cards?sslmode=verify-full", Some("p@ss/w"))
         );
+        let (url, password) = without_password("postgres://me@db.example/cards?password=a%26b&sslmode=require");
+        assert_eq!((url.as_str(), password.as_deref()), ("postgres://me@db.example/cards?sslmode=require", Some("a&b")));
         for plain in ["postgres://me@/t?host=/tmp", "host=a user=b", "postgres://a@h1:1,h2:2/t"] {
             assert_eq!(without_password(plain), (plain.to_owned(), None));
         }

@@ -166,7 +166,7 @@ pub fn job(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | `daily_at = "09:00"` | instead of an expression: once a day | |
 /// | `timezone = "Europe/Berlin"` | where the clock stands | `"UTC"` |
 /// | `catch_up = true` | times that passed while no scheduler ran are made up for | they are left out, counted and logged |
-/// | `catch_up_limit = 3` | how many at most, the newest | 10 |
+/// | `catch_up_limit = 3` | how many at most of those that are more than a minute late, the newest | 10 |
 /// | `overlap = "skip"` | when the last run is not finished: `"skip"` leaves the time out, `"queue"` waits, `"allow"` runs both | `"skip"`, with `catch_up` `"queue"` |
 ///
 /// A run is a job, so `timeout`, `retry(..)`, `queue`, `priority`, `capability`, `name` and `register` are those of [`macro@job`].

@@ -33,6 +33,8 @@ pub(crate) struct Session {
     program: Work<Made>,
     /// What the work on the program is for.
     under_way: Changes,
+    /// What work that failed was for: to be done with the next change, as nothing else will come of it.
+    owed: Changes,
     page: Work<()>,
     /// Begun, not ready.
     starting: Option<Process>,
@@ -72,6 +74,7 @@ impl Session {
             wanted: Changes::everything(),
             program: None,
             under_way: Changes::default(),
+            owed: Changes::default(),
             page: None,
             starting: None,
             serving: None,
@@ -128,6 +131,7 @@ impl Session {
             if wanted.program || wanted.config || wanted.crates || wanted.restart || embedded {
                 // The page as well: it is made of the client, which comes of the program.
                 self.under_way = std::mem::take(wanted);
+                self.under_way.merge(std::mem::take(&mut self.owed));
                 if !self.status.is_terminal() {
                     self.status.line("building");
                 }
@@ -158,6 +162,7 @@ impl Session {
             Ok(made) => made,
             Err(why) => {
                 self.wanted.page |= built_for.page;
+                self.owed = Changes { config: built_for.config, restart: built_for.restart, ..Changes::default() };
                 self.status.failure(&why);
                 self.status.line(&self.stays());
                 return Ok(());

@@ -21,7 +21,7 @@ section! {
         /// that caller; what jobs ask for is read on the primary.
         read_from_replica: bool = false, switch();
         /// How many connections the pool holds at most. Mutations and everything that needs a connection of its own share
-        /// it. A node has up to 25 more for what must not wait behind them: shared reads, live queries, the queue, the change feed,
+        /// it. A node has some 30 more for what must not wait behind them: shared reads, live queries, the queue, the change feed,
         /// its place in the cluster. All of all nodes together must stay below the server's `max_connections`.
         pool_size: u32 = 20, int(2..=1000);
         /// How long a call waits for a free connection before it is answered `DATABASE_UNAVAILABLE`.

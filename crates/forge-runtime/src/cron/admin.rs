@@ -241,7 +241,8 @@ impl CronRunner {
     }
 }
 
-/// Forgets what was decided more than 90 days ago. Returns whether there is more. Nothing is run twice for that: the clock goes by the last decided time.
+/// Forgets what was decided more than 90 days ago. Returns whether there is more. Nothing is run twice for that: the last decided time is later, unless somebody has
+/// put the clock back by as much and resumed the cron.
 pub(crate) async fn sweep(database: &Database) -> Result<bool> {
     Ok(database.primary().get().await?.query(&SWEEP, &[]).await.map_err(from_driver)?.affected >= 1000)
 }

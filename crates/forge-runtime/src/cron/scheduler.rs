@@ -7,8 +7,8 @@
 //! ```
 //!
 //! **A time is decided once, whatever leads**: its row is written in the statement that dispatches its run, under the leader's term, and the last
-//! decided time only grows. A clock that is put back therefore repeats nothing; one that is put forward finds times that have passed. What is at
-//! most a minute late when it is found is run, every one of it; what is later is caught up if the cron says so, the newest first to be kept, else it counts
+//! decided time only grows, unless somebody resumes a cron, whose past is then told by the rows. A clock that is put back therefore repeats nothing; one
+//! that is put forward finds times that have passed. What is at most a minute late when it is found is run, every one of it; what is later is caught up if the cron says so, the newest first to be kept, else it counts
 //! as missed.
 //!
 //! A run is a job of the cron's name, so that retries, timeouts and dead letters are those of jobs. It is dispatched, never run here.
