@@ -87,6 +87,33 @@ async fn one_that_could_not_be_sent_at_eight_is_sent_later_that_morning(app: Tes
 }
 
 #[forge::test]
+async fn one_that_is_refused_is_not_tried_again_that_day(app: TestApp) -> Result<()> {
+    let kumari = reader(&app, "Kumari", "Asia/Colombo").await?;
+    let sql = app.sql().await?;
+    sql.execute("UPDATE users SET email = 'nowhere' WHERE id = $1", &[&kumari.id]).await.context("a bad address")?;
+    app.advance(until(&app, "Asia/Colombo", 7, 50)?).await?;
+    let text = "SELECT count(*) FROM forge_jobs_dead WHERE kind = 'send_digest'";
+    let dead = async || Ok::<i64, Error>(sql.query_one(text, &[]).await.context("looking")?.get(0));
+    let before = dead().await?;
+    app.advance(Duration::from_secs(45 * 60)).await?;
+    assert_eq!(dead().await?, before + 1);
+    Ok(())
+}
+
+#[forge::test]
+async fn who_asks_for_one_after_eight_has_the_first_tomorrow(app: TestApp) -> Result<()> {
+    // Wherever it is after nine now; the names of these zones have the sign the other way round.
+    let ahead = 9 - Timestamp::now().to_zoned(TimeZone::UTC).hour();
+    let zone = format!("Etc/GMT{:+}", -if ahead < -12 { ahead + 24 } else { ahead });
+    reader(&app, "Kumari", &zone).await?;
+    app.advance(Duration::from_secs(30 * 60)).await?;
+    assert!(app.mails().is_empty(), "{:?}", app.mails());
+    app.advance(until(&app, &zone, 8, 5)?).await?;
+    assert_eq!(app.mails().len(), 1, "{:?}", app.mails());
+    Ok(())
+}
+
+#[forge::test]
 async fn the_settings_are_ones_own_and_name_a_time_zone(app: TestApp) -> Result<()> {
     let ada = person(&app, "Ada").await?;
     assert!(ada.calls.call(get_digest_settings, ()).await?.is_none());
