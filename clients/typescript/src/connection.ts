@@ -343,8 +343,9 @@ export class Connection {
   #lost(code: number): void {
     const lasted = this.#status === 'open' && performance.now() - this.#openedAt >= LASTING;
     const said = this.#said;
+    const prolonging = this.#prolonging !== undefined;
     // Nothing else says that the new token was somebody else's: one that is refused may be the same user's.
-    const other = this.#prolonging !== undefined && code === PROTOCOL_BROKEN && said?.code === 'FORBIDDEN';
+    const other = prolonging && code === PROTOCOL_BROKEN && said?.code === 'FORBIDDEN';
     const another = !this.#heardAnything && code !== SIGNED_OUT && this.#tryAnother();
     this.#letGo('connecting');
     if (lasted) {
@@ -353,6 +354,9 @@ export class Connection {
     }
     if (other) {
       this.#owner.forget();
+      void this.#connect();
+    } else if (prolonging && code === SIGNED_OUT) {
+      // Refused once more, by itself, it is renewed.
       void this.#connect();
     } else if (code === SIGNED_OUT) {
       const { message = 'nobody is signed in any more', details } = said ?? {};

@@ -300,6 +300,16 @@ pub async fn hasten(ctx: &MutationContext, first: Option<String>, slow: String) 
     Ok(())
 }
 
+/// Writes, and reads a stream that begins in a mutation which is undone.
+#[forge::mutation(public)]
+pub async fn lose_a_stream(ctx: &MutationContext, name: String) -> Result<()> {
+    sql!("INSERT INTO counters (name) VALUES ({name})").execute(ctx.db()).await?;
+    let mut rows = sql!(i64, "SELECT generate_series(1, 1000)::int8").fetch(ctx.db());
+    let (first, failed) = tokio::join!(rows.try_next(), ctx.mutate(write_and_fail, format!("{name} inner")));
+    assert!(first.is_ok() && failed.is_err());
+    Ok(())
+}
+
 /// Calls a mutation that fails, and goes on.
 #[forge::mutation(public)]
 pub async fn nest(ctx: &MutationContext, name: String) -> Result<String> {

@@ -109,6 +109,18 @@ async fn a_mutation_is_all_or_nothing(app: TestApp) -> Result<()> {
 }
 
 #[forge::test]
+async fn a_stream_that_ends_with_what_it_began_in_lets_nobody_be_told_of_what_is_undone(app: TestApp) -> Result<()> {
+    let sql = app.sql().await?;
+    for n in 0..20 {
+        let name = format!("c{n}");
+        let answer = app.anonymous().call(lose_a_stream, name.clone()).await;
+        let there = sql.query("SELECT FROM counters WHERE name = $1", &[&name]).await.unwrap().len();
+        assert_eq!(there, usize::from(answer.is_ok()), "{answer:?}");
+    }
+    Ok(())
+}
+
+#[forge::test]
 async fn what_is_not_waited_for_is_not_taken_for_written(app: TestApp) -> Result<()> {
     let (sql, other) = (app.sql().await?, app.sql().await?);
     // Somebody else is about to write the same.

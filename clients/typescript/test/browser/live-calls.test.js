@@ -345,3 +345,29 @@ for (const [why, code, over] of [
     assert.equal(await adding, over);
   });
 }
+
+test('a renewed token that is refused twice is renewed by force, and nobody is signed out', async (t) => {
+  const server = await wire(t, { answer: () => ok('http'), greet: (session) => session.hello() });
+  let token = 'old';
+  const getToken = ({ force } = {}) => (force ? (token = 'forced') : token);
+  let signedOut = 0;
+  const client = createForgeClient({ url: server.url, getToken, onSignedOut: () => signedOut++ });
+  t.after(() => client.connection.close());
+  watch(client, listCards, {});
+  const first = await server.session();
+  await first.next('auth');
+  first.send({ type: 'authenticated' });
+  const { id } = await first.next('subscribe');
+  first.frame([{ id, version: '1', data: 'mine' }]);
+  token = 'new';
+  await client.query(listCards);
+  const refuse = async (session) => {
+    assert.equal((await session.next('auth')).token, 'new');
+    session.send({ type: 'error', code: 'UNAUTHORIZED', message: 'not this one' });
+    session.close(4401);
+  };
+  await refuse(first);
+  await refuse(await server.session());
+  assert.equal((await (await server.session()).next('auth')).token, 'forced');
+  assert.equal(signedOut, 0);
+});

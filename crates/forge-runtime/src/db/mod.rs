@@ -263,7 +263,10 @@ impl Db {
 
     /// Waits for something that is done through [`client`](Self::client), and notes when it failed or was not waited for.
     pub(crate) async fn watch<T>(&self, done: impl Future<Output = Result<T>>) -> Result<T> {
-        let result = self.whole(done).await;
+        let result = match &self.access {
+            Access::Write(transaction, _) => transaction.heard(done).await,
+            Access::Read { .. } | Access::ReadIn(_) => done.await,
+        };
         if let (Err(why), Access::Write(transaction, _)) = (&result, &self.access) {
             transaction.failed_with(why);
         }

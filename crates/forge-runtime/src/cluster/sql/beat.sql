@@ -27,7 +27,8 @@ WITH session AS MATERIALIZED (
           WHERE a.pid = n.backend_pid AND (a.backend_start = n.backend_start OR a.backend_start IS NULL)
       )
 ), died AS (
-    UPDATE forge_nodes SET status = 'dead'
+    -- One that was cut off is kept for an hour from now: what became of its jobs is still to be looked at.
+    UPDATE forge_nodes SET status = 'dead', last_heartbeat = CASE WHEN cut_off THEN now() ELSE last_heartbeat END
     WHERE EXISTS (SELECT FROM me) AND id IN (
         SELECT n.id FROM forge_nodes n
         WHERE n.id <> $1 AND n.status <> 'dead' AND (

@@ -64,7 +64,7 @@ async fn whoever_an_outage_cuts_off_has_not_gone_down() {
     let (first, second) = (one.id(), two.id());
     // Nobody has reached the database for hours, but for the third; the first comes back before the second.
     place.age(&one, 7200).await;
-    place.age(&two, 16).await;
+    place.age(&two, 7200).await;
     place.sql.execute("UPDATE forge_nodes SET status = 'dead' WHERE id = $1", &[&first]).await.unwrap();
     assert_eq!(cut_off(&place).await, "", "nobody knows");
     one.beats().await;

@@ -7,9 +7,9 @@ use forge_core::{Error, Result};
 use futures_util::future::join_all;
 
 use super::outcome::{Fate, nothing_written, outcome_unknown};
-use super::statements::{COMMIT, ROLLBACK};
+use super::statements::{COMMIT, NOTHING, ROLLBACK};
 use super::{Last, Transaction};
-use crate::db::{Answer, Pool, error};
+use crate::db::{Answer, Params, Pool, error};
 
 impl Transaction {
     /// Runs last statements and commits, in one round trip, and returns their answers: none at all when those were lost, but it is
@@ -35,9 +35,12 @@ impl Transaction {
 
     async fn finish(&self, last: &[Last<'_>], side: &Pool) -> Result<Vec<Answer>> {
         let lease = self.lease().await?;
+        // In a transaction that has failed unheard, this one says so, which COMMIT does not.
+        let asks = (self.forgotten.load(Ordering::Relaxed) && self.writes()).then_some((&*NOTHING, &[] as Params<'_>));
+        let last: Vec<Last<'_>> = asks.into_iter().chain(last.iter().copied()).collect();
         let commit = lease.prepare(&COMMIT).await.map_err(|why| self.failed(why, &COMMIT))?;
         let mut prepared = Vec::with_capacity(last.len());
-        for (shape, _) in last {
+        for (shape, _) in &last {
             prepared.push(lease.prepare(shape).await.map_err(|why| self.failed(why, shape))?);
         }
         // From here on the commit is on its way. A call that is dropped now leaves it alone: it is not cancelled, and the
@@ -48,7 +51,7 @@ impl Transaction {
         let running = join_all(last.iter().zip(&prepared).map(|((_, params), prepared)| lease.run(prepared, params)));
         let (results, committed) = futures_util::join!(running, lease.run(&commit, &[]));
         let mut answers = Vec::with_capacity(results.len());
-        for (result, (shape, _)) in results.into_iter().zip(last) {
+        for (result, (shape, _)) in results.into_iter().zip(&last) {
             match result {
                 Ok(answer) => answers.push(answer),
                 // When the connection was lost, nobody knows what became of COMMIT: the outcome is asked for.
@@ -83,7 +86,7 @@ impl Transaction {
         match committed {
             Ok(_) => {
                 lease.clean();
-                Ok(answers)
+                Ok(answers.split_off(usize::from(asks.is_some())))
             }
             Err(why) if error::is_disconnect(&why) => {
                 // The lease stays marked as committing: its connection is closed, never used again.

@@ -83,6 +83,8 @@ pub(crate) struct Transaction {
     failed: AtomicBool,
     /// Somebody stopped waiting for a statement, which may still run.
     unheard: AtomicBool,
+    /// A statement was sent whose answer nobody reads.
+    forgotten: AtomicBool,
     /// A statement failed because a table had changed under its plan.
     stale: AtomicBool,
     /// Nothing that was prepared before the transaction began is used.
@@ -121,6 +123,7 @@ impl Transaction {
             conflict: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             unheard: AtomicBool::new(false),
+            forgotten: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             fresh,
             guarded: None,
@@ -220,12 +223,13 @@ impl Transaction {
         Ok(self.heard(running).await?.rows)
     }
 
-    /// Sends a statement whose answer nobody waits for. What is sent later on this connection runs after it.
+    /// Sends a statement whose answer nobody waits for. What is sent later on this connection runs after it, and tells whether it failed.
     pub(in crate::db) fn send_and_forget(&self, text: &str) {
         if !self.ended.load(Ordering::Acquire)
             && !self.failed.load(Ordering::Relaxed)
             && let Some(lease) = self.lease.get()
         {
+            self.forgotten.store(true, Ordering::Relaxed);
             // Being polled once sends it; the driver reads the answer and drops it.
             let _ = lease.client().batch_execute(text).now_or_never();
         }

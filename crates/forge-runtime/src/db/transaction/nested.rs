@@ -27,13 +27,15 @@ impl Transaction {
     }
 
     /// Waits for a statement, whose answer has to be heard if what it may have written is to be kept.
-    pub(super) async fn heard<T>(&self, asked: impl Future<Output = T>) -> T {
+    pub(crate) async fn heard<T>(&self, asked: impl Future<Output = T>) -> T {
         if !self.writes() {
             return asked.await;
         }
         let dropped = defer(|| {
-            self.failed.store(true, Ordering::Relaxed);
-            self.unheard.store(true, Ordering::Relaxed);
+            // Behind one that failed it does not run.
+            if !self.failed.swap(true, Ordering::Relaxed) {
+                self.unheard.store(true, Ordering::Relaxed);
+            }
         });
         let answer = asked.await;
         std::mem::forget(dropped);
