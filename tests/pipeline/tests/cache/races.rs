@@ -6,11 +6,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::support::http::Request;
-use crate::support::{count, until};
+use crate::support::{count, until, waiting_for};
 use crate::{ask, awake, kept, metric, named, steady};
-
-/// Sessions that wait for the table.
-const WAITING: &str = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'counters'::regclass";
 
 /// Holds whoever reads the table up, until its transaction ends.
 const HOLD: &str = "BEGIN; LOCK TABLE counters IN ACCESS EXCLUSIVE MODE";
@@ -35,12 +32,12 @@ async fn many_who_ask_at_once_share_one_run(app: TestApp) -> Result<()> {
     let before = metric(&url, misses).await;
     sql.batch_execute(HOLD).await.unwrap();
     let calls: Vec<_> = (0..50).map(|_| asking(&url, "a")).collect();
-    until("one runs", async || count(&sql, WAITING).await == 1).await;
+    until("one runs", async || waiting_for(&sql, "counters").await == 1).await;
     // A slow one delays nobody who asks for something else, nor the looks at the feed.
     for _ in 0..20 {
         assert_eq!(ask(&url, "kept_counter", named("warm")).await.1, "hit");
     }
-    assert_eq!(count(&sql, WAITING).await, 1);
+    assert_eq!(waiting_for(&sql, "counters").await, 1);
     sql.batch_execute("ROLLBACK").await.unwrap();
     for call in calls {
         let (data, used) = call.await.unwrap();
@@ -56,13 +53,14 @@ async fn one_who_goes_away_takes_nothing_from_the_others(app: TestApp) -> Result
     let (sql, url) = begun(&app).await?;
     sql.batch_execute(HOLD).await.unwrap();
     let first = asking(&url, "a");
-    until("it runs", async || count(&sql, WAITING).await == 1).await;
+    until("it runs", async || waiting_for(&sql, "counters").await == 1).await;
     let second = asking(&url, "a");
     // Nothing else shows that the second one waits: it has been taken in once others are answered.
     for _ in 0..20 {
         ask(&url, "kept_counter", named("warm")).await;
     }
-    let runs = "SELECT min(pid)::bigint FROM pg_locks WHERE NOT granted AND relation = 'counters'::regclass";
+    let runs = "SELECT min(pid)::bigint FROM pg_locks WHERE NOT granted AND relation = 'counters'::regclass \
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     let run = count(&sql, runs).await;
     first.abort();
     for _ in 0..20 {
@@ -74,9 +72,9 @@ async fn one_who_goes_away_takes_nothing_from_the_others(app: TestApp) -> Result
     // When nobody waits any more, it ends.
     sql.batch_execute(HOLD).await.unwrap();
     let alone = asking(&url, "b");
-    until("it runs", async || count(&sql, WAITING).await == 1).await;
+    until("it runs", async || waiting_for(&sql, "counters").await == 1).await;
     alone.abort();
-    until("it has ended", async || count(&sql, WAITING).await == 0).await;
+    until("it has ended", async || waiting_for(&sql, "counters").await == 0).await;
     sql.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(ask(&url, "kept_counter", named("b")).await, (json!("1"), "miss".into()));
     Ok(())
@@ -86,7 +84,6 @@ async fn one_who_goes_away_takes_nothing_from_the_others(app: TestApp) -> Result
 async fn a_change_after_the_runs_snapshot_is_not_missed(app: TestApp) -> Result<()> {
     let (sql, url) = begun(&app).await?;
     kept(&url, "kept_pair", named("a")).await;
-    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'notes'::regclass";
     for _ in 0..10 {
         // Written on this node, so that the next call runs.
         let before = Request::call("bump", &named("a")).send(&url).await.data();
@@ -97,7 +94,7 @@ async fn a_change_after_the_runs_snapshot_is_not_missed(app: TestApp) -> Result<
             tokio::spawn(async move { ask(&url, "kept_pair", named("a")).await })
         };
         // It has read the counter, and now waits for the notes. What it reads is known only at its end.
-        until("it runs", async || count(&sql, waiting).await == 1).await;
+        until("it runs", async || waiting_for(&sql, "notes").await == 1).await;
         let other = app.sql().await?;
         other.execute("UPDATE counters SET value = value + 100 WHERE name = 'a'", &[]).await.unwrap();
         // The feed tells of the change while nobody knows yet whom it concerns. (What is kept changes only when it has told.)
@@ -135,14 +132,13 @@ async fn who_joins_late_sees_what_they_have_written(app: TestApp) -> Result<()> 
     let (sql, url) = begun(&app).await?;
     kept(&url, "kept_pair", named("a")).await;
     Request::call("bump", &named("a")).send(&url).await.data();
-    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'notes'::regclass";
     sql.batch_execute("BEGIN; LOCK TABLE notes IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let asking = || {
         let url = url.clone();
         tokio::spawn(async move { ask(&url, "kept_pair", named("a")).await.0 })
     };
     let first = asking();
-    until("it runs", async || count(&sql, waiting).await == 1).await;
+    until("it runs", async || waiting_for(&sql, "notes").await == 1).await;
     assert_eq!(Request::call("bump", &named("a")).send(&url).await.data(), "3");
     let late = asking();
     // One that is answered later than the other has been asked.

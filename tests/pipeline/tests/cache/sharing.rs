@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::http::Request;
 use crate::support::live::Live;
-use crate::support::{token, until};
+use crate::support::{token, until, waiting_for};
 use crate::{ask, ask_as, awake, kept, metric, named};
 
 async fn kept_for(token: &str, url: &str, function: &str, args: Value) -> Value {
@@ -124,8 +124,7 @@ async fn who_asks_at_once_gets_their_own(app: TestApp) -> Result<()> {
             })
         })
         .collect();
-    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'counters'::regclass";
-    until("one of them runs", async || crate::support::count(&sql, waiting).await >= 1).await;
+    until("one of them runs", async || waiting_for(&sql, "counters").await >= 1).await;
     sql.batch_execute("ROLLBACK").await.unwrap();
     for call in calls {
         call.await.unwrap();

@@ -64,7 +64,8 @@ async fn a_request_that_does_not_end_does_not_keep_a_node() -> Result<()> {
 const RUNNING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' \
                        AND application_name LIKE 'forge %'";
 const LOCKS: &str = "SELECT count(*) FROM pg_locks JOIN pg_class ON pg_class.oid = relation \
-                     WHERE relname IN ('counters', 'counters_pkey') AND pid <> pg_backend_pid()";
+                     WHERE relname IN ('counters', 'counters_pkey') AND pid <> pg_backend_pid() \
+                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 #[forge::test]
 async fn a_client_that_goes_away_leaves_nothing_behind(app: TestApp) -> Result<()> {

@@ -9,7 +9,7 @@ use forge_runtime::config::{Mode, Secret};
 use serde_json::json;
 
 use crate::support::http::{Answer, Request};
-use crate::support::{count, token, until, until_within};
+use crate::support::{count, token, until, until_within, waiting_for};
 
 /// How long an ended session may still be believed alive.
 const BELIEVED: Duration = Duration::from_secs(5);
@@ -118,9 +118,7 @@ async fn a_refresh_that_is_held_up_ends_in_time_and_gives_its_connection_back() 
     let held_up = refresh().cookies(&cookies).send(&app.url()).await;
     assert_eq!(held_up.failure(), (504, "TIMEOUT".into()));
     assert_eq!(held_up.cookies(), "", "the session goes on");
-    let waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'forge_sessions'::regclass AND NOT granted
-                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    until("nothing waits for the lock any more", async || count(&blocker, waiting).await == 0).await;
+    until("nothing waits for the lock any more", async || waiting_for(&blocker, "forge_sessions").await == 0).await;
     blocker.batch_execute("COMMIT").await.unwrap();
     assert_eq!(refresh().cookies(&cookies).send(&app.url()).await.status, 200);
     app.stop().await;

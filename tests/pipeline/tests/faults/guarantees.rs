@@ -16,7 +16,7 @@ use crate::support::http::{Connection, Request};
 use crate::support::live::{Live, applied};
 use crate::support::process::Process;
 use crate::support::server::{connect, empty_database};
-use crate::support::{PATIENCE, until};
+use crate::support::{PATIENCE, until, waiting_for};
 
 fn number(value: &Value) -> i64 {
     value.as_str().unwrap().parse().unwrap()
@@ -139,11 +139,7 @@ async fn a_writer_who_was_at_work_before_anybody_watched_is_not_missed() -> Resu
     sql.batch_execute("BEGIN; UPDATE counters SET value = 2").await.unwrap();
     let mut live = Live::open(node.url(), None).await;
     live.subscribe(1, "counter", json!({"name": "a"})).await;
-    until("the trigger waits for the writer", async || {
-        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'counters'::regclass";
-        crate::support::count(&other, waiting).await > 0
-    })
-    .await;
+    until("the trigger waits for the writer", async || waiting_for(&other, "counters").await > 0).await;
     sql.batch_execute("COMMIT").await.unwrap();
     let mut known = Value::Null;
     while known != "2" {

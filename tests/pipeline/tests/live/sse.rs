@@ -10,7 +10,7 @@ use crate::support::live::Live;
 use crate::support::process::Process;
 use crate::support::server::{connect, empty_database};
 use crate::support::sse::Sse;
-use crate::support::{count, token, until};
+use crate::support::{count, token, until, waiting_for};
 
 #[forge::test]
 async fn a_stream_carries_everything_that_a_socket_does(app: TestApp) -> Result<()> {
@@ -226,8 +226,7 @@ async fn a_client_that_goes_away_while_its_stream_opens_leaves_nothing_behind() 
     lock.batch_execute("BEGIN; LOCK TABLE forge_live_sessions IN EXCLUSIVE MODE").await.unwrap();
     let mut gone = Connection::open(&url).await.unwrap();
     gone.write(&Request::get("/events").bytes()).await.unwrap();
-    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'forge_live_sessions'::regclass";
-    until("it waits to be written down", async || count(&sql, waits).await == 1).await;
+    until("it waits to be written down", async || waiting_for(&sql, "forge_live_sessions").await == 1).await;
     drop(gone);
     // Its place is free as soon as it is gone, while nothing can be written yet.
     until("its place is free", async || {

@@ -34,6 +34,13 @@ pub(crate) async fn count(sql: &tokio_postgres::Client, statement: &str) -> i64 
     sql.query_one(statement, &[]).await.unwrap().get(0)
 }
 
+/// How many sessions of this database wait for a table. Another test's database may be a copy of the same, and its table have the same number.
+pub(crate) async fn waiting_for(sql: &tokio_postgres::Client, table: &str) -> i64 {
+    let text = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass \
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    sql.query_one(text, &[&table]).await.unwrap().get(0)
+}
+
 /// Holds an advisory lock until it is dropped (its connection ends) or released: a gate that is shut.
 pub(crate) struct Gate {
     sql: tokio_postgres::Client,
